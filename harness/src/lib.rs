@@ -1,1 +1,35 @@
-//! Stub.
+//! `unbroken` answers one question about any server on Linux: does it become a proper daemon, and does it survive its
+//! own restart without losing a single connection?
+//!
+//! The code in the order of its data flow:
+//!
+//! - vocabulary, without I/O: [`clock`], [`id`], [`machine`], [`manifest`] → [`target`], [`scenario`], [`plan`],
+//!   [`event`] and [`request`] → [`history`], [`verdict`], [`expectation`]
+//! - effects: [`kernel`], [`wait`], [`sandbox`], [`process`], [`ready`], [`load`], [`observe`], and [`run`], which turns
+//!   a plan into a history
+//! - judgement, pure: [`check`], [`report`]
+//! - [`cli`] the commands.
+
+pub mod check;
+pub mod cli;
+pub mod clock;
+pub mod event;
+pub mod expectation;
+pub mod history;
+pub mod id;
+pub mod kernel;
+pub mod load;
+pub mod machine;
+pub mod manifest;
+pub mod observe;
+pub mod plan;
+pub mod process;
+pub mod ready;
+pub mod report;
+pub mod request;
+pub mod run;
+pub mod sandbox;
+pub mod scenario;
+pub mod target;
+pub mod verdict;
+pub mod wait;

@@ -1,0 +1,384 @@
+//! Everything that observers and steps saw, as data. One recorder numbers the events and writes them down;
+//! checks read nothing else (besides the request records).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Interval, Nanos};
+use crate::id::{Cookie, Image, Pid, UpgradeId, Version};
+
+/// One event: number, time, and what happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Position in the history, from 0.
+    pub seq: u64,
+    /// When, as an interval on the run's clock.
+    pub at: Interval,
+    /// What.
+    pub what: What,
+}
+
+/// The phase of a run, for progress and for those who interrupt it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Making namespaces, directories, files.
+    Sandbox,
+    /// Launching the target and waiting until it is ready.
+    Start,
+    /// Load without a restart.
+    Load,
+    /// The restart steps, from the trigger to the done event.
+    Trigger,
+    /// The old generation finishing its work.
+    Drain,
+    /// Stopping the target, scanning for leftovers, taking the sandbox down.
+    Teardown,
+}
+
+impl Phase {
+    /// The word as it stands in progress lines.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Phase::Sandbox => "sandbox",
+            Phase::Start => "start",
+            Phase::Load => "load",
+            Phase::Trigger => "trigger",
+            Phase::Drain => "drain",
+            Phase::Teardown => "teardown",
+        }
+    }
+}
+
+/// A listening TCP socket as inet_diag shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// Its identity.
+    pub cookie: Cookie,
+    /// Local address, "127.0.0.1:10086".
+    pub address: String,
+    /// Inode; 0 when no process holds it any more.
+    pub inode: u64,
+    /// Connections completed but not accepted.
+    pub queued: u32,
+    /// Listen backlog.
+    pub backlog: u32,
+}
+
+/// How a process ended (wait(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExitStatus {
+    /// exit(2) with this code.
+    Code(i32),
+    /// Killed by this signal.
+    Signal(i32),
+    /// It is gone; its status could not be learnt.
+    Unknown,
+}
+
+/// A change in the process tree, by sampling `/proc` of the target's pid namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProcessChange {
+    /// First seen (a fork, or an exec that made a new image of the same pid).
+    Appeared {
+        /// Parent at that sample.
+        ppid: Pid,
+        /// Session id.
+        session: Pid,
+        /// Controlling terminal, 0 for none.
+        tty: i32,
+        /// Command name (`comm`).
+        name: String,
+        /// Executable link, with " (deleted)" after its file was replaced; empty when unreadable.
+        executable: String,
+    },
+    /// Its parent changed.
+    Reparented {
+        /// The new parent.
+        ppid: Pid,
+    },
+    /// Gone, or a zombie.
+    Gone,
+}
+
+/// What inotify said of the pidfile's name, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PidfileChange {
+    /// IN_CREATE of the name.
+    Created,
+    /// IN_MODIFY: written or truncated in place.
+    Modified,
+    /// IN_CLOSE_WRITE.
+    ClosedAfterWrite,
+    /// IN_DELETE of the name.
+    Deleted,
+    /// IN_MOVED_FROM: renamed away.
+    MovedAway,
+    /// IN_MOVED_TO: another file renamed over (or to) the name.
+    MovedOver,
+    /// Not an event: the state when watching began or at a named instant.
+    Read,
+}
+
+/// A process, listener or file that should not be there after the stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Leftover {
+    /// A process of the target still lives.
+    Process {
+        /// Its image.
+        image: Image,
+        /// Its command line.
+        command: String,
+    },
+    /// A socket still listens.
+    Listener(Listener),
+    /// A UNIX socket file that it bound is still there.
+    SocketFile(String),
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// A phase of the run began.
+    Phase(Phase),
+    /// A step of the scenario began (interval: one instant).
+    StepBegan {
+        /// Index in the scenario.
+        index: usize,
+        /// The step as written.
+        step: String,
+    },
+    /// The launch: the target's first process exists.
+    Launched {
+        /// Its pid.
+        pid: Pid,
+        /// Its command line.
+        command: Vec<String>,
+    },
+    /// The declared readiness was seen.
+    Ready {
+        /// By what ("answers on http").
+        by: String,
+    },
+    /// A process was identified as main (manifest's `main`, confirmed alive).
+    Main {
+        /// Its image.
+        image: Image,
+    },
+    /// Files were rendered with this version.
+    Deployed {
+        /// The version.
+        version: Version,
+    },
+    /// The first acting step of an upgrade is about to run. `not_before` is stamped before it, `not_after` after it.
+    Triggered {
+        /// Which upgrade.
+        upgrade: UpgradeId,
+        /// The version that it brings.
+        version: Version,
+        /// The action ("signal HUP to main, pid 12").
+        action: String,
+    },
+    /// The declared done event of an upgrade was seen.
+    UpgradeDone {
+        /// Which upgrade.
+        upgrade: UpgradeId,
+        /// What was seen.
+        by: String,
+    },
+    /// The harness saw the previous generation gone (no old process serves, or connections of it remain) and the
+    /// load of the upgrade finished.
+    UpgradeSettled {
+        /// Which upgrade.
+        upgrade: UpgradeId,
+    },
+    /// A file was changed for a file-watching target.
+    FileChanged {
+        /// Which upgrade this should cause.
+        upgrade: UpgradeId,
+        /// How ("by-rename").
+        how: String,
+        /// The file.
+        path: String,
+    },
+    /// A declared deadline passed before the thing happened: evidence, not a mystery.
+    DeadlinePassed {
+        /// Which ("upgrade done").
+        name: String,
+        /// Its length in milliseconds.
+        length_ms: u64,
+    },
+    /// An action of the manifest could not be carried out because the target was not in the state for it
+    /// (no process to signal, command exited non-zero).
+    ActionFailed {
+        /// The action.
+        action: String,
+        /// Why.
+        reason: String,
+    },
+    /// The accepting processes were stopped (manifest's `stall`).
+    Stalled {
+        /// Whom.
+        pids: Vec<Pid>,
+    },
+    /// They run again.
+    Unstalled,
+    /// The load began sending these patterns.
+    LoadBegan {
+        /// Their words.
+        patterns: Vec<String>,
+    },
+    /// The schedule stopped; what was in flight is being drained.
+    LoadStopped,
+    /// The stop was asked for.
+    StopAsked {
+        /// The action.
+        action: String,
+    },
+    /// A process ended, as its reaper or its pidfd told.
+    Exited {
+        /// Its pid.
+        pid: Pid,
+        /// How.
+        status: ExitStatus,
+    },
+    /// The process tree changed.
+    Process {
+        /// Which image.
+        image: Image,
+        /// How.
+        change: ProcessChange,
+    },
+    /// The listening sockets on the endpoints' addresses changed since the last dump (`not_before` = that dump).
+    Listeners {
+        /// All of them now.
+        rows: Vec<Listener>,
+    },
+    /// The kernel announced a listener's end (inet_diag DESTROY group; up to 0.1 ms late).
+    ListenerDestroyed {
+        /// Which.
+        cookie: Cookie,
+        /// Its address.
+        address: String,
+    },
+    /// The kernel announced connections destroyed that no process had accepted, just before their listener's end.
+    QueuedDestroyed {
+        /// Their local address.
+        address: String,
+        /// How many.
+        count: u32,
+    },
+    /// The target stands still in listen(2) (seccomp hook) while the listeners are dumped.
+    ListenCall {
+        /// Caller.
+        pid: Pid,
+        /// The socket.
+        cookie: Cookie,
+        /// The address it is bound to.
+        address: String,
+        /// SO_REUSEPORT of the socket.
+        reuseport: bool,
+        /// It listened already (a repeated listen).
+        already_listening: bool,
+        /// The listeners on the endpoints' addresses at that instant.
+        rows: Vec<Listener>,
+    },
+    /// Which processes hold a listener of the endpoints open, seen with the process tree (changes only).
+    Holders {
+        /// The listener's inode.
+        inode: u64,
+        /// The images that hold it.
+        images: Vec<Image>,
+    },
+    /// The pidfile changed.
+    Pidfile {
+        /// How.
+        change: PidfileChange,
+        /// Inode after the change; `None` when the name is absent.
+        inode: Option<u64>,
+        /// Content read right after the event; `None` when absent or unreadable. A read may see a later state.
+        content: Option<String>,
+    },
+    /// Counters of the target's network namespace, by name (`TcpExt.TCPAbortOnClose`), all from 0.
+    Counters {
+        /// Why they were read now ("before upgrade 1", "settled upgrade 1").
+        moment: String,
+        /// The values.
+        values: BTreeMap<String, u64>,
+    },
+    /// A line that the target wrote.
+    Output {
+        /// "stdout", "stderr", or a log file's path.
+        stream: String,
+        /// The line, lossily decoded.
+        line: String,
+    },
+    /// What was left after the stop; empty is good.
+    Scanned {
+        /// The leftovers.
+        leftovers: Vec<Leftover>,
+    },
+    /// An observer could not see: makes the checks that need it `error`.
+    ObserverFault {
+        /// Which ("pidfile").
+        observer: String,
+        /// What ("inotify queue overflow").
+        fault: String,
+    },
+    /// An observer's account at its end.
+    ObserverEnded {
+        /// Which.
+        observer: String,
+        /// Samples taken.
+        samples: u64,
+        /// The longest time between two samples, in nanoseconds.
+        longest_gap: u64,
+    },
+}
+
+/// Where sources hand their observations in. A full channel never blocks the source: it is counted and makes the run
+/// `error`.
+#[derive(Debug, Clone)]
+pub struct Sink {
+    sender: SyncSender<(Interval, What)>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Sink {
+    /// A sink in front of a recorder's channel.
+    #[must_use]
+    pub fn new(sender: SyncSender<(Interval, What)>) -> Sink {
+        Sink { sender, lost: Arc::new(AtomicU64::new(0)) }
+    }
+
+    /// Hands one observation in.
+    pub fn put(&self, at: Interval, what: What) {
+        match self.sender.try_send((at, what)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The same for something stamped at one instant.
+    pub fn put_at(&self, at: Nanos, what: What) {
+        self.put(Interval::at(at), what);
+    }
+
+    /// How many observations found the channel full or closed.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}

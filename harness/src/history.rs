@@ -1,0 +1,114 @@
+//! The history of a run: its plan, its events and its request records. All that a check may read.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Interval, Nanos};
+use crate::event::{Event, What};
+use crate::id::{UpgradeId, Version};
+use crate::plan::Plan;
+use crate::request::{LoadAccount, Pattern, Request};
+
+/// A recorded run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// What was planned, tier and machine included.
+    pub plan: Plan,
+    /// Events in the order of their numbers.
+    pub events: Vec<Event>,
+    /// Request records in the order of their ids.
+    pub requests: Vec<Request>,
+    /// The load driver's own account.
+    pub account: LoadAccount,
+    /// Observations that found the recorder's channel full: above 0 the run is `error`.
+    pub lost_events: u64,
+    /// Environment failures of the run ("failed to …"), in words: above none the run is `error`.
+    pub faults: Vec<String>,
+}
+
+/// One upgrade as the history tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upgrade {
+    /// Its number.
+    pub id: UpgradeId,
+    /// The version that it brings.
+    pub version: Version,
+    /// When the trigger was pulled.
+    pub trigger: Interval,
+    /// Event number of the trigger.
+    pub trigger_seq: u64,
+    /// When its done event was seen.
+    pub done: Option<Interval>,
+    /// When the previous generation was seen gone.
+    pub settled: Option<Interval>,
+    /// The end of its window: the next trigger, the stop, or the end of the run.
+    pub window_end: Nanos,
+}
+
+impl History {
+    /// The upgrades, in order.
+    #[must_use]
+    pub fn upgrades(&self) -> Vec<Upgrade> {
+        let mut upgrades: Vec<Upgrade> = Vec::new();
+        for event in &self.events {
+            match &event.what {
+                What::Triggered { upgrade, version, .. } => {
+                    if let Some(last) = upgrades.last_mut() {
+                        last.window_end = event.at.not_before;
+                    }
+                    upgrades.push(Upgrade {
+                        id: *upgrade,
+                        version: *version,
+                        trigger: event.at,
+                        trigger_seq: event.seq,
+                        done: None,
+                        settled: None,
+                        window_end: self.end(),
+                    });
+                }
+                What::UpgradeDone { upgrade, .. } => {
+                    if let Some(it) = upgrades.iter_mut().find(|it| it.id == *upgrade) {
+                        it.done = Some(event.at);
+                    }
+                }
+                What::UpgradeSettled { upgrade } => {
+                    if let Some(it) = upgrades.iter_mut().find(|it| it.id == *upgrade) {
+                        it.settled = Some(event.at);
+                    }
+                }
+                What::StopAsked { .. } => {
+                    if let Some(last) = upgrades.last_mut() {
+                        last.window_end = last.window_end.min(event.at.not_before);
+                    }
+                }
+                _ => {}
+            }
+        }
+        upgrades
+    }
+
+    /// The last instant of the run.
+    #[must_use]
+    pub fn end(&self) -> Nanos {
+        let events = self.events.iter().map(|event| event.at.not_after);
+        let requests = self.requests.iter().map(|request| request.ended);
+        events.chain(requests).max().unwrap_or_default()
+    }
+
+    /// The requests of the target's load (the canary's are not).
+    pub fn load(&self) -> impl Iterator<Item = &Request> {
+        self.requests.iter().filter(|request| request.pattern != Pattern::Canary)
+    }
+
+    /// The canary's requests.
+    pub fn canary(&self) -> impl Iterator<Item = &Request> {
+        self.requests.iter().filter(|request| request.pattern == Pattern::Canary)
+    }
+
+    /// Events with their numbers, filtered by what they say.
+    pub fn find<'a, T: 'a>(
+        &'a self,
+        mut pick: impl FnMut(&'a What) -> Option<T> + 'a,
+    ) -> impl Iterator<Item = (&'a Event, T)> + 'a {
+        self.events.iter().filter_map(move |event| pick(&event.what).map(|it| (event, it)))
+    }
+}

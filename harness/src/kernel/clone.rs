@@ -1,0 +1,1 @@
+//! clone3(2) into fresh namespaces, with a pidfd.

@@ -1,0 +1,1 @@
+//! inet_diag: listeners and connections by netlink, and the DESTROY groups.

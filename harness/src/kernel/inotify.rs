@@ -1,0 +1,1 @@
+//! inotify on one directory.

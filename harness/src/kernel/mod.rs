@@ -1,0 +1,12 @@
+//! Safe wrappers over single system calls that no crate has, one noun per file.
+
+pub mod clock;
+pub mod clone;
+pub mod counter;
+pub mod inet_diag;
+pub mod inotify;
+pub mod namespace;
+pub mod pidfd;
+pub mod seccomp;
+pub mod tcp;
+pub mod timer;

@@ -1,0 +1,1 @@
+//! Namespaces: entering, making, uid maps, loopback up.

@@ -1,0 +1,1 @@
+//! pidfd: a process by identity.

@@ -1,0 +1,1 @@
+//! TCP sockets: nonblocking connect, TCP_INFO.

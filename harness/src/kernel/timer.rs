@@ -1,0 +1,1 @@
+//! timerfd on CLOCK_MONOTONIC.

@@ -1,0 +1,407 @@
+//! The manifest file as written: a serde mirror of `target.toml`, nothing else. [`crate::target`] validates it.
+//!
+//! Texts may hold placeholders: `{self}` (the stamped copy of this program as the reference server), `{dir}` (the
+//! run's directory), `{version}` (the deployed version), `{address}` (the first endpoint's address) and `{port}`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A target: how to start it, load it, restart it and stop it, and what it claims.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Unique name such as "reference/exec-inherit" or "nginx/hup".
+    pub name: String,
+    /// One line: what it is.
+    pub about: String,
+    /// What part it plays in the suite; a stranger's server is a peer.
+    #[serde(default)]
+    pub role: Role,
+    /// Profiles it claims. A profile claims all its MUSTs.
+    pub profiles: Vec<Profile>,
+    /// Optional capabilities it claims.
+    #[serde(default)]
+    pub claims: Vec<Capability>,
+    /// Capabilities it disclaims, each with the reason that is printed beside the verdict.
+    #[serde(default)]
+    pub disclaims: BTreeMap<Capability, String>,
+    /// Programs it needs on this machine.
+    #[serde(default)]
+    pub requires: Vec<Program>,
+    /// The command that starts it.
+    pub launch: Launch,
+    /// Files written before the start and, where they hold `{version}`, at each deploy.
+    #[serde(default)]
+    pub files: Vec<File>,
+    /// Where it serves. The first one is loaded.
+    pub endpoints: Vec<Endpoint>,
+    /// When it is ready.
+    pub ready: Ready,
+    /// Which process is the main process: the one that the stop signal ends.
+    #[serde(default)]
+    pub main: MainProcess,
+    /// Path of its pidfile (capability `pidfile`).
+    #[serde(default)]
+    pub pidfile: Option<String>,
+    /// How it is restarted (profile `restart`).
+    #[serde(default)]
+    pub restart: Option<Restart>,
+    /// How it is stopped.
+    pub stop: Stop,
+    /// How its accepting is stalled so that the accept queue fills (capability `stall`).
+    #[serde(default)]
+    pub stall: Option<Stall>,
+    /// How long things may take.
+    #[serde(default)]
+    pub deadlines: Deadlines,
+}
+
+/// The part that a target plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Ours and correct: must pass everything it claims.
+    Reference,
+    /// Known bad way of restarting: its failures are expectations.
+    Control,
+    /// Must never pass.
+    Null,
+    /// A stranger's server.
+    #[default]
+    Peer,
+}
+
+/// A kind of service that a target claims to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// Puts itself into the background.
+    Daemon,
+    /// Runs under a supervisor.
+    Foreground,
+    /// Claims graceful upgrades.
+    Restart,
+    /// Has its sockets handed to it.
+    Activated,
+}
+
+/// An optional capability; only these can be disclaimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Capability {
+    /// Writes a pidfile.
+    Pidfile,
+    /// Starts helper processes.
+    Helpers,
+    /// Has a command that stops it.
+    StopCommand,
+    /// Its initialisation can be slowed down.
+    SlowInit,
+    /// Its accepting can be stalled.
+    Stall,
+    /// Can test its configuration.
+    ConfigTest,
+    /// Speaks sd_notify(3).
+    Notify,
+    /// Announces reloads by sd_notify(3).
+    NotifyReload,
+    /// Listens on UNIX sockets.
+    Unix,
+    /// Serves UDP.
+    Udp,
+    /// Serves TLS.
+    Tls,
+    /// Serves HTTP/2.
+    H2,
+    /// Serves WebSocket.
+    Websocket,
+    /// Can chroot(2).
+    Chroot,
+    /// Can drop privileges.
+    Privileges,
+    /// Watches a file and restarts when it changes (`restart.watch`).
+    Watch,
+}
+
+/// A program that must be on PATH.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
+    /// Its name.
+    pub program: String,
+    /// The command that installs it, shown when it is missing.
+    pub install: String,
+}
+
+/// The launch, from a clean state: default signal dispositions, empty mask, only descriptors 0–2, the given
+/// environment and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Launch {
+    /// Program and arguments. The program is looked up on PATH unless it has a slash.
+    pub command: Vec<String>,
+    /// Environment beside `PATH`.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// Working directory; the run's directory when absent.
+    #[serde(default)]
+    pub directory: Option<String>,
+    /// Umask as an octal text such as "022".
+    #[serde(default = "default_umask")]
+    pub umask: String,
+    /// The launcher exits 0 when the service is up (a daemon); otherwise it stays as the main process.
+    #[serde(default)]
+    pub returns: bool,
+}
+
+fn default_umask() -> String {
+    "022".to_owned()
+}
+
+/// A file that the target needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Where, usually below `{dir}`.
+    pub path: String,
+    /// Its content, with placeholders.
+    pub content: String,
+    /// Mode as an octal text.
+    #[serde(default = "default_mode")]
+    pub mode: String,
+    /// Repeat the content until the file has this many bytes (bodies for slow answers).
+    #[serde(default)]
+    pub bytes: Option<u64>,
+}
+
+fn default_mode() -> String {
+    "0644".to_owned()
+}
+
+/// An address that the target serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// Name for messages.
+    pub name: String,
+    /// "127.0.0.1:10086".
+    pub address: String,
+    /// The protocol spoken.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// Path of a request that is answered at once.
+    #[serde(default = "default_path")]
+    pub path: String,
+    /// A request that takes long.
+    #[serde(default)]
+    pub slow: Option<Slow>,
+    /// Name of the answer header that carries the deployed version as a decimal number.
+    #[serde(default)]
+    pub version_header: Option<String>,
+    /// Name of the answer header that echoes `X-Request-Id`; absent when the server cannot echo.
+    #[serde(default)]
+    pub echo_header: Option<String>,
+}
+
+fn default_path() -> String {
+    "/".to_owned()
+}
+
+/// A request whose answer takes about this long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Slow {
+    /// Its path.
+    pub path: String,
+    /// About how long the whole answer takes.
+    pub takes_ms: u64,
+}
+
+/// The protocol of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// HTTP/1.1 in the clear.
+    #[default]
+    Http1,
+}
+
+/// When a freshly launched target is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Ready {
+    /// A request to this endpoint is answered.
+    Answers(String),
+    /// This file exists.
+    File(String),
+    /// A line of its output contains this text.
+    Output(String),
+}
+
+/// Which process is main.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum MainProcess {
+    /// The launched one.
+    #[default]
+    Launched,
+    /// The one named in the pidfile.
+    Pidfile,
+}
+
+/// How the target is restarted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Restart {
+    /// The steps of one upgrade. The first one that is not `deploy` is the trigger (a `deploy` that changes the watched
+    /// file is the trigger itself).
+    pub steps: Vec<RestartStep>,
+    /// The event that completes the upgrade.
+    pub done: Done,
+    /// The file it watches, if it does (capability `watch`).
+    #[serde(default)]
+    pub watch: Option<Watch>,
+}
+
+/// A watched file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Watch {
+    /// Its path.
+    pub path: String,
+    /// What it is: a running executable cannot be written in place (ETXTBSY).
+    pub kind: WatchKind,
+    /// How many processes hold the listener in one generation.
+    #[serde(default = "one")]
+    pub processes: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// What a watched file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WatchKind {
+    /// The program itself.
+    Executable,
+    /// Configuration or other data.
+    Data,
+}
+
+/// One step of a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum RestartStep {
+    /// Render the files with the next version (atomically, by rename) and replace `{self}` by a copy stamped with it.
+    Deploy,
+    /// Send a signal.
+    Signal {
+        /// Name without SIG: "HUP".
+        signal: String,
+        /// To whom.
+        to: Recipient,
+    },
+    /// Run a command from the same clean state, in the target's sandbox; it must exit 0.
+    Run {
+        /// Program and arguments.
+        command: Vec<String>,
+    },
+    /// Launch the target anew with its launch command.
+    Launch,
+    /// Set a file's times to now.
+    Touch(String),
+    /// Replace a file by a copy of itself, by rename: a new inode.
+    Replace(String),
+    /// Write a file's content again, in place.
+    Rewrite(String),
+    /// Wait for something, within the upgrade's deadline.
+    Wait(Await),
+}
+
+/// To whom a signal goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Recipient {
+    /// The current main process.
+    Main,
+    /// The main process as it was before this upgrade.
+    OldMain,
+    /// The main process that this upgrade brought.
+    NewMain,
+    /// The pid in this file.
+    PidIn(String),
+}
+
+/// Something to wait for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Await {
+    /// The pidfile names a live main process other than the old one.
+    NewMain,
+    /// This file exists.
+    File(String),
+    /// This file is gone.
+    FileGone(String),
+    /// The old main process has exited.
+    OldMainExit,
+    /// All processes that held the listener at the trigger, besides main, have exited.
+    OldWorkersExit,
+    /// An answer carries the new version.
+    NewVersion,
+}
+
+/// The event that completes an upgrade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Done {
+    /// An answer carries the new version.
+    NewVersion,
+    /// The old main process has exited.
+    OldMainExit,
+    /// The last restart step returned.
+    Steps,
+}
+
+/// How the target is stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Stop {
+    /// This signal to the main process.
+    Signal(String),
+    /// This command, which must exit 0.
+    Command(Vec<String>),
+}
+
+/// How accepting is stalled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stall {
+    /// SIGSTOP every process that accepts on the endpoints, the main process spared; SIGCONT after the handoff.
+    StopWorkers,
+}
+
+/// How long things may take, in milliseconds. Generous: never tuned to pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Deadlines {
+    /// Launch to ready.
+    pub start_ms: u64,
+    /// Trigger to done.
+    pub upgrade_ms: u64,
+    /// Done to the old generation gone.
+    pub drain_ms: u64,
+    /// Stop asked to the main process gone.
+    pub stop_ms: u64,
+    /// Intended send time to the last byte of the answer.
+    pub request_ms: u64,
+}
+
+impl Default for Deadlines {
+    fn default() -> Deadlines {
+        Deadlines { start_ms: 10_000, upgrade_ms: 15_000, drain_ms: 15_000, stop_ms: 10_000, request_ms: 10_000 }
+    }
+}

@@ -1,0 +1,1 @@
+//! Observers: what the kernel says of the target, as events.

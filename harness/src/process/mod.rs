@@ -1,0 +1,1 @@
+//! Processes of the target: images, tree, procfs.

@@ -1,0 +1,1 @@
+//! Reports: pure functions from outcomes to bytes.

@@ -1,0 +1,1 @@
+//! execute(&Plan) -> History: the only impure arrow.

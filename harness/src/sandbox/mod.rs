@@ -1,0 +1,1 @@
+//! Isolation: tiers, namespaces, tiny init, guardian.

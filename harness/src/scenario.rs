@@ -1,0 +1,112 @@
+//! A scenario (test case): a flat list of steps from a closed vocabulary, and the checks that judge the run.
+//! No conditions, loops or variables: when one seems needed, add a step with a name.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::{Capability, Profile};
+use crate::request::Pattern;
+
+/// The scenario file as written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Script {
+    /// Unique name such as "restart/upgrade-under-load".
+    pub name: String,
+    /// One line: its purpose.
+    pub about: String,
+    /// The profile that a target must claim.
+    pub profile: Profile,
+    /// Capabilities that a target must claim.
+    #[serde(default)]
+    pub needs: Vec<Capability>,
+    /// Part of the core: run by a bare `check` and by `cargo test`.
+    #[serde(default)]
+    pub core: bool,
+    /// Install the seccomp hook on listen(2), where the machine has it.
+    #[serde(default)]
+    pub listen_hook: bool,
+    /// Ids of the checks that judge it.
+    pub checks: Vec<String>,
+    /// What is done, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Step {
+    /// Launch the target and wait until it is ready.
+    Start,
+    /// Begin these load patterns (they go on until `quiesce`).
+    Load(Vec<Pattern>),
+    /// Let the load run this long without a restart: the baseline that must be clean.
+    Baseline {
+        /// How long.
+        ms: u64,
+    },
+    /// One upgrade by the manifest's restart steps, until its done event.
+    Upgrade,
+    /// Wait until the previous generation is gone (or its drain deadline passed), with the load on.
+    Settle,
+    /// Change the watched file in this way and wait until the done event, then until nothing more happens.
+    Change(Way),
+    /// Stop the accepting processes as the manifest's `stall` says.
+    Stall,
+    /// Complete this many connections into the accept queue and send a request on each at once.
+    Park {
+        /// How many.
+        connections: u32,
+    },
+    /// Let the stalled processes run again.
+    Unstall,
+    /// Stop the schedule and wait until every request in flight has ended.
+    Quiesce,
+    /// Stop the target and wait until it is gone.
+    Stop,
+    /// Look for leftovers.
+    Scan,
+}
+
+/// A way in which a watched file changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// A new file renamed over it.
+    Rename,
+    /// Only its times change.
+    Touch,
+    /// A symlink switched (the watched path is replaced by a symlink to a new file).
+    Symlink,
+    /// Removed, created anew, half of it written, later the other half.
+    HalfWritten,
+    /// Written in place (data files only: a running executable gives ETXTBSY).
+    InPlace,
+}
+
+impl Way {
+    /// The word as it stands in scenarios and reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Way::Rename => "rename",
+            Way::Touch => "touch",
+            Way::Symlink => "symlink",
+            Way::HalfWritten => "half-written",
+            Way::InPlace => "in-place",
+        }
+    }
+}
+
+/// A validated scenario: its checks exist, its steps stand in an order that can be run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Scenario(pub(crate) Script);
+
+impl Scenario {
+    /// What was written.
+    #[must_use]
+    pub fn script(&self) -> &Script {
+        &self.0
+    }
+}
