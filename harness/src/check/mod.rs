@@ -1,1 +1,84 @@
-//! Checks: pure functions from a history to findings.
+//! Checks: pure functions from a history to findings, one file a requirement.
+//!
+//! A check sees no process, no socket and no clock. Its id is stable for ever; the file stem is the id with `_` for
+//! `-`, and is the name of the defect that it must catch. To add one: the file, one line in [`CHECKS`], one row in the
+//! defect matrix.
+
+use crate::history::History;
+use crate::manifest::{Capability, Profile};
+use crate::verdict::{Finding, Level};
+
+pub mod drain;
+pub mod handoff;
+pub mod life;
+mod loss;
+pub mod pidfile;
+#[cfg(test)]
+mod script;
+pub mod witness;
+
+pub use witness::Witness;
+
+/// One requirement and how a run is judged by it.
+#[derive(Debug)]
+pub struct Check {
+    /// Stable id: "area/requirement".
+    pub id: &'static str,
+    /// How much it binds.
+    pub level: Level,
+    /// The profile whose targets owe it; `None` for all.
+    pub profile: Option<Profile>,
+    /// The capability that a target must claim for it to apply.
+    pub capability: Option<Capability>,
+    /// The requirement, one sentence.
+    pub requirement: &'static str,
+    /// Where it stands: manual pages, RFCs, documentation.
+    pub source: &'static str,
+    /// Where it went wrong in the real world.
+    pub reports: &'static [&'static str],
+    /// What is observed, and how it is judged.
+    pub observed: &'static str,
+    /// What must have happened for a pass to mean anything.
+    pub needs: &'static [Witness],
+    /// The observers that it rests on: a fault of one makes the verdict `error`.
+    pub observers: &'static [&'static str],
+    /// Its failure is decided by chance: only such a check may have a `may-fail` expectation.
+    pub chance: bool,
+    /// What an isolation tier without namespaces cannot prove; `None` when it proves it all.
+    pub unproven_bare: Option<&'static str>,
+    /// The judgement.
+    pub decide: fn(&History) -> Vec<Finding>,
+}
+
+/// Every check, in the order of the catalogue.
+pub static CHECKS: &[&Check] = &[
+    &pidfile::upgrade_always_valid::CHECK,
+    &life::nothing_left::CHECK,
+    &handoff::took_over::CHECK,
+    &handoff::no_refused::CHECK,
+    &handoff::listener_continuity::CHECK,
+    &handoff::backlog_kept::CHECK,
+    &handoff::watch_triggered::CHECK,
+    &drain::inflight_completes::CHECK,
+    &drain::keepalive_race::CHECK,
+    &drain::keepalive_swallowed::CHECK,
+];
+
+/// The check with this id.
+#[must_use]
+pub fn find(id: &str) -> Option<&'static Check> {
+    CHECKS.iter().copied().find(|check| check.id == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_have_an_area() {
+        for (n, check) in CHECKS.iter().enumerate() {
+            assert!(check.id.contains('/'), "{}", check.id);
+            assert!(CHECKS[n + 1..].iter().all(|other| other.id != check.id), "{} twice", check.id);
+        }
+    }
+}

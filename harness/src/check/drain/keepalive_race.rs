@@ -1,0 +1,146 @@
+//! drain/keepalive-race: no request on a reused connection meets the close.
+
+use crate::check::drain::residence::{Manner, manner, normal, residence};
+use crate::check::loss::{Loss, losses, touched};
+use crate::check::{Check, Witness};
+use crate::event::What;
+use crate::history::{History, Upgrade};
+use crate::manifest::Profile;
+use crate::request::{FailureClass, Pattern};
+use crate::verdict::{Evidence, Finding, Level, Verdict};
+
+/// The check.
+pub static CHECK: Check = Check {
+    id: "drain/keepalive-race",
+    level: Level::Should,
+    profile: Some(Profile::Restart),
+    capability: None,
+    requirement: "No request on a reused connection meets the close of that connection.",
+    source: "RFC 9112 §9.3.1, §9.6",
+    reports: &["nginx#437", "haproxy#3472"],
+    observed: "At least 12 busy kept connections. A lost request is a race when the FIN left before it arrived (`crossed`) \
+               or when it lay unread in the server's queue at the close, for no longer than the server normally takes \
+               (`unread`). Cross-check per upgrade: unread = ΔTCPAbortOnClose, crossed = ΔTCPAbortOnData.",
+    needs: &[Witness::Upgrades, Witness::BusyLoad],
+    observers: &["counters"],
+    chance: true,
+    unproven_bare: None,
+    decide,
+};
+
+fn decide(history: &History) -> Vec<Finding> {
+    let normal = normal(history);
+    let mut findings = losses(
+        history,
+        &Loss {
+            what: "requests on reused connections",
+            concerns: &|request| request.pattern == Pattern::Busy && request.nth_on_connection > 0,
+            lost: &|request| manner(request, normal) == Some(Manner::Race),
+        },
+    );
+    for upgrade in history.upgrades() {
+        let account = account(history, &upgrade);
+        for finding in findings.iter_mut().filter(|finding| finding.upgrade == Some(upgrade.id)) {
+            finding.evidence.extend(account.iter().map(|line| Evidence::text(line.clone())));
+            if finding.verdict == Verdict::Fail {
+                let longest = touched(history, &upgrade)
+                    .filter(|request| manner(request, normal) == Some(Manner::Race))
+                    .map(residence)
+                    .max()
+                    .unwrap_or_default();
+                let flag = if longest > normal { " (between R and 3R: flagged)" } else { "" };
+                finding.evidence.push(Evidence::text(format!(
+                    "longest residence {:.1} ms; the server normally takes up to R = {:.1} ms{flag}",
+                    longest.as_secs_f64() * 1e3,
+                    normal.as_secs_f64() * 1e3
+                )));
+            }
+        }
+        findings.extend(disagreement(history, &upgrade));
+    }
+    findings
+}
+
+/// How much one counter moved in the window of an upgrade; `None` when it was not read on both sides.
+fn moved(history: &History, upgrade: &Upgrade, name: &str) -> Option<u64> {
+    let read = |moment: String| {
+        history.events.iter().find_map(|event| match &event.what {
+            What::Counters { moment: at, values } if *at == moment => values.get(name).copied(),
+            _ => None,
+        })
+    };
+    let before = read(format!("before upgrade {}", upgrade.id))?;
+    let after = read(format!("after upgrade {}", upgrade.id))?;
+    Some(after.saturating_sub(before))
+}
+
+fn count(history: &History, upgrade: &Upgrade, class: FailureClass) -> u64 {
+    touched(history, upgrade).filter(|request| request.failure() == Some(class)).count() as u64
+}
+
+fn account(history: &History, upgrade: &Upgrade) -> Vec<String> {
+    let line = |class: FailureClass, counter: &str| {
+        let delta = moved(history, upgrade, &format!("TcpExt.{counter}"))?;
+        Some(format!("Σ {class} = {}, Δ{counter} = {delta}", count(history, upgrade, class)))
+    };
+    let both = [line(FailureClass::Unread, "TCPAbortOnClose"), line(FailureClass::Crossed, "TCPAbortOnData")];
+    both.into_iter().flatten().collect()
+}
+
+/// The kernel closed more connections on unread requests than clients reported: takes away a pass, never a fail.
+fn disagreement(history: &History, upgrade: &Upgrade) -> Option<Finding> {
+    if !history.plan.machine.tier.isolates_network() {
+        return None;
+    }
+    let aborted = moved(history, upgrade, "TcpExt.TCPAbortOnClose")?;
+    // A reset of a fresh connection or of a half-sent answer has the same cause and moves the same counter; what we
+    // closed with unread bytes ourselves moves it too.
+    let explained = count(history, upgrade, FailureClass::Unread)
+        + count(history, upgrade, FailureClass::Dropped)
+        + count(history, upgrade, FailureClass::Truncated)
+        + history.account.own_aborts;
+    (aborted > explained).then(|| {
+        Finding::inconclusive(format!(
+            "the kernel counted {aborted} closes with unread data (TCPAbortOnClose), the clients only {explained}"
+        ))
+        .of(upgrade.id)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::script::{Script, answered, failed};
+    use crate::request::{FailureClass, Pattern};
+    use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
+
+    fn run(residence_ms: u64, class: FailureClass) -> Script {
+        // The baseline's slowest answer took 5 ms: R = 5 ms.
+        let baseline = answered(500, 505, 1).of(Pattern::Busy).reused();
+        let lost = failed(1001, 1001 + residence_ms, class).of(Pattern::Busy).reused();
+        Script::new().trigger(1000, 1, 2).request(baseline).request(lost)
+    }
+
+    fn check(script: Script, want: Verdict) {
+        let findings = (super::CHECK.decide)(&script.history());
+        let worst = findings.iter().map(|it| it.verdict).max().expect("a finding per upgrade");
+        assert_eq!(worst, want, "{findings:#?}");
+    }
+
+    #[test]
+    fn an_unread_request_that_met_the_close_fails() {
+        check(run(2, FailureClass::Unread), Fail);
+        check(run(2, FailureClass::Crossed), Fail);
+    }
+
+    #[test]
+    fn a_swallowed_request_is_the_other_checks_matter() {
+        check(run(200, FailureClass::Unread), Pass);
+        check(run(2, FailureClass::Taken), Pass);
+    }
+
+    #[test]
+    fn more_aborts_in_the_kernel_than_at_the_clients_take_away_the_pass() {
+        let script = Script::new().trigger(1000, 1, 2).counter("before upgrade 1", "TcpExt.TCPAbortOnClose", 0);
+        check(script.counter("after upgrade 1", "TcpExt.TCPAbortOnClose", 2), Inconclusive);
+    }
+}

@@ -1,0 +1,76 @@
+//! drain/keepalive-swallowed: no request on a reused connection is taken in and lost.
+
+use crate::check::drain::residence::{Manner, manner, normal};
+use crate::check::loss::{Loss, losses};
+use crate::check::{Check, Witness};
+use crate::history::History;
+use crate::manifest::Profile;
+use crate::request::Pattern;
+use crate::verdict::{Evidence, Finding, Level, Verdict};
+
+/// The check.
+pub static CHECK: Check = Check {
+    id: "drain/keepalive-swallowed",
+    level: Level::Must,
+    profile: Some(Profile::Restart),
+    capability: None,
+    requirement: "No request on a reused connection is taken in and then lost.",
+    source: "RFC 9110 §9.2.2; RFC 9112 §9.3.1",
+    reports: &["gunicorn on HUP (20 runs)", "apache graceful"],
+    observed: "At least 12 busy kept connections. Lost are: a request that the server read and answered with nothing \
+               (`taken`: EOF with every byte acknowledged), one that lay unread for more than three times as long as the \
+               server normally takes, and one that was never answered.",
+    needs: &[Witness::Upgrades, Witness::BusyLoad],
+    observers: &[],
+    chance: false,
+    unproven_bare: None,
+    decide,
+};
+
+fn decide(history: &History) -> Vec<Finding> {
+    let normal = normal(history);
+    let mut findings = losses(
+        history,
+        &Loss {
+            what: "requests on reused connections",
+            concerns: &|request| request.pattern == Pattern::Busy && request.nth_on_connection > 0,
+            lost: &|request| manner(request, normal) == Some(Manner::Swallowed),
+        },
+    );
+    for finding in findings.iter_mut().filter(|finding| finding.verdict == Verdict::Fail) {
+        let line = format!("the server normally takes up to R = {:.1} ms", normal.as_secs_f64() * 1e3);
+        finding.evidence.push(Evidence::text(line));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::script::{Script, answered, failed};
+    use crate::request::{FailureClass, Pattern};
+    use crate::verdict::Verdict::{self, Fail, Pass};
+
+    fn check(residence_ms: u64, class: FailureClass, want: Verdict) {
+        let baseline = answered(500, 505, 1).of(Pattern::Busy).reused();
+        let lost = failed(1001, 1001 + residence_ms, class).of(Pattern::Busy).reused();
+        let script = Script::new().trigger(1000, 1, 2).request(baseline).request(lost);
+        let findings = (super::CHECK.decide)(&script.history());
+        assert_eq!(findings[0].verdict, want, "{findings:#?}");
+    }
+
+    #[test]
+    fn a_request_that_was_read_and_not_answered_fails() {
+        check(1, FailureClass::Taken, Fail);
+    }
+
+    #[test]
+    fn a_request_that_lay_unread_far_longer_than_normal_fails() {
+        check(16, FailureClass::Unread, Fail);
+    }
+
+    #[test]
+    fn a_race_passes_here() {
+        check(4, FailureClass::Unread, Pass);
+        check(1, FailureClass::Crossed, Pass);
+    }
+}

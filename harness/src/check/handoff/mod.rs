@@ -1,0 +1,7 @@
+//! New connections during an upgrade.
+
+pub mod backlog_kept;
+pub mod listener_continuity;
+pub mod no_refused;
+pub mod took_over;
+pub mod watch_triggered;

@@ -1,0 +1,63 @@
+//! handoff/no-refused: no connect is refused, reset in the handshake, or timed out.
+
+use crate::check::loss::{Loss, losses};
+use crate::check::{Check, Witness};
+use crate::history::History;
+use crate::manifest::Profile;
+use crate::verdict::{Finding, Level};
+
+/// The check.
+pub static CHECK: Check = Check {
+    id: "handoff/no-refused",
+    level: Level::Must,
+    profile: Some(Profile::Restart),
+    capability: None,
+    requirement: "A client that connects during an upgrade is never refused.",
+    source: "listen(2); nginx \"Upgrading Executable on the Fly\"",
+    reports: &["iodine#97", "overseer#34"],
+    observed: "At least 200 fresh connections per second through the upgrade: none ends in ECONNREFUSED, a reset during \
+               the handshake, or no handshake within its deadline.",
+    needs: &[Witness::Upgrades, Witness::FreshLoad],
+    observers: &[],
+    chance: false,
+    unproven_bare: None,
+    decide,
+};
+
+fn decide(history: &History) -> Vec<Finding> {
+    losses(
+        history,
+        &Loss {
+            what: "connects",
+            concerns: &|request| request.nth_on_connection == 0,
+            lost: &|request| request.failure().is_some_and(crate::request::FailureClass::is_connect_failure),
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::script::{Script, answered, failed};
+    use crate::request::FailureClass;
+    use crate::verdict::Verdict::{Fail, Pass};
+
+    #[test]
+    fn refused_connection_during_handoff_fails() {
+        let script = Script::new().trigger(1000, 1, 2).request(failed(1001, 1002, FailureClass::Refused));
+        let findings = (super::CHECK.decide)(&script.history());
+        assert_eq!(findings[0].verdict, Fail);
+        assert_eq!(findings[0].class, Some(FailureClass::Refused));
+    }
+
+    #[test]
+    fn answered_connections_pass() {
+        let script = Script::new().trigger(1000, 1, 2).request(answered(1001, 1002, 2));
+        assert_eq!((super::CHECK.decide)(&script.history())[0].verdict, Pass);
+    }
+
+    #[test]
+    fn a_refusal_before_the_trigger_belongs_to_the_baseline() {
+        let script = Script::new().request(failed(1, 2, FailureClass::Refused)).trigger(1000, 1, 2);
+        assert_eq!((super::CHECK.decide)(&script.history())[0].verdict, Pass);
+    }
+}

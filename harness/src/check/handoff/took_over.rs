@@ -1,0 +1,129 @@
+//! handoff/took-over: after the trigger a new generation answers.
+
+use crate::check::{Check, Witness};
+use crate::event::{ProcessChange, What};
+use crate::history::{History, Upgrade};
+use crate::id::Image;
+use crate::manifest::Profile;
+use crate::verdict::{Evidence, Finding, Level};
+
+/// The check.
+pub static CHECK: Check = Check {
+    id: "handoff/took-over",
+    level: Level::Must,
+    profile: Some(Profile::Restart),
+    capability: None,
+    requirement: "After the trigger a new generation answers.",
+    source: "the meaning of a restart; nginx \"Upgrading Executable on the Fly\"",
+    reports: &["null targets: ignores the signal; claims a restart without one; re-executes the old inode"],
+    observed: "An answer that began after the trigger carries the deployed version (or, where answers carry none, a \
+               process that appeared after the trigger holds the listener). Without it nothing else in handoff, drain \
+               or leak can pass.",
+    needs: &[Witness::Upgrades],
+    observers: &["processes"],
+    chance: false,
+    unproven_bare: None,
+    decide,
+};
+
+fn decide(history: &History) -> Vec<Finding> {
+    history.upgrades().iter().map(|upgrade| one(history, upgrade).of(upgrade.id)).collect()
+}
+
+fn one(history: &History, upgrade: &Upgrade) -> Finding {
+    let carries_version = history.plan.target.endpoints.first().is_some_and(|it| it.version_header.is_some());
+    if !carries_version {
+        return by_image(history, upgrade);
+    }
+    let version = upgrade.version;
+    let after = |request: &&crate::request::Request| request.began >= upgrade.trigger.not_before;
+    let first = history.load().filter(after).filter(|it| it.version() >= Some(version)).min_by_key(|it| it.ended);
+    if let Some(first) = first {
+        let text = format!(
+            "version {version} answered first at {}, {} ms after the trigger",
+            first.ended,
+            first.ended.since(upgrade.trigger.not_before).as_millis()
+        );
+        let mut finding = Finding::pass("");
+        finding.evidence = vec![Evidence::text(text).requests([first.id]).event(upgrade.trigger_seq)];
+        return finding;
+    }
+    let seen = history.find(|what| match what {
+        What::UpgradeDone { upgrade: id, by } if *id == upgrade.id && by.starts_with("version ") => Some(by),
+        _ => None,
+    });
+    if let Some((event, by)) = seen.into_iter().next() {
+        let mut finding = Finding::pass("");
+        finding.evidence = vec![Evidence::text(format!("{by} (a probe, {})", event.at.not_after)).event(event.seq)];
+        return finding;
+    }
+    let answered: Vec<_> = history.load().filter(after).filter(|it| it.failure().is_none()).collect();
+    let last = answered.iter().filter_map(|it| it.version()).max();
+    let told = match last {
+        Some(last) => format!("{} answers began after the trigger, the newest of version {last}", answered.len()),
+        None => "no request that began after the trigger was answered".to_owned(),
+    };
+    Finding::fail(vec![
+        Evidence::text(format!(
+            "no answer of version {version} between {} and {}",
+            upgrade.trigger.not_before, upgrade.window_end
+        ))
+        .event(upgrade.trigger_seq),
+        Evidence::text(told),
+    ])
+}
+
+fn by_image(history: &History, upgrade: &Upgrade) -> Finding {
+    let old: Vec<Image> = history
+        .events
+        .iter()
+        .filter(|event| event.at.not_after <= upgrade.trigger.not_before)
+        .filter_map(|event| match &event.what {
+            What::Process { image, change: ProcessChange::Appeared { .. } } => Some(*image),
+            _ => None,
+        })
+        .collect();
+    let after = history.events.iter().filter(|event| event.at.not_after > upgrade.trigger.not_before);
+    for event in after {
+        let What::Holders { images, .. } = &event.what else { continue };
+        if let Some(image) = images.iter().find(|image| !old.contains(image)) {
+            let text = format!("process {} appeared after the trigger and holds the listener", image.pid);
+            let mut finding = Finding::pass("");
+            finding.evidence = vec![Evidence::text(text).event(event.seq)];
+            return finding;
+        }
+    }
+    Finding::fail(vec![
+        Evidence::text("no process that appeared after the trigger holds the listener").event(upgrade.trigger_seq),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::script::{Script, answered};
+    use crate::verdict::Verdict::{self, Fail, Pass};
+
+    fn check(requests: &[(u64, u64, u32)], want: Verdict) {
+        let mut script = Script::new().trigger(1000, 1, 2);
+        for &(began, ended, version) in requests {
+            script = script.request(answered(began, ended, version));
+        }
+        let findings = (super::CHECK.decide)(&script.history());
+        assert_eq!(findings[0].verdict, want, "{findings:#?}");
+    }
+
+    #[test]
+    fn an_answer_of_the_new_version_passes() {
+        check(&[(900, 901, 1), (1100, 1101, 2)], Pass);
+    }
+
+    #[test]
+    fn only_the_old_version_after_the_trigger_fails() {
+        check(&[(900, 901, 1), (1100, 1101, 1)], Fail);
+    }
+
+    #[test]
+    fn no_answer_at_all_fails() {
+        check(&[(900, 901, 1)], Fail);
+    }
+}

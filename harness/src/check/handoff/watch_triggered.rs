@@ -1,0 +1,113 @@
+//! handoff/watch-triggered: a changed file causes exactly one upgrade, however it is written.
+
+use std::collections::BTreeSet;
+
+use crate::check::Check;
+use crate::clock::Nanos;
+use crate::event::{Event, What};
+use crate::history::History;
+use crate::id::Image;
+use crate::manifest::{Capability, Profile};
+use crate::verdict::{Evidence, Finding, Level};
+
+/// The check.
+pub static CHECK: Check = Check {
+    id: "handoff/watch-triggered",
+    level: Level::Must,
+    profile: Some(Profile::Restart),
+    capability: Some(Capability::Watch),
+    requirement: "A change of the watched file causes exactly one upgrade, however the file is written.",
+    source: "inotify(7): one write is many events; execve(2) ETXTBSY",
+    reports: &["the seed's design"],
+    observed: "The file is renamed over, touched, switched by symlink, removed and written in two halves, or written in \
+               place (data files). After each the generations that came to hold the listener are counted, until nothing \
+               more happens.",
+    needs: &[],
+    observers: &["processes", "listeners"],
+    chance: false,
+    unproven_bare: None,
+    decide,
+};
+
+fn decide(history: &History) -> Vec<Finding> {
+    let Some(watch) = history.plan.target.restart.as_ref().and_then(|restart| restart.watch.as_ref()) else {
+        return vec![Finding::error("the plan has no watched file")];
+    };
+    let changes: Vec<(&Event, _)> = history
+        .find(|what| match what {
+            What::FileChanged { upgrade, how, .. } => Some((*upgrade, how.clone())),
+            _ => None,
+        })
+        .collect();
+    let stop = history
+        .find(|what| matches!(what, What::StopAsked { .. }).then_some(()))
+        .next()
+        .map_or(history.end(), |(event, ())| event.at.not_before);
+    let mut findings = Vec::new();
+    for (n, (event, (upgrade, how))) in changes.iter().enumerate() {
+        let until = changes.get(n + 1).map_or(stop, |(next, _)| next.at.not_before);
+        let came = newcomers(history, event.at.not_before, until);
+        let upgrades = came.len() / usize::try_from(watch.processes.max(1)).expect("u32 fits usize on Linux");
+        let names: Vec<String> = came.iter().map(|image| image.pid.to_string()).collect();
+        let text = format!(
+            "{how} at {}: {upgrades} upgrades until {until} (new processes on the listener: {})",
+            event.at.not_before,
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        );
+        let evidence = vec![Evidence::text(text).event(event.seq)];
+        let mut finding = if upgrades == 1 { Finding::pass("") } else { Finding::fail(Vec::new()) };
+        finding.evidence = evidence;
+        findings.push(finding.of(*upgrade));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::inconclusive("the watched file was never changed"));
+    }
+    findings
+}
+
+/// Images that came to hold the listener in this span and did not hold it before.
+fn newcomers(history: &History, from: Nanos, until: Nanos) -> Vec<Image> {
+    let mut before = BTreeSet::new();
+    let mut came = BTreeSet::new();
+    for event in &history.events {
+        let What::Holders { images, .. } = &event.what else { continue };
+        for image in images {
+            if event.at.not_after <= from {
+                before.insert(*image);
+            } else if event.at.not_before < until && !before.contains(image) {
+                came.insert(*image);
+            }
+        }
+    }
+    came.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::script::Script;
+    use crate::verdict::Verdict::{self, Fail, Pass};
+
+    fn check(after: &[&[i32]], want: Verdict) {
+        let mut script = Script::new().holders(10, &[1, 2]).file_changed(1000, 1, "rename");
+        for (n, pids) in after.iter().enumerate() {
+            script = script.holders(1100 + 10 * n as u64, pids);
+        }
+        let findings = (super::CHECK.decide)(&script.history());
+        assert_eq!(findings[0].verdict, want, "{findings:#?}");
+    }
+
+    #[test]
+    fn one_new_generation_passes() {
+        check(&[&[1, 2, 3], &[1, 3]], Pass);
+    }
+
+    #[test]
+    fn no_new_generation_fails() {
+        check(&[&[1, 2]], Fail);
+    }
+
+    #[test]
+    fn two_new_generations_for_one_change_fail() {
+        check(&[&[1, 2, 3], &[1, 3, 4], &[1, 4]], Fail);
+    }
+}

@@ -1,0 +1,3 @@
+//! Signals, logs, ending.
+
+pub mod nothing_left;

@@ -1,0 +1,81 @@
+//! Requests lost during an upgrade, counted per upgrade and per class: shared by the checks that judge them.
+
+use std::collections::BTreeMap;
+
+use crate::history::{History, Upgrade};
+use crate::request::{FailureClass, Request};
+use crate::verdict::{Evidence, Finding};
+
+/// Which requests a check judges.
+pub(super) struct Loss<'a> {
+    /// Their name in evidence ("connects").
+    pub(super) what: &'a str,
+    /// The requests that are counted at all.
+    pub(super) concerns: &'a dyn Fn(&Request) -> bool,
+    /// The ones that are lost in the sense of the check.
+    pub(super) lost: &'a dyn Fn(&Request) -> bool,
+}
+
+/// The load requests that an upgrade could have touched: those that ended after its trigger began and began before
+/// the next trigger.
+pub(super) fn touched<'a>(history: &'a History, upgrade: &Upgrade) -> impl Iterator<Item = &'a Request> {
+    let (from, until) = (upgrade.trigger.not_before, upgrade.window_end);
+    history.load().filter(move |request| request.ended > from && request.began < until)
+}
+
+/// One finding per upgrade: pass with the count, or one fail per failure class with times and what the sockets said.
+pub(super) fn losses(history: &History, loss: &Loss<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for upgrade in history.upgrades() {
+        let concerned: Vec<&Request> = touched(history, &upgrade).filter(|it| (loss.concerns)(it)).collect();
+        let mut by_class: BTreeMap<FailureClass, Vec<&Request>> = BTreeMap::new();
+        for request in concerned.iter().filter(|it| (loss.lost)(it)) {
+            if let Some(class) = request.failure() {
+                by_class.entry(class).or_default().push(request);
+            }
+        }
+        if by_class.is_empty() {
+            let text = format!("0 of {} {} lost", concerned.len(), loss.what);
+            findings.push(Finding::pass(text).of(upgrade.id));
+        }
+        for (class, requests) in by_class {
+            let evidence = describe(class, &requests, concerned.len(), loss.what, &upgrade);
+            findings.push(Finding::fail(evidence).of(upgrade.id).class(class));
+        }
+    }
+    findings
+}
+
+/// "3 of 4012 connects refused, 1.204 s – 1.219 s", and what the first socket said.
+pub(super) fn describe(
+    class: FailureClass,
+    requests: &[&Request],
+    of: usize,
+    what: &str,
+    upgrade: &Upgrade,
+) -> Vec<Evidence> {
+    let first = requests.iter().map(|it| it.began).min().unwrap_or_default();
+    let last = requests.iter().map(|it| it.ended).max().unwrap_or_default();
+    let mut evidence = vec![
+        Evidence::text(format!("{} of {of} {what} {class}, {first} – {last}", requests.len()))
+            .requests(requests.iter().map(|it| it.id)),
+        Evidence::text(format!("upgrade {} was triggered at {}", upgrade.id, upgrade.trigger.not_before))
+            .event(upgrade.trigger_seq),
+    ];
+    if let Some(request) = requests.first()
+        && let crate::request::Ending::Failed { evidence: socket, .. } = &request.ending
+    {
+        let sent = request.sent.map_or_else(|| "never sent".to_owned(), |at| format!("sent at {at}"));
+        let state = if socket.state.is_empty() { String::new() } else { format!(", state {}", socket.state) };
+        evidence.push(Evidence::text(format!(
+            "request {}: {sent}, ended at {} by {}{state}, {} of its {} bytes acknowledged, {} bytes of answer",
+            request.id,
+            request.ended,
+            socket.signal,
+            socket.request_bytes_acked,
+            request.bytes_sent,
+            request.bytes_received
+        )));
+    }
+    evidence
+}

@@ -1,0 +1,3 @@
+//! The pidfile and whom it names.
+
+pub mod upgrade_always_valid;

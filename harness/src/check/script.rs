@@ -1,0 +1,242 @@
+//! Hand-written histories for unit tests of checks: times in milliseconds since the run began.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::clock::{Interval, Nanos};
+use crate::event::{Event, ExitStatus, Listener, PidfileChange, What};
+use crate::history::History;
+use crate::id::{Cookie, Image, Pid, UpgradeId, Version};
+use crate::machine::{Machine, Tier};
+use crate::manifest::{Done, MainProcess, Profile, Protocol, Role, WatchKind};
+use crate::plan::Plan;
+use crate::request::{Ending, FailureClass, LoadAccount, Pattern, Request, SocketEvidence};
+use crate::scenario::{Scenario, Script as Written};
+use crate::target::{
+    Target, TargetDeadlines, TargetEndpoint, TargetLaunch, TargetReady, TargetRestart, TargetRestartStep, TargetStop,
+    TargetWatch, Template,
+};
+
+fn ms(instant: u64) -> Nanos {
+    Nanos(instant * 1_000_000)
+}
+
+pub(crate) fn image(pid: i32) -> Image {
+    Image { pid: Pid(pid), start_ticks: 1, start_stack: 1 }
+}
+
+/// A fresh request that was answered by this version.
+pub(crate) fn answered(began: u64, ended: u64, version: u32) -> Request {
+    request(began, ended, Ending::Answered { status: 200, version: Some(Version(version)), close_announced: true })
+}
+
+/// A fresh request that failed.
+pub(crate) fn failed(began: u64, ended: u64, class: FailureClass) -> Request {
+    let evidence = SocketEvidence { signal: "EOF".to_owned(), state: String::new(), request_bytes_acked: 0 };
+    request(began, ended, Ending::Failed { class, evidence })
+}
+
+fn request(began: u64, ended: u64, ending: Ending) -> Request {
+    Request {
+        id: 0,
+        pattern: Pattern::Fresh,
+        endpoint: 0,
+        connection: 0,
+        local_port: 1,
+        nth_on_connection: 0,
+        intended: ms(began),
+        began: ms(began),
+        connected: Some(ms(began)),
+        sent: Some(ms(began)),
+        first_byte: None,
+        ended: ms(ended),
+        bytes_sent: 40,
+        bytes_received: 0,
+        retransmits: 0,
+        ending,
+    }
+}
+
+impl Request {
+    /// The same of another pattern.
+    pub(crate) fn of(mut self, pattern: Pattern) -> Request {
+        self.pattern = pattern;
+        self
+    }
+
+    /// The same on a connection that had answered before.
+    pub(crate) fn reused(mut self) -> Request {
+        self.nth_on_connection = 3;
+        self
+    }
+}
+
+/// Builds a history of a watching target with one endpoint, in tier A.
+pub(crate) struct Script {
+    events: Vec<Event>,
+    requests: Vec<Request>,
+}
+
+impl Script {
+    pub(crate) fn new() -> Script {
+        Script { events: Vec::new(), requests: Vec::new() }
+    }
+
+    pub(crate) fn event(mut self, at: u64, what: What) -> Script {
+        self.events.push(Event { seq: 0, at: Interval::at(ms(at)), what });
+        self
+    }
+
+    pub(crate) fn request(mut self, mut request: Request) -> Script {
+        request.id = self.requests.len() as u64 + 1;
+        request.connection = request.id;
+        self.requests.push(request);
+        self
+    }
+
+    pub(crate) fn trigger(self, at: u64, upgrade: u32, version: u32) -> Script {
+        let what =
+            What::Triggered { upgrade: UpgradeId(upgrade), version: Version(version), action: "signal HUP".to_owned() };
+        self.event(at, what)
+    }
+
+    pub(crate) fn settled(self, at: u64, upgrade: u32) -> Script {
+        self.event(at, What::UpgradeSettled { upgrade: UpgradeId(upgrade) })
+    }
+
+    pub(crate) fn main(self, at: u64, pid: i32) -> Script {
+        self.event(at, What::Main { image: image(pid) })
+    }
+
+    pub(crate) fn exited(self, at: u64, pid: i32) -> Script {
+        self.event(at, What::Exited { pid: Pid(pid), status: ExitStatus::Code(0) })
+    }
+
+    pub(crate) fn pidfile(self, at: u64, change: PidfileChange, content: Option<&str>) -> Script {
+        self.event(at, What::Pidfile { change, inode: Some(1), content: content.map(str::to_owned) })
+    }
+
+    pub(crate) fn listeners(self, at: u64, cookies: &[u64]) -> Script {
+        self.event(at, What::Listeners { rows: rows(cookies) })
+    }
+
+    pub(crate) fn listen_call(self, at: u64, cookie: u64, others: &[u64]) -> Script {
+        let what = What::ListenCall {
+            pid: Pid(7),
+            cookie: Cookie(cookie),
+            address: "127.0.0.1:10086".to_owned(),
+            reuseport: true,
+            already_listening: false,
+            rows: rows(others),
+        };
+        self.event(at, what)
+    }
+
+    pub(crate) fn holders(self, at: u64, pids: &[i32]) -> Script {
+        self.event(at, What::Holders { inode: 1, images: pids.iter().map(|pid| image(*pid)).collect() })
+    }
+
+    pub(crate) fn file_changed(self, at: u64, upgrade: u32, how: &str) -> Script {
+        let what = What::FileChanged { upgrade: UpgradeId(upgrade), how: how.to_owned(), path: "/watched".to_owned() };
+        self.event(at, what)
+    }
+
+    pub(crate) fn counter(self, moment: &str, name: &str, value: u64) -> Script {
+        let values = BTreeMap::from([(name.to_owned(), value)]);
+        self.event(1, What::Counters { moment: moment.to_owned(), values })
+    }
+
+    pub(crate) fn history(mut self) -> History {
+        for (seq, event) in self.events.iter_mut().enumerate() {
+            event.seq = seq as u64;
+        }
+        let count = self.requests.len() as u64;
+        History {
+            plan: plan(),
+            events: self.events,
+            requests: self.requests,
+            account: LoadAccount { scheduled: count, ended: count, ..LoadAccount::default() },
+            lost_events: 0,
+            faults: Vec::new(),
+        }
+    }
+}
+
+fn rows(cookies: &[u64]) -> Vec<Listener> {
+    let row = |cookie: &u64| Listener {
+        cookie: Cookie(*cookie),
+        address: "127.0.0.1:10086".to_owned(),
+        inode: *cookie,
+        queued: 0,
+        backlog: 128,
+    };
+    cookies.iter().map(row).collect()
+}
+
+fn plan() -> Plan {
+    let machine = Machine {
+        tier: Tier::A,
+        tier_reason: String::new(),
+        kernel: "6.1".to_owned(),
+        processors: 2,
+        uid: 0,
+        listen_hook: true,
+        programs: BTreeMap::new(),
+    };
+    let scenario = Scenario(Written {
+        name: "restart/written".to_owned(),
+        about: "hand-written".to_owned(),
+        profile: Profile::Restart,
+        needs: Vec::new(),
+        core: true,
+        listen_hook: true,
+        checks: Vec::new(),
+        steps: Vec::new(),
+    });
+    Plan { target: target(), scenario, machine, seed: 1 }
+}
+
+fn target() -> Target {
+    let template = |text: &str| Template(text.to_owned());
+    let second = Duration::from_secs(1);
+    Target {
+        name: "written".to_owned(),
+        about: "hand-written".to_owned(),
+        role: Role::Peer,
+        profiles: vec![Profile::Restart],
+        capabilities: BTreeMap::from([
+            (crate::manifest::Capability::Pidfile, crate::target::Claim::Claimed),
+            (crate::manifest::Capability::Stall, crate::target::Claim::Claimed),
+            (crate::manifest::Capability::Watch, crate::target::Claim::Claimed),
+        ]),
+        requires: Vec::new(),
+        launch: TargetLaunch {
+            command: vec![template("server")],
+            environment: BTreeMap::new(),
+            directory: None,
+            umask: 0o22,
+            returns: false,
+        },
+        files: Vec::new(),
+        endpoints: vec![TargetEndpoint {
+            name: "http".to_owned(),
+            address: "127.0.0.1:10086".parse().expect("a literal address"),
+            protocol: Protocol::Http1,
+            path: "/".to_owned(),
+            slow: None,
+            version_header: Some("X-Version".to_owned()),
+            echo_header: None,
+        }],
+        ready: TargetReady::Answers(0),
+        main: MainProcess::Launched,
+        pidfile: Some(template("{dir}/pid")),
+        restart: Some(TargetRestart {
+            steps: vec![TargetRestartStep::Deploy],
+            done: Done::NewVersion,
+            watch: Some(TargetWatch { path: template("{self}"), kind: WatchKind::Executable, processes: 1 }),
+        }),
+        stop: TargetStop::Signal(crate::target::Signal(15)),
+        stall: None,
+        deadlines: TargetDeadlines { start: second, upgrade: second, drain: second, stop: second, request: second },
+    }
+}

@@ -1,0 +1,167 @@
+//! Witnesses: what must have happened for a pass to mean anything. Missing ones make it inconclusive.
+
+use std::collections::BTreeSet;
+
+use crate::clock::Nanos;
+use crate::event::What;
+use crate::history::{History, Upgrade};
+use crate::id::{Cookie, UpgradeId};
+use crate::request::Pattern;
+
+/// A precondition of a verdict. The numbers are the load floors of the catalogue, per upgrade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Witness {
+    /// At least one upgrade was triggered.
+    Upgrades,
+    /// At least 200 fresh connections per second, from the trigger to the end of the drain.
+    FreshLoad,
+    /// At least 12 kept connections were busy right before the trigger.
+    BusyLoad,
+    /// At least 10 slow requests were in flight at the trigger.
+    RequestsInFlight,
+    /// The old listener's accept queue was not empty in the last dump before the takeover.
+    BacklogNotEmpty,
+}
+
+/// Fresh connections per second.
+pub const FRESH_PER_SECOND_MIN: f64 = 200.0;
+/// Busy kept connections.
+pub const BUSY_MIN: usize = 12;
+/// Requests in flight at the trigger.
+pub const IN_FLIGHT_MIN: usize = 10;
+/// How far back a kept connection counts as busy: some twenty of its mean think times.
+const BUSY_LOOK_BACK_NANOS: u64 = 500_000_000;
+
+/// What a witness said of one upgrade.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// The upgrade, or `None` for the run as a whole.
+    pub upgrade: Option<UpgradeId>,
+    /// Whether it is enough.
+    pub met: bool,
+    /// The number, in words.
+    pub text: String,
+}
+
+impl Witness {
+    /// Looks at a history: one sighting per upgrade.
+    #[must_use]
+    pub fn look(self, history: &History) -> Vec<Sighting> {
+        let upgrades = history.upgrades();
+        if upgrades.is_empty() {
+            return vec![Sighting { upgrade: None, met: false, text: "no upgrade was triggered".to_owned() }];
+        }
+        if self == Witness::Upgrades {
+            let text = format!("{} upgrades were triggered", upgrades.len());
+            return vec![Sighting { upgrade: None, met: true, text }];
+        }
+        upgrades.iter().map(|upgrade| self.one(history, upgrade)).collect()
+    }
+
+    fn one(self, history: &History, upgrade: &Upgrade) -> Sighting {
+        let (met, text) = match self {
+            Witness::Upgrades => (true, String::new()),
+            Witness::FreshLoad => fresh(history, upgrade),
+            Witness::BusyLoad => busy(history, upgrade),
+            Witness::RequestsInFlight => in_flight(history, upgrade),
+            Witness::BacklogNotEmpty => backlog(history, upgrade),
+        };
+        Sighting { upgrade: Some(upgrade.id), met, text }
+    }
+}
+
+fn fresh(history: &History, upgrade: &Upgrade) -> (bool, String) {
+    let until = upgrade.settled.map_or(upgrade.window_end, |settled| settled.not_after);
+    let seconds = until.since(upgrade.trigger.not_before).as_secs_f64();
+    let sent = history
+        .load()
+        .filter(|it| it.pattern == Pattern::Fresh && it.began >= upgrade.trigger.not_before && it.began <= until)
+        .count();
+    #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
+    let rate = sent as f64 / seconds.max(1e-3);
+    let text = format!("{sent} fresh connections in {seconds:.3} s after the trigger ({rate:.0}/s, floor 200/s)");
+    (rate >= FRESH_PER_SECOND_MIN, text)
+}
+
+fn busy(history: &History, upgrade: &Upgrade) -> (bool, String) {
+    let trigger = upgrade.trigger.not_before;
+    let from = Nanos(trigger.0.saturating_sub(BUSY_LOOK_BACK_NANOS));
+    let kept: BTreeSet<u64> = history
+        .load()
+        .filter(|it| it.pattern == Pattern::Busy && it.ended >= from && it.began <= trigger)
+        .map(|it| it.connection)
+        .collect();
+    (kept.len() >= BUSY_MIN, format!("{} busy kept connections at the trigger (floor {BUSY_MIN})", kept.len()))
+}
+
+fn in_flight(history: &History, upgrade: &Upgrade) -> (bool, String) {
+    let count =
+        history.load().filter(|it| it.pattern == Pattern::Slow && it.in_flight_at(upgrade.trigger.not_before)).count();
+    (count >= IN_FLIGHT_MIN, format!("{count} slow requests in flight at the trigger (floor {IN_FLIGHT_MIN})"))
+}
+
+fn backlog(history: &History, upgrade: &Upgrade) -> (bool, String) {
+    let takeover = history
+        .load()
+        .filter(|it| it.pattern == Pattern::Parked)
+        .map(|it| it.first_byte.unwrap_or(it.ended))
+        .min()
+        .unwrap_or(upgrade.window_end);
+    let mut old: BTreeSet<Cookie> = BTreeSet::new();
+    let mut last: Option<(u64, u32)> = None;
+    for event in history.events.iter().filter(|event| event.at.not_after <= takeover) {
+        let rows = match &event.what {
+            What::Listeners { rows } | What::ListenCall { rows, .. } => rows,
+            _ => continue,
+        };
+        if event.at.not_after <= upgrade.trigger.not_before {
+            old.extend(rows.iter().map(|row| row.cookie));
+        }
+        let queued = rows.iter().filter(|row| old.contains(&row.cookie)).map(|row| row.queued).sum();
+        last = Some((event.seq, queued));
+    }
+    match last {
+        Some((seq, queued)) => {
+            (queued > 0, format!("{queued} connections in the old listener's queue at the takeover (event {seq})"))
+        }
+        None => (false, "no dump of the listeners before the takeover".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Witness;
+    use crate::check::script::{Script, answered};
+    use crate::request::Pattern;
+
+    fn met(witness: Witness, script: Script) -> bool {
+        witness.look(&script.history()).iter().all(|sighting| sighting.met)
+    }
+
+    #[test]
+    fn without_a_trigger_nothing_is_witnessed() {
+        assert!(!met(Witness::Upgrades, Script::new()));
+    }
+
+    #[test]
+    fn ten_slow_requests_in_flight_are_the_floor() {
+        let run = |n: u64| {
+            (0..n).fold(Script::new().trigger(1000, 1, 2), |script, _| {
+                script.request(answered(900, 1500, 1).of(Pattern::Slow))
+            })
+        };
+        assert!(met(Witness::RequestsInFlight, run(10)));
+        assert!(!met(Witness::RequestsInFlight, run(9)));
+    }
+
+    #[test]
+    fn two_hundred_fresh_connections_a_second_are_the_floor() {
+        let run = |every_ms: u64| {
+            (0..1000 / every_ms).fold(Script::new().trigger(1000, 1, 2).settled(2000, 1), |script, n| {
+                script.request(answered(1000 + n * every_ms, 1001 + n * every_ms, 2))
+            })
+        };
+        assert!(met(Witness::FreshLoad, run(4)));
+        assert!(!met(Witness::FreshLoad, run(6)));
+    }
+}
