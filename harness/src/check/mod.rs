@@ -14,7 +14,7 @@ pub mod life;
 mod loss;
 pub mod pidfile;
 #[cfg(test)]
-mod script;
+pub(crate) mod script;
 pub mod witness;
 
 pub use witness::Witness;

@@ -1,0 +1,329 @@
+//! From a history to an outcome: every check decides, then the rules that can take away a pass.
+//!
+//! What noise, missing witnesses or a blind observer can take away is a *pass*, or a fail that rests on time; never a
+//! fail that rests on an errno, an EOF, wrong bytes, a listener's identity or an exit status.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::check::witness::Sighting;
+use crate::check::{self, Check};
+use crate::event::What;
+use crate::history::History;
+use crate::machine::Tier;
+use crate::manifest::Role;
+use crate::measure::{Measure, measures};
+use crate::request::{FailureClass, Request};
+use crate::target::Claim;
+use crate::verdict::{Evidence, Finding, Ground, Level, Verdict};
+
+/// A machine that stands still for longer than this cannot tell a target's gap from its own: the default answer gap
+/// that a target is allowed.
+const STANDSTILL_MAX: Duration = Duration::from_secs(1);
+
+/// What one run says of one target in one scenario.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Outcome {
+    /// The target's name.
+    pub target: String,
+    /// Its role.
+    pub role: Role,
+    /// The scenario's name.
+    pub scenario: String,
+    /// The isolation tier.
+    pub tier: Tier,
+    /// Whether the target works at all, without any restart.
+    pub baseline: Baseline,
+    /// One result per check of the scenario.
+    pub results: Vec<CheckResult>,
+    /// Figures that never fail.
+    pub measures: Vec<Measure>,
+}
+
+/// The same load without a restart must be clean; otherwise nothing can be said of the restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Baseline {
+    /// It served every request before the first trigger.
+    Clean,
+    /// It did not start, never became ready, or lost requests without a restart.
+    Broken(Vec<Evidence>),
+}
+
+/// What one check says of one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CheckResult {
+    /// Its id.
+    pub check: &'static str,
+    /// Its level.
+    pub level: Level,
+    /// Worst of its findings, or why there is none.
+    pub status: Status,
+    /// All findings.
+    pub findings: Vec<Finding>,
+}
+
+/// Judged, or not applicable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Judged.
+    Verdict(Verdict),
+    /// The target does not claim what the check is about.
+    Unsupported(String),
+}
+
+/// Judges a history by the checks that its scenario names and `wanted` selects.
+pub fn judge(history: &History, wanted: &dyn Fn(&Check) -> bool) -> Outcome {
+    let plan = &history.plan;
+    let baseline = baseline(history);
+    let checks = plan.scenario.script().checks.iter().filter_map(|id| check::find(id)).filter(|check| wanted(check));
+    let took_over = took_over(history);
+    let results = checks
+        .map(|check| match unsupported(history, check) {
+            Some(reason) => CheckResult {
+                check: check.id,
+                level: check.level,
+                status: Status::Unsupported(reason),
+                findings: Vec::new(),
+            },
+            None => result(history, check, &baseline, took_over),
+        })
+        .collect();
+    Outcome {
+        target: plan.target.name.clone(),
+        role: plan.target.role,
+        scenario: plan.scenario.script().name.clone(),
+        tier: plan.machine.tier,
+        baseline,
+        results,
+        measures: measures(history),
+    }
+}
+
+fn unsupported(history: &History, check: &Check) -> Option<String> {
+    let target = &history.plan.target;
+    if let Some(profile) = check.profile
+        && !target.profiles.contains(&profile)
+    {
+        return Some(format!("the manifest does not claim the profile {profile:?}"));
+    }
+    match target.capabilities.get(&check.capability?) {
+        Some(Claim::Claimed) => None,
+        Some(Claim::Disclaimed(reason)) => Some(format!("disclaimed: {reason}")),
+        None => Some("the manifest does not claim it".to_owned()),
+    }
+}
+
+fn result(history: &History, check: &'static Check, baseline: &Baseline, took_over: Option<Verdict>) -> CheckResult {
+    let mut findings = (check.decide)(history);
+    findings.extend(faults(history, check));
+    if findings.is_empty() {
+        findings.push(match baseline {
+            Baseline::Broken(_) => Finding::inconclusive("the target does not work without a restart"),
+            Baseline::Clean => Finding::error("the run gave nothing to judge"),
+        });
+    }
+    doubt(&mut findings, history, check, baseline, took_over);
+    let verdict = findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Error);
+    CheckResult { check: check.id, level: check.level, status: Status::Verdict(verdict), findings }
+}
+
+/// Harness and observers that broke: `error`, which excuses nothing and proves nothing.
+fn faults(history: &History, check: &Check) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (event, (observer, fault)) in history.find(|what| match what {
+        What::ObserverFault { observer, fault } => Some((observer, fault)),
+        _ => None,
+    }) {
+        if check.observers.contains(&observer.as_str()) {
+            let evidence = Evidence::text(format!("observer {observer}: {fault}")).event(event.seq);
+            findings.push(Finding::new(Verdict::Error, vec![evidence]));
+        }
+    }
+    if history.lost_events > 0 {
+        findings.push(Finding::error(format!("{} observations were lost (recorder full)", history.lost_events)));
+    }
+    findings.extend(history.faults.iter().map(|fault| Finding::error(fault.clone())));
+    let account = &history.account;
+    let records = history.load().count() as u64;
+    if account.scheduled != account.ended || account.ended != records {
+        findings.push(Finding::error(format!(
+            "requests are not conserved: {} scheduled, {} ended, {records} recorded",
+            account.scheduled, account.ended
+        )));
+    }
+    findings
+}
+
+/// Everything that can turn a pass, or a fail on time, into inconclusive.
+fn doubt(findings: &mut [Finding], history: &History, check: &Check, baseline: &Baseline, took_over: Option<Verdict>) {
+    for sighting in check.needs.iter().flat_map(|need| need.look(history)).filter(|sighting| !sighting.met) {
+        withdraw(findings, &sighting);
+    }
+    let mut doubts = Vec::new();
+    if matches!(baseline, Baseline::Broken(_)) {
+        doubts.push("the target does not work without a restart".to_owned());
+    }
+    let gated = ["handoff/", "drain/", "leak/"].iter().any(|area| check.id.starts_with(area));
+    if gated && check.id != check::handoff::took_over::CHECK.id && took_over.is_some_and(|it| it != Verdict::Pass) {
+        doubts.push("no new generation took over, so nothing of the handoff is proven".to_owned());
+    }
+    if history.plan.machine.tier == Tier::C
+        && let Some(reason) = check.unproven_bare
+    {
+        doubts.push(format!("tier C cannot prove it: {reason}"));
+    }
+    for text in doubts {
+        withdraw(findings, &Sighting { upgrade: None, met: false, text });
+    }
+    if let Some(noise) = noise(history) {
+        let sighting = Sighting { upgrade: None, met: false, text: noise };
+        withdraw(findings, &sighting);
+        for finding in findings.iter_mut().filter(|it| it.verdict == Verdict::Fail && it.ground == Ground::Time) {
+            finding.verdict = Verdict::Inconclusive;
+            finding.evidence.push(Evidence::text(sighting.text.clone()));
+        }
+    }
+}
+
+fn withdraw(findings: &mut [Finding], sighting: &Sighting) {
+    for finding in findings.iter_mut().filter(|finding| finding.verdict <= Verdict::Inconclusive) {
+        if sighting.upgrade.is_none() || finding.upgrade.is_none() || sighting.upgrade == finding.upgrade {
+            finding.verdict = Verdict::Inconclusive;
+            finding.evidence.push(Evidence::text(sighting.text.clone()));
+        }
+    }
+}
+
+/// The verdict of handoff/took-over, where this run had upgrades by steps.
+fn took_over(history: &History) -> Option<Verdict> {
+    (check::handoff::took_over::CHECK.decide)(history).iter().map(|finding| finding.verdict).max()
+}
+
+/// How the machine stood still during the run, if it did.
+fn noise(history: &History) -> Option<String> {
+    let lateness = Duration::from_nanos(history.account.lateness_max);
+    if lateness > STANDSTILL_MAX {
+        return Some(format!("the load was up to {} ms late", lateness.as_millis()));
+    }
+    if let Some(lost) = history.canary().find(|request| request.failure().is_some()) {
+        return Some(format!("the canary, a listener of our own, lost request {}", lost.id));
+    }
+    let canary = history.canary().map(|request| request.ended.since(request.intended)).max().unwrap_or_default();
+    (canary > STANDSTILL_MAX).then(|| format!("the canary took up to {} ms to answer", canary.as_millis()))
+}
+
+fn baseline(history: &History) -> Baseline {
+    let ready = history.find(|what| matches!(what, What::Ready { .. }).then_some(())).next().is_some();
+    if !ready {
+        let mut evidence: Vec<Evidence> = history
+            .events
+            .iter()
+            .filter_map(|event| match &event.what {
+                What::DeadlinePassed { name, length_ms } => {
+                    Some(Evidence::text(format!("{name}: not within {length_ms} ms")).event(event.seq))
+                }
+                What::ActionFailed { action, reason } => {
+                    Some(Evidence::text(format!("{action}: {reason}")).event(event.seq))
+                }
+                What::Output { stream, line } => Some(Evidence::text(format!("{stream}: {line}")).event(event.seq)),
+                _ => None,
+            })
+            .take(8)
+            .collect();
+        if evidence.is_empty() && history.faults.is_empty() {
+            evidence.push(Evidence::text("the target never became ready"));
+        }
+        // An environment failure is told as `error` by the checks and says nothing of the target.
+        return if history.faults.is_empty() { Baseline::Broken(evidence) } else { Baseline::Clean };
+    }
+    let trigger = history.upgrades().first().map_or(history.end(), |upgrade| upgrade.trigger.not_before);
+    let lost: Vec<&Request> = history
+        .load()
+        .filter(|request| request.ended < trigger)
+        .filter(|request| request.failure().is_some_and(|class| class != FailureClass::HarnessFault))
+        .collect();
+    if lost.is_empty() {
+        return Baseline::Clean;
+    }
+    let first = lost[0].failure().map_or("", FailureClass::word);
+    Baseline::Broken(vec![
+        Evidence::text(format!("{} requests were lost before any restart, the first one {first}", lost.len()))
+            .requests(lost.iter().map(|request| request.id)),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::script::{Script, answered, failed};
+    use crate::scenario::Scenario;
+
+    fn outcome(mut history: History, checks: &[&str]) -> Outcome {
+        let mut script = history.plan.scenario.script().clone();
+        script.checks = checks.iter().map(|id| (*id).to_owned()).collect();
+        history.plan.scenario = Scenario(script);
+        judge(&history, &|_| true)
+    }
+
+    fn loaded() -> Script {
+        let ready = What::Ready { by: "answers".to_owned() };
+        let script = Script::new().event(1, ready).trigger(1000, 1, 2).settled(1100, 1);
+        (0..40).fold(script, |script, n| script.request(answered(1001 + n * 2, 1002 + n * 2, 2)))
+    }
+
+    fn verdict(outcome: &Outcome) -> Verdict {
+        match &outcome.results[0].status {
+            Status::Verdict(verdict) => *verdict,
+            Status::Unsupported(reason) => panic!("unsupported: {reason}"),
+        }
+    }
+
+    #[test]
+    fn a_loaded_clean_upgrade_passes() {
+        assert_eq!(verdict(&outcome(loaded().history(), &["handoff/no-refused"])), Verdict::Pass);
+    }
+
+    #[test]
+    fn below_the_load_floor_a_pass_is_inconclusive_and_a_fail_stays() {
+        let ready = What::Ready { by: "answers".to_owned() };
+        let bare = || {
+            Script::new().event(1, ready.clone()).trigger(1000, 1, 2).settled(1900, 1).request(answered(1001, 1002, 2))
+        };
+        assert_eq!(verdict(&outcome(bare().history(), &["handoff/no-refused"])), Verdict::Inconclusive);
+        let refused = bare().request(failed(1003, 1004, FailureClass::Refused));
+        assert_eq!(verdict(&outcome(refused.history(), &["handoff/no-refused"])), Verdict::Fail);
+    }
+
+    #[test]
+    fn a_lost_observation_makes_a_pass_an_error() {
+        let mut history = loaded().history();
+        history.lost_events = 1;
+        assert_eq!(verdict(&outcome(history, &["handoff/no-refused"])), Verdict::Error);
+    }
+
+    #[test]
+    fn a_missing_record_breaks_conservation() {
+        let mut history = loaded().history();
+        history.requests.pop();
+        assert_eq!(verdict(&outcome(history, &["handoff/no-refused"])), Verdict::Error);
+    }
+
+    #[test]
+    fn without_a_takeover_nothing_of_the_handoff_passes() {
+        let ready = What::Ready { by: "answers".to_owned() };
+        let script = Script::new().event(1, ready).trigger(1000, 1, 2).settled(1100, 1);
+        let script = (0..40).fold(script, |script, n| script.request(answered(1001 + n * 2, 1002 + n * 2, 1)));
+        assert_eq!(verdict(&outcome(script.history(), &["handoff/no-refused"])), Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn requests_lost_before_any_restart_break_the_baseline() {
+        let script = loaded().request(failed(10, 11, FailureClass::Refused));
+        let outcome = outcome(script.history(), &["handoff/no-refused"]);
+        assert!(matches!(outcome.baseline, Baseline::Broken(_)));
+        assert_eq!(verdict(&outcome), Verdict::Inconclusive);
+    }
+}

@@ -1,0 +1,410 @@
+//! Outcomes merged per target, set against the expectations, and boiled down to an exit code.
+//!
+//! Worst wins per check; all findings stay. Runs are repeated, never retried: a check says how many of N runs passed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::check::{self, Check};
+use crate::expectation::{Expectation, ExpectationKind};
+use crate::judge::{Baseline, Outcome, Status};
+use crate::machine::Machine;
+use crate::manifest::Role;
+use crate::measure::Measure;
+use crate::plan::NotRun;
+use crate::verdict::{Finding, Level, Verdict};
+
+/// The result of a whole invocation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// Version of this program.
+    pub version: &'static str,
+    /// When it began, RFC 3339 in UTC: the only wall-clock time of a report.
+    pub began: String,
+    /// The machine.
+    pub machine: Machine,
+    /// Seed of the random choices.
+    pub seed: u64,
+    /// One entry per target.
+    pub targets: Vec<TargetSummary>,
+}
+
+/// The result of one target.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TargetSummary {
+    /// Its name.
+    pub target: String,
+    /// Its role.
+    pub role: Role,
+    /// How often each scenario was run.
+    pub runs: u32,
+    /// Why it does not work without any restart, if so, and the scenario that showed it.
+    pub broken: Vec<Located>,
+    /// One row per check, in the order of the catalogue.
+    pub rows: Vec<Row>,
+    /// Scenarios that were not run, and why.
+    pub not_run: Vec<NotRunScenario>,
+    /// Expectations that no check of these runs could match.
+    pub unmatched: Vec<Expectation>,
+    /// Figures of every upgrade.
+    pub measures: Vec<LocatedMeasures>,
+}
+
+/// The merged result of one check.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// Its id.
+    pub check: &'static str,
+    /// Its level.
+    pub level: Level,
+    /// Worst over all runs; `None` when the target does not claim it.
+    pub verdict: Option<Verdict>,
+    /// Why it does not apply; empty when it was judged.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub unsupported: String,
+    /// In how many runs it passed.
+    pub passed: u32,
+    /// Of how many.
+    pub of: u32,
+    /// What that means.
+    pub disposition: Disposition,
+    /// The expectation that it was set against.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expectation: Option<Expectation>,
+    /// All findings that are not a plain pass, and one pass.
+    pub findings: Vec<Located>,
+}
+
+/// A finding and where it was made.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Located {
+    /// The scenario.
+    pub scenario: String,
+    /// The run, counted from 1.
+    pub run: u32,
+    /// The run's directory, where its history is kept.
+    pub directory: PathBuf,
+    /// The finding.
+    pub finding: Finding,
+}
+
+/// Figures and where they were taken.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LocatedMeasures {
+    /// The scenario.
+    pub scenario: String,
+    /// The run, counted from 1.
+    pub run: u32,
+    /// One entry per upgrade.
+    pub upgrades: Vec<Measure>,
+}
+
+/// A scenario that was not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotRunScenario {
+    /// Its name.
+    pub scenario: String,
+    /// Why.
+    pub why: NotRun,
+}
+
+/// What a result means for the invocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Disposition {
+    /// Passed, and nothing else was expected.
+    Passed,
+    /// Not claimed.
+    Unsupported,
+    /// Failed as its expectation says.
+    ExpectedFailure,
+    /// A SHOULD that failed: a warning.
+    Warning,
+    /// Could not be told.
+    Inconclusive,
+    /// Harness or environment broke.
+    Error,
+    /// Passed although its expectation says that it fails.
+    UnexpectedPass,
+    /// Failed.
+    Failure,
+}
+
+/// One judged run of one scenario.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// The run, counted from 1.
+    pub run: u32,
+    /// Where its history is.
+    pub directory: PathBuf,
+    /// What it says.
+    pub outcome: Outcome,
+}
+
+/// What the merging needs to know beside the outcomes.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// The target's name.
+    pub target: &'a str,
+    /// Its role.
+    pub role: Role,
+    /// Runs of each scenario.
+    pub runs: u32,
+    /// A failed SHOULD counts as a failed MUST.
+    pub strict: bool,
+    /// The target's known failures.
+    pub expectations: &'a [Expectation],
+    /// Everything was selected: an expectation that matches nothing is a failure.
+    pub complete: bool,
+}
+
+/// Merges the judged runs of one target.
+#[must_use]
+pub fn merge(judged: &[Judged], not_run: Vec<NotRunScenario>, terms: Terms<'_>) -> TargetSummary {
+    let rows: Vec<Row> = check::CHECKS.iter().filter_map(|check| row(check, judged, terms)).collect();
+    let broken = judged.iter().flat_map(|it| match &it.outcome.baseline {
+        Baseline::Clean => None,
+        Baseline::Broken(evidence) => Some(locate(it, &Finding::fail(evidence.clone()))),
+    });
+    let matched = |expectation: &&Expectation| !rows.iter().any(|row| row.check == expectation.check);
+    TargetSummary {
+        target: terms.target.to_owned(),
+        role: terms.role,
+        runs: terms.runs,
+        broken: broken.collect(),
+        not_run,
+        unmatched: if terms.complete {
+            terms.expectations.iter().filter(matched).cloned().collect()
+        } else {
+            Vec::new()
+        },
+        measures: judged
+            .iter()
+            .filter(|it| !it.outcome.measures.is_empty())
+            .map(|it| LocatedMeasures {
+                scenario: it.outcome.scenario.clone(),
+                run: it.run,
+                upgrades: it.outcome.measures.clone(),
+            })
+            .collect(),
+        rows,
+    }
+}
+
+fn locate(judged: &Judged, finding: &Finding) -> Located {
+    Located {
+        scenario: judged.outcome.scenario.clone(),
+        run: judged.run,
+        directory: judged.directory.clone(),
+        finding: finding.clone(),
+    }
+}
+
+fn row(check: &'static Check, judged: &[Judged], terms: Terms<'_>) -> Option<Row> {
+    let mut per_run: BTreeMap<u32, Verdict> = BTreeMap::new();
+    let mut unsupported = String::new();
+    let mut findings: Vec<Located> = Vec::new();
+    let mut seen = false;
+    for it in judged {
+        for result in it.outcome.results.iter().filter(|result| result.check == check.id) {
+            seen = true;
+            match &result.status {
+                Status::Verdict(verdict) => {
+                    let worst = per_run.entry(it.run).or_insert(*verdict);
+                    *worst = worst.worst(*verdict);
+                }
+                Status::Unsupported(reason) => unsupported.clone_from(reason),
+            }
+            findings.extend(result.findings.iter().map(|finding| locate(it, finding)));
+        }
+    }
+    if !seen {
+        return None;
+    }
+    let verdict = per_run.values().copied().max();
+    // One pass is enough to show what was seen; everything else stays.
+    let first_pass = findings.iter().position(|it| it.finding.verdict == Verdict::Pass);
+    let mut n = 0;
+    findings.retain(|it| {
+        n += 1;
+        it.finding.verdict != Verdict::Pass || Some(n - 1) == first_pass
+    });
+    let expectation = terms.expectations.iter().find(|it| it.check == check.id).cloned();
+    Some(Row {
+        check: check.id,
+        level: check.level,
+        verdict,
+        unsupported,
+        passed: u32::try_from(per_run.values().filter(|it| **it == Verdict::Pass).count()).unwrap_or(u32::MAX),
+        of: u32::try_from(per_run.len()).unwrap_or(u32::MAX),
+        disposition: disposition(check, &per_run, &findings, expectation.as_ref(), terms.strict),
+        expectation,
+        findings,
+    })
+}
+
+fn disposition(
+    check: &Check,
+    per_run: &BTreeMap<u32, Verdict>,
+    findings: &[Located],
+    expectation: Option<&Expectation>,
+    strict: bool,
+) -> Disposition {
+    let Some(worst) = per_run.values().copied().max() else { return Disposition::Unsupported };
+    let every_run_failed = per_run.values().all(|verdict| *verdict == Verdict::Fail);
+    match (worst, expectation) {
+        (Verdict::Pass, Some(it)) if it.kind == ExpectationKind::Fail => Disposition::UnexpectedPass,
+        (Verdict::Pass, _) => Disposition::Passed,
+        (Verdict::Inconclusive, _) => Disposition::Inconclusive,
+        (Verdict::Error, _) => Disposition::Error,
+        (Verdict::Fail, Some(it)) if !of_expected_class(findings, it) => Disposition::Failure,
+        (Verdict::Fail, Some(it)) => match it.kind {
+            ExpectationKind::Fail if !every_run_failed => Disposition::UnexpectedPass,
+            ExpectationKind::MayFail if !check.chance => Disposition::Failure,
+            ExpectationKind::Fail | ExpectationKind::MayFail => Disposition::ExpectedFailure,
+        },
+        (Verdict::Fail, None) if check.level == Level::Should && !strict => Disposition::Warning,
+        (Verdict::Fail, None) => Disposition::Failure,
+    }
+}
+
+fn of_expected_class(findings: &[Located], expectation: &Expectation) -> bool {
+    let Some(class) = expectation.class else { return true };
+    findings.iter().filter(|it| it.finding.verdict == Verdict::Fail).all(|it| it.finding.class == Some(class))
+}
+
+/// Exit codes, stable for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything as expected.
+    AsExpected,
+    /// An unexpected verdict.
+    Unexpected,
+    /// Usage or manifest.
+    Usage,
+    /// Only inconclusive results (or unavailable ones with `--require-all`).
+    Inconclusive,
+    /// Nothing was selected.
+    NothingSelected,
+    /// The target does not work without any restart.
+    BrokenTarget,
+    /// Environment error.
+    Environment,
+    /// A bug of ours.
+    Internal,
+}
+
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::AsExpected => 0,
+            Exit::Unexpected => 1,
+            Exit::Usage => 2,
+            Exit::Inconclusive => 3,
+            Exit::NothingSelected => 4,
+            Exit::BrokenTarget => 5,
+            Exit::Environment => 6,
+            Exit::Internal => 70,
+        }
+    }
+}
+
+impl Summary {
+    /// The exit code: 5 before 1 before 6 before 3 (70, 2 and 4 are decided before anything ran).
+    #[must_use]
+    pub fn exit(&self, require_all: bool) -> Exit {
+        let rows = || self.targets.iter().flat_map(|target| &target.rows);
+        let any = |wanted: &[Disposition]| rows().any(|row| wanted.contains(&row.disposition));
+        let unavailable =
+            self.targets.iter().flat_map(|it| &it.not_run).any(|it| matches!(it.why, NotRun::Unavailable { .. }));
+        let judged = rows().next().is_some();
+        if self.targets.iter().any(|target| !target.broken.is_empty()) {
+            Exit::BrokenTarget
+        } else if any(&[Disposition::Failure, Disposition::UnexpectedPass])
+            || self.targets.iter().any(|target| !target.unmatched.is_empty())
+        {
+            Exit::Unexpected
+        } else if any(&[Disposition::Error]) {
+            Exit::Environment
+        } else if any(&[Disposition::Inconclusive]) || (unavailable && require_all) {
+            Exit::Inconclusive
+        } else if judged || unavailable {
+            Exit::AsExpected
+        } else {
+            Exit::NothingSelected
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::CheckResult;
+    use crate::machine::Tier;
+    use crate::request::FailureClass;
+
+    const ID: &str = "handoff/no-refused";
+
+    fn run(run: u32, finding: Finding) -> Judged {
+        let verdict = finding.verdict;
+        let result =
+            CheckResult { check: ID, level: Level::Must, status: Status::Verdict(verdict), findings: vec![finding] };
+        let outcome = Outcome {
+            target: "t".to_owned(),
+            role: Role::Peer,
+            scenario: "s".to_owned(),
+            tier: Tier::A,
+            baseline: Baseline::Clean,
+            results: vec![result],
+            measures: Vec::new(),
+        };
+        Judged { run, directory: PathBuf::new(), outcome }
+    }
+
+    fn expect(kind: ExpectationKind, class: Option<FailureClass>) -> Expectation {
+        Expectation { check: ID.to_owned(), kind, reason: String::new(), upstream: None, class, observed: None }
+    }
+
+    fn check(judged: &[Judged], expectations: &[Expectation], want: Disposition) {
+        let terms = Terms { target: "t", role: Role::Peer, runs: 1, strict: false, expectations, complete: true };
+        assert_eq!(merge(judged, Vec::new(), terms).rows[0].disposition, want);
+    }
+
+    fn refused() -> Finding {
+        Finding::fail(Vec::new()).class(FailureClass::Refused)
+    }
+
+    #[test]
+    fn worst_wins_over_runs() {
+        check(&[run(1, Finding::pass("")), run(2, refused())], &[], Disposition::Failure);
+        check(&[run(1, Finding::pass("")), run(2, Finding::pass(""))], &[], Disposition::Passed);
+    }
+
+    #[test]
+    fn an_expected_failure_that_passes_is_unexpected() {
+        let expected = [expect(ExpectationKind::Fail, None)];
+        check(&[run(1, Finding::pass(""))], &expected, Disposition::UnexpectedPass);
+        check(&[run(1, Finding::pass("")), run(2, refused())], &expected, Disposition::UnexpectedPass);
+        check(&[run(1, refused())], &expected, Disposition::ExpectedFailure);
+    }
+
+    #[test]
+    fn a_failure_of_another_class_is_a_failure() {
+        let expected = [expect(ExpectationKind::Fail, Some(FailureClass::Hung))];
+        check(&[run(1, refused())], &expected, Disposition::Failure);
+    }
+
+    #[test]
+    fn may_fail_is_only_for_checks_decided_by_chance() {
+        check(&[run(1, refused())], &[expect(ExpectationKind::MayFail, None)], Disposition::Failure);
+    }
+
+    #[test]
+    fn error_is_never_excused() {
+        check(&[run(1, Finding::error(""))], &[expect(ExpectationKind::Fail, None)], Disposition::Error);
+    }
+}
