@@ -1,0 +1,142 @@
+//! Deploying: the target's files with the next version in them, and a stamped copy of this program as `{self}`.
+//!
+//! The copy is an inode of its own (never a hard link: file watching and replacement need one), and carries its version
+//! as a trailer, so that an answer proves which image gave it. Everything is put in place by rename.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::id::Version;
+use crate::target::{Placeholders, Target};
+
+/// Why a deploy failed.
+#[derive(Debug, Error)]
+#[error("write {path}")]
+pub struct DeployError {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// The file name of the copy: its last part is what the reference server looks for in its argv[0].
+const COPY: &str = "unbroken-reference";
+
+/// Deploys versions of one target into one directory.
+#[derive(Debug)]
+pub(super) struct Deployer {
+    directory: PathBuf,
+    needs_self: bool,
+}
+
+impl Deployer {
+    /// For a target whose `{dir}` is `directory`.
+    pub(super) fn new(target: &Target, directory: &Path) -> Deployer {
+        let launch = &target.launch;
+        let needs_self = launch.command.iter().any(crate::target::Template::names_self);
+        Deployer { directory: directory.to_owned(), needs_self }
+    }
+
+    /// What the templates are filled with at this version.
+    pub(super) fn placeholders(&self, target: &Target, version: Version) -> Placeholders {
+        Placeholders {
+            self_path: self.self_path().display().to_string(),
+            dir: self.directory.display().to_string(),
+            version,
+            address: target.endpoints[0].address,
+        }
+    }
+
+    /// Path of the stamped copy.
+    pub(super) fn self_path(&self) -> PathBuf {
+        self.directory.join(COPY)
+    }
+
+    /// Renders the files (all of them at version 1, later the ones that hold the version) and stamps the copy.
+    pub(super) fn deploy(&self, target: &Target, version: Version) -> Result<(), DeployError> {
+        let with = self.placeholders(target, version);
+        for file in &target.files {
+            if version > Version(1) && !file.content.is_versioned() {
+                continue;
+            }
+            let path = PathBuf::from(file.path.fill(&with));
+            let mut content = file.content.fill(&with).into_bytes();
+            if let Some(bytes) = file.bytes {
+                content = repeat(&content, usize::try_from(bytes).expect("a file's size fits the address space"));
+            }
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent).map_err(|source| DeployError { path: parent.to_owned(), source })?;
+            }
+            replace(&path, file.mode, |out| out.write_all(&content))?;
+        }
+        if self.needs_self {
+            self.stamp(&self.self_path(), version)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a copy of this program, stamped with `version`, at `path` by rename.
+    pub(super) fn stamp(&self, path: &Path, version: Version) -> Result<(), DeployError> {
+        replace(path, 0o755, |out| copy_stamped(out, version))
+    }
+}
+
+/// The bytes of a stamped copy, for the ways of writing that are not by rename.
+pub(super) fn stamped_bytes(version: Version) -> Result<Vec<u8>, DeployError> {
+    let path = PathBuf::from("/proc/self/exe");
+    let mut bytes = fs::read(&path).map_err(|source| DeployError { path, source })?;
+    bytes.extend_from_slice(trailer(version).as_bytes());
+    Ok(bytes)
+}
+
+fn copy_stamped(out: &mut File, version: Version) -> io::Result<()> {
+    // Between two files std copies with copy_file_range(2): a reflink where the file system has it.
+    io::copy(&mut File::open("/proc/self/exe")?, out)?;
+    out.write_all(trailer(version).as_bytes())
+}
+
+/// ELF ignores what follows its last section.
+fn trailer(version: Version) -> String {
+    format!("\nunbroken-version={version}\n")
+}
+
+/// Writes a new file beside `path` and renames it over.
+pub(super) fn replace(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), DeployError> {
+    let mut next = path.as_os_str().to_owned();
+    next.push(".next");
+    let next = PathBuf::from(next);
+    let put = || -> io::Result<()> {
+        let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&next)?;
+        write(&mut out)?;
+        // The mode of open(2) passes through our umask; this one does not.
+        out.set_permissions(Permissions::from_mode(mode))?;
+        drop(out);
+        fs::rename(&next, path)
+    };
+    put().map_err(|source| DeployError { path: path.to_owned(), source })
+}
+
+fn repeat(content: &[u8], bytes: usize) -> Vec<u8> {
+    if content.is_empty() {
+        return vec![b'x'; bytes];
+    }
+    content.iter().copied().cycle().take(bytes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_is_repeated_up_to_the_size() {
+        assert_eq!(repeat(b"abc", 7), b"abcabca");
+        assert_eq!(repeat(b"", 2), b"xx");
+    }
+}
