@@ -1,6 +1,6 @@
 //! The master: holds the listener, starts generations, never serves.
 //!
-//! One poll loop over signals, the watched file, and one [`Stage`] per child:
+//! One poll loop over signals, the watched file, and one `Stage` per child:
 //!
 //! ```text
 //!   Starting ── ready ──▶ Serving ── successor ready, or stop ──▶ Draining ──▶ reaped
@@ -419,12 +419,12 @@ impl Master {
             },
         );
         let name = self.slaves[at].name();
+        // Before the old one is told, so that its own lines follow this one.
+        if self.ever_ready {
+            self.log.line(format_args!("upgraded: {name} takes over"));
+        }
         for (other, slave) in self.slaves.iter_mut().enumerate() {
             if other != at && slave.is_serving() {
-                self.log.line(format_args!(
-                    "upgraded: {name} takes over from {}",
-                    slave.name()
-                ));
                 slave.drain(self.settings.patience);
             }
         }

@@ -100,6 +100,13 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
         move |error: std::io::Error| format!("master failed to {what}: {error}")
     };
     let own = Program::own().map_err(failed("find its own path"))?;
+    // Now, while the working directory exists: the file is written later.
+    let pidfile = options
+        .pidfile
+        .as_ref()
+        .map(std::path::absolute)
+        .transpose()
+        .map_err(failed("find its pidfile"))?;
     let watch = options.open_watch(&own).map_err(failed("watch"))?;
     if options.defect == Some(Defect::NothingLeft) {
         process::leave_helper_behind().map_err(failed("start its helper"))?;
@@ -114,7 +121,7 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
     let signals = Signals::take().map_err(failed("take its signals"))?;
     let settings = Settings {
         address: options.address,
-        pidfile: options.pidfile.clone(),
+        pidfile,
         program,
         watch,
         ready_timeout: Duration::from_millis(options.ready_timeout_ms),
