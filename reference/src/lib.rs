@@ -35,6 +35,7 @@ pub mod process;
 pub mod run;
 pub mod service;
 pub mod signal;
+mod slave;
 pub mod technique;
 pub mod version;
 pub mod watch;

@@ -19,20 +19,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-
 use crate::defect::{Defect, Succession};
 use crate::drain::Patience;
 use crate::listener;
-use crate::log::{Log, slave_name};
+use crate::log::Log;
 use crate::pidfile::{Pidfile, PidfileError};
 use crate::poll;
-use crate::process::{Child, Exit, Program};
+use crate::process::{Exit, Program};
 use crate::signal::{Request, Signals};
+use crate::slave::{Slave, Stage};
 use crate::watch::Watch;
-
-/// How much longer than its own drain deadline a generation may live: it needs a moment to notice.
-const DRAIN_SLACK: Duration = Duration::from_secs(1);
 
 /// First and longest pause before a generation that died is replaced; doubled as long as they die at once.
 const RESPAWN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -91,63 +87,6 @@ impl std::error::Error for MasterError {}
 impl From<io::Error> for MasterError {
     fn from(error: io::Error) -> Self {
         Self::System(error)
-    }
-}
-
-/// Where a child is in its life.
-#[derive(Debug)]
-enum Stage {
-    /// Started, not ready yet; brings a listener of its own if the succession overlaps.
-    Starting {
-        deadline: Instant,
-        own_listener: Option<TcpListener>,
-    },
-    /// Accepts connections.
-    Serving { since: Instant },
-    /// Has been told to finish.
-    Draining { deadline: Instant },
-    /// Has been killed, is not reaped yet.
-    Killed,
-}
-
-/// A child and the read end of its readiness pipe.
-#[derive(Debug)]
-struct Slave {
-    child: Child,
-    ready: OwnedFd,
-    stage: Stage,
-}
-
-impl Slave {
-    fn name(&self) -> String {
-        slave_name(self.child.pid())
-    }
-
-    fn is_serving(&self) -> bool {
-        matches!(self.stage, Stage::Serving { .. })
-    }
-
-    fn is_starting(&self) -> bool {
-        matches!(self.stage, Stage::Starting { .. })
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        match self.stage {
-            Stage::Starting { deadline, .. } | Stage::Draining { deadline } => Some(deadline),
-            Stage::Serving { .. } | Stage::Killed => None,
-        }
-    }
-
-    fn drain(&mut self, patience: Patience) {
-        self.child.signal(Signal::TERM);
-        self.stage = Stage::Draining {
-            deadline: Instant::now() + patience.timeout + DRAIN_SLACK,
-        };
-    }
-
-    fn kill(&mut self) {
-        self.child.signal(Signal::KILL);
-        self.stage = Stage::Killed;
     }
 }
 
@@ -356,15 +295,17 @@ impl Master {
         let name = slave.name();
         match slave.stage {
             Stage::Draining { .. } => self.log.line(format_args!("{name} has drained: {exit}")),
+            Stage::Killed { was_ready: true } => {
+                self.log.line(format_args!("{name} was cut: {exit}"));
+            }
             Stage::Serving { since } => {
                 self.log
                     .line(format_args!("{name} ended unexpectedly: {exit}"));
                 self.schedule_respawn(since.elapsed() >= STABLE_AFTER);
             }
-            Stage::Starting { .. } | Stage::Killed => {
-                self.log.line(format_args!(
-                    "{name} ended before it was ready or was killed: {exit}"
-                ));
+            Stage::Starting { .. } | Stage::Killed { was_ready: false } => {
+                self.log
+                    .line(format_args!("{name} ended before it was ready: {exit}"));
                 if !self.ever_ready && !self.stopping {
                     return Err(MasterError::NeverReady);
                 }
