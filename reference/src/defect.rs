@@ -75,7 +75,7 @@ pub static ALL: &[DefectRow] = &[
         name: "took-over",
         defect: Defect::TookOver,
         catches: "handoff/took-over",
-        report: "gracehttp and wrappers that report a restart that their child never made; the null targets of this suite",
+        report: "null targets: a restart that is claimed and not made",
         bug: "logs that the upgrade succeeded but starts nothing",
     },
     DefectRow {
@@ -124,7 +124,7 @@ pub static ALL: &[DefectRow] = &[
         name: "watch-triggered",
         defect: Defect::WatchTriggered,
         catches: "handoff/watch-triggered",
-        report: "the article's own watcher: an upgrade for each event of the file",
+        report: "the seed's design: a watcher that believes every event",
         bug: "starts an upgrade for every inotify event, on half-written files too",
     },
     DefectRow {
