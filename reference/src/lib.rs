@@ -1,1 +1,46 @@
-//! Stub.
+//! Correct graceful-restart servers to copy from, and every deliberate defect that a conformance suite must catch.
+//!
+//! The building blocks, from the outside in:
+//!
+//! | Block | What it is |
+//! |---|---|
+//! | [`run`](mod@run) | dispatch: which technique, with which options |
+//! | [`technique`] | one way of restarting per file, composed of the rest |
+//! | [`master`] | holds the listener, starts generations, judges their readiness, drains the old |
+//! | [`generation`] | accepts, serves, drains, ends |
+//! | [`listener`] | the listening socket and its accept queue |
+//! | [`inherit`] | what crosses exec(2), and why the mark alone is not believed |
+//! | [`drain`] | telling every connection at once, and counting them out |
+//! | [`service`], [`http`] | HTTP/1.1, thread per connection, an end without a race |
+//! | [`watch`] | a finished change of a file, however it was written |
+//! | [`pidfile`] | atomic, locked, removed by its owner only |
+//! | [`process`] | starting a program again, pidfds |
+//! | [`signal`], [`poll`], [`log`] | signals as a descriptor; waiting; debug lines |
+//! | [`version`] | the deployed version, carried by the executable file |
+//! | [`defect`] | every deliberate bug, its citation, and the check that must catch it |
+//!
+//! Linux only. The crate knows nothing of the harness that tests it and shares no code with it: a bug in common would cancel out.
+
+pub mod defect;
+pub mod drain;
+pub mod generation;
+pub mod http;
+pub mod inherit;
+pub mod listener;
+pub mod log;
+pub mod master;
+pub mod pidfile;
+pub mod poll;
+pub mod process;
+pub mod run;
+pub mod service;
+pub mod signal;
+mod slave;
+pub mod technique;
+pub mod version;
+pub mod watch;
+
+#[cfg(test)]
+mod scratch;
+
+pub use run::{run, run_if_asked};

@@ -1,0 +1,309 @@
+//! Every deliberate bug of the references: what it does, where it happened, and the check that must catch it.
+//!
+//! A conformance suite that has never failed proves nothing. Each defect is a small, named branch point in otherwise correct code,
+//! switched on by `--defect NAME`; the name is the last part of the check's id, with a variant after `=` where the size of the
+//! bug matters.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::listener::Sharing;
+
+/// How long nobody listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// Closed and bound again in consecutive system calls: some tens of microseconds at most.
+    None,
+    /// 100 µs: far below what polling or load can see.
+    Short,
+}
+
+impl Gap {
+    const fn duration(self) -> Duration {
+        match self {
+            Self::None => Duration::ZERO,
+            Self::Short => Duration::from_micros(100),
+        }
+    }
+}
+
+/// A deliberate bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defect {
+    /// On a trigger the master logs success and starts nothing; the old generation goes on.
+    TookOver,
+    /// Every copy of the listener is closed, and only 50 ms later a new one is bound and a generation started.
+    NoRefused,
+    /// Every copy of the listener is closed before the next one is bound, without SO_REUSEPORT.
+    ListenerContinuity(Gap),
+    /// The same with SO_REUSEPORT on both sockets, where an overlap would have been possible.
+    ListenerContinuityReuseport(Gap),
+    /// Each generation has a listener of its own (SO_REUSEPORT); they overlap, but what the old one has queued is reset.
+    BacklogKept,
+    /// Each inotify event on the watched file starts an upgrade of its own, finished writing or not.
+    WatchTriggered,
+    /// The old generation exits at once when it is replaced.
+    InflightCompletes,
+    /// A draining generation closes each kept connection just when its next request has arrived, without reading it.
+    KeepaliveRace,
+    /// A draining generation reads the next request of each kept connection and closes without an answer.
+    KeepaliveSwallowed,
+    /// At each upgrade the pidfile is unlinked and created anew.
+    UpgradeAlwaysValid,
+    /// A helper process in a session of its own stays alive after the stop.
+    NothingLeft,
+}
+
+/// One line of the table of defects.
+#[derive(Clone, Copy, Debug)]
+pub struct DefectRow {
+    /// What `--defect` takes.
+    pub name: &'static str,
+    /// The bug that it switches on.
+    pub defect: Defect,
+    /// Id of the check that must catch it.
+    pub catches: &'static str,
+    /// Where this happened in the real world.
+    pub report: &'static str,
+    /// What goes wrong, in one sentence.
+    pub bug: &'static str,
+}
+
+/// Every defect, in the order of the catalogue.
+pub static ALL: &[DefectRow] = &[
+    DefectRow {
+        name: "took-over",
+        defect: Defect::TookOver,
+        catches: "handoff/took-over",
+        report: "null targets: a restart that is claimed and not made",
+        bug: "logs that the upgrade succeeded but starts nothing",
+    },
+    DefectRow {
+        name: "no-refused",
+        defect: Defect::NoRefused,
+        catches: "handoff/no-refused",
+        report: "iodine#97, overseer#34",
+        bug: "closes the listener, starts slowly (50 ms), then binds a new one: connects are refused",
+    },
+    DefectRow {
+        name: "listener-continuity=0us",
+        defect: Defect::ListenerContinuity(Gap::None),
+        catches: "handoff/listener-continuity",
+        report: "sozu#297",
+        bug: "closes the listener and binds a new one at once, without SO_REUSEPORT",
+    },
+    DefectRow {
+        name: "listener-continuity=100us",
+        defect: Defect::ListenerContinuity(Gap::Short),
+        catches: "handoff/listener-continuity",
+        report: "sozu#297",
+        bug: "closes the listener and binds a new one 100 microseconds later, without SO_REUSEPORT",
+    },
+    DefectRow {
+        name: "listener-continuity-reuseport=0us",
+        defect: Defect::ListenerContinuityReuseport(Gap::None),
+        catches: "handoff/listener-continuity",
+        report: "sozu#297",
+        bug: "closes the listener and binds a new one at once, both with SO_REUSEPORT",
+    },
+    DefectRow {
+        name: "listener-continuity-reuseport=100us",
+        defect: Defect::ListenerContinuityReuseport(Gap::Short),
+        catches: "handoff/listener-continuity",
+        report: "sozu#297",
+        bug: "closes the listener and binds a new one 100 microseconds later, both with SO_REUSEPORT",
+    },
+    DefectRow {
+        name: "backlog-kept",
+        defect: Defect::BacklogKept,
+        catches: "handoff/backlog-kept",
+        report: "sozu#1362, pingora#427",
+        bug: "each generation has its own SO_REUSEPORT listener: connections queued at the old one are reset",
+    },
+    DefectRow {
+        name: "watch-triggered",
+        defect: Defect::WatchTriggered,
+        catches: "handoff/watch-triggered",
+        report: "the seed's design: a watcher that believes every event",
+        bug: "starts an upgrade for every inotify event, on half-written files too",
+    },
+    DefectRow {
+        name: "inflight-completes",
+        defect: Defect::InflightCompletes,
+        catches: "drain/inflight-completes",
+        report: "puma#2337",
+        bug: "the old generation exits at once instead of draining",
+    },
+    DefectRow {
+        name: "keepalive-race",
+        defect: Defect::KeepaliveRace,
+        catches: "drain/keepalive-race",
+        report: "nginx#437, haproxy#3472",
+        bug: "closes kept connections just as their next request has arrived, unread: the client is reset",
+    },
+    DefectRow {
+        name: "keepalive-swallowed",
+        defect: Defect::KeepaliveSwallowed,
+        catches: "drain/keepalive-swallowed",
+        report: "gunicorn 20 HUP, apache graceful",
+        bug: "reads the next request of kept connections and closes without an answer",
+    },
+    DefectRow {
+        name: "upgrade-always-valid",
+        defect: Defect::UpgradeAlwaysValid,
+        catches: "pidfile/upgrade-always-valid",
+        report: "gunicorn, haproxy, nginx USR2, puma",
+        bug: "unlinks the pidfile and creates it anew at each upgrade",
+    },
+    DefectRow {
+        name: "nothing-left",
+        defect: Defect::NothingLeft,
+        catches: "life/nothing-left",
+        report: "nginx trac 753",
+        bug: "a helper process in a session of its own survives the stop",
+    },
+];
+
+impl Defect {
+    /// Its line of the table.
+    ///
+    /// # Panics
+    /// Never: a test looks up every variant that can be parsed.
+    #[must_use]
+    pub fn row(self) -> &'static DefectRow {
+        ALL.iter()
+            .find(|row| row.defect == self)
+            .expect("every defect has a row")
+    }
+
+    /// Id of the check that must catch it.
+    #[must_use]
+    pub fn catches(self) -> &'static str {
+        self.row().catches
+    }
+}
+
+impl FromStr for Defect {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = || {
+            ALL.iter()
+                .map(|row| row.name)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let row = ALL.iter().find(|row| row.name == name);
+        row.map(|row| row.defect)
+            .ok_or_else(|| format!("no such defect; there are {}", known()))
+    }
+}
+
+/// Where the next generation's listener comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Succession {
+    /// It is the one there has always been.
+    Shared,
+    /// Everyone closes the old one, then a new one is bound.
+    Rebind {
+        /// Time in between.
+        gap: Duration,
+        /// Options of both.
+        sharing: Sharing,
+    },
+    /// A new one is bound beside the old one, which is closed once the new generation is ready.
+    Overlap,
+}
+
+impl Succession {
+    /// The correct way, or the defect's.
+    #[must_use]
+    pub fn of(defect: Option<Defect>) -> Self {
+        match defect {
+            // The simulated slow start of the new generation.
+            Some(Defect::NoRefused) => Self::Rebind {
+                gap: Duration::from_millis(50),
+                sharing: Sharing::Exclusive,
+            },
+            Some(Defect::ListenerContinuity(gap)) => Self::Rebind {
+                gap: gap.duration(),
+                sharing: Sharing::Exclusive,
+            },
+            Some(Defect::ListenerContinuityReuseport(gap)) => Self::Rebind {
+                gap: gap.duration(),
+                sharing: Sharing::ReusePort,
+            },
+            Some(Defect::BacklogKept) => Self::Overlap,
+            _ => Self::Shared,
+        }
+    }
+
+    /// Options of every listener that is bound.
+    #[must_use]
+    pub fn sharing(self) -> Sharing {
+        match self {
+            Self::Shared => Sharing::Exclusive,
+            Self::Rebind { sharing, .. } => sharing,
+            Self::Overlap => Sharing::ReusePort,
+        }
+    }
+}
+
+/// What a draining generation does with the next request of a kept connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptConnection {
+    /// Answers it and announces the end: correct.
+    Answer,
+    /// Waits until it has arrived and closes without reading: the client gets a reset, the kernel counts TCPAbortOnClose.
+    CloseUnread,
+    /// Reads it and closes: the client gets an orderly end instead of an answer.
+    Swallow,
+}
+
+impl KeptConnection {
+    /// The correct way, or the defect's.
+    #[must_use]
+    pub fn of(defect: Option<Defect>) -> Self {
+        match defect {
+            Some(Defect::KeepaliveRace) => Self::CloseUnread,
+            Some(Defect::KeepaliveSwallowed) => Self::Swallow,
+            _ => Self::Answer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn defect_names_parse_and_are_unique() {
+        let names: BTreeSet<&str> = ALL.iter().map(|row| row.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        for row in ALL {
+            assert_eq!(row.name.parse(), Ok(row.defect));
+            assert_eq!(row.defect.row().name, row.name);
+            let check = row.defect.catches().split_once('/').expect("area/name").1;
+            let stem = row.name.split('=').next().expect("a first part");
+            assert!(
+                stem.starts_with(check),
+                "{} must begin with the name of {check}",
+                row.name
+            );
+        }
+        assert!(
+            "none"
+                .parse::<Defect>()
+                .expect_err("unknown")
+                .contains("took-over")
+        );
+    }
+
+    #[test]
+    fn without_a_defect_everything_is_correct() {
+        assert_eq!(Succession::of(None), Succession::Shared);
+        assert_eq!(Succession::of(None).sharing(), Sharing::Exclusive);
+        assert_eq!(KeptConnection::of(None), KeptConnection::Answer);
+    }
+}

@@ -1,0 +1,171 @@
+//! A generation: accepts from the shared listener, serves, drains, ends.
+//!
+//! The accepting thread takes one connection at a time and looks at its signals first: a loop that accepts until the queue is
+//! empty would go on taking connections from its successor for as long as clients come.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::listener;
+use crate::log::Log;
+use crate::poll;
+use crate::service::Service;
+use crate::signal::{Request, Signals};
+
+/// Pause after accept(2) failed for want of descriptors or memory: waiting for a connection to end is usually enough, but another
+/// process may be the one that frees something.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Stack of a connection thread; the handler needs a few pages, and the default of 2 MiB would bound the number of connections.
+const STACK: usize = 256 * 1024;
+
+/// What ends when a generation is told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// Finish what has been begun: correct.
+    Drain,
+    /// Exit at once: the mistake of [`crate::defect::Defect::InflightCompletes`].
+    Vanish,
+}
+
+/// A serving process.
+#[derive(Debug)]
+pub struct Generation {
+    /// The queue of new connections; given up when the drain begins.
+    pub listener: Option<TcpListener>,
+    /// What is served.
+    pub service: Arc<Service>,
+    /// Stop and upgrade requests.
+    pub signals: Signals,
+    /// Who speaks.
+    pub log: Log,
+    /// EOF on it means that the master is gone; a generation without a master would serve for ever with nobody to replace it.
+    pub alive: Option<OwnedFd>,
+    /// Closed right after the listener; only defects listen to that.
+    pub listener_closed: Option<OwnedFd>,
+    /// Stop accepting while so many connections are open: the others wait in the queue.
+    pub connections_max: Option<usize>,
+    /// How it ends.
+    pub farewell: Farewell,
+}
+
+impl Generation {
+    /// Serves until it has been told to stop and its last connection has ended, or its drain deadline has passed.
+    ///
+    /// `on_upgrade` is called for each SIGHUP; a generation under a master has nothing to do then.
+    ///
+    /// # Errors
+    /// What poll(2) or reading signals report: without them it could not be stopped.
+    pub fn run(mut self, on_upgrade: &mut dyn FnMut()) -> io::Result<()> {
+        let drain = Arc::clone(&self.service.drain);
+        let mut exhausted_until = None;
+        loop {
+            if drain.has_begun() && drain.live() == 0 {
+                self.log.line("drained");
+                return Ok(());
+            }
+            if drain.deadline().is_some_and(|at| at <= Instant::now()) {
+                self.log.line(format_args!(
+                    "drain deadline: {} connections cut",
+                    drain.live()
+                ));
+                return Ok(());
+            }
+            let woken = self.wait(exhausted_until.take())?;
+            drain.acknowledge_ended();
+            // Signals before the queue: from the order to stop on not one more connection is taken.
+            while let Some(request) = self.signals.next()? {
+                match request {
+                    Request::Upgrade => on_upgrade(),
+                    Request::Stop => self.stop("told to stop"),
+                }
+            }
+            if woken.master_gone {
+                self.stop("master is gone");
+                self.alive = None;
+            }
+            if woken.connection {
+                exhausted_until = self.accept();
+            }
+        }
+    }
+
+    /// Waits for anything to do.
+    fn wait(&self, exhausted_until: Option<Instant>) -> io::Result<Woken> {
+        let drain = &self.service.drain;
+        let full = self.connections_max.is_some_and(|max| drain.live() >= max);
+        let queue = self
+            .listener
+            .as_ref()
+            .filter(|_| !full && exhausted_until.is_none());
+        // A signalfd never hangs up, so it can stand for what is not waited on.
+        let absent = || poll::ignored(self.signals.as_fd());
+        let ended = drain.ended();
+        let mut entries = [
+            poll::readable(&self.signals),
+            poll::readable(&ended),
+            queue.map_or_else(absent, poll::readable),
+            self.alive.as_ref().map_or_else(absent, poll::readable),
+        ];
+        poll::until(&mut entries, drain.deadline().or(exhausted_until))?;
+        Ok(Woken {
+            connection: poll::fired(&entries[2]),
+            master_gone: poll::fired(&entries[3]),
+        })
+    }
+
+    /// Gives up the listener and begins the drain. Closed, not shut down: shutdown(2) would end it for the successor too.
+    fn stop(&mut self, reason: &str) {
+        if self.service.drain.has_begun() {
+            return;
+        }
+        if self.farewell == Farewell::Vanish {
+            self.log
+                .line(format_args!("{reason}, exits without draining"));
+            std::process::exit(0);
+        }
+        self.listener = None;
+        self.listener_closed = None;
+        self.service.drain.begin();
+        self.log.line(format_args!(
+            "{reason}, draining {} connections",
+            self.service.drain.live()
+        ));
+    }
+
+    /// Takes one connection if there is one; the time to pause for if the system is exhausted.
+    fn accept(&self) -> Option<Instant> {
+        let stream = match listener::accept(self.listener.as_ref()?) {
+            Ok(Some(stream)) => stream,
+            Ok(None) => return None,
+            Err(error) => {
+                self.log.line(format_args!("cannot accept: {error}"));
+                return Some(Instant::now() + EXHAUSTED_PAUSE);
+            }
+        };
+        let service = Arc::clone(&self.service);
+        // Counted here, not in the thread: the drain must not miss a connection whose thread has not run yet.
+        let pass = service.drain.enter();
+        let thread = std::thread::Builder::new()
+            .stack_size(STACK)
+            .spawn(move || {
+                service.serve(stream);
+                drop(pass);
+            });
+        if let Err(error) = thread {
+            self.log.line(format_args!(
+                "cannot start a thread, connection dropped: {error}"
+            ));
+        }
+        None
+    }
+}
+
+/// What a wait found besides signals, which are always looked at.
+struct Woken {
+    connection: bool,
+    master_gone: bool,
+}

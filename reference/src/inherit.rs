@@ -1,0 +1,194 @@
+//! Taking over what the master handed on across exec(2): the mark, and descriptors at agreed numbers.
+//!
+//! The mark is an environment variable, `is_slave=true`, and an environment leaks: a shell exports it, a supervisor copies it.
+//! So the mark alone proves nothing. A process that finds it checks that descriptor 3 *is* a socket that listens on the
+//! configured address, and that the two pipes are pipes; otherwise it refuses to run. Serving on whatever happens to be open
+//! at 3 would be far worse than an error.
+
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::net::sockopt;
+
+/// Name of the environment variable that marks a generation.
+pub const MARK: &str = "is_slave";
+/// Value of [`MARK`]; any other value is not the mark.
+pub const MARK_VALUE: &str = "true";
+/// The listening socket.
+pub const LISTENER_FD: RawFd = 3;
+/// Write end of a pipe: one byte means *ready*; closed without a byte means *failed*.
+pub const READY_FD: RawFd = 4;
+/// Read end of a pipe that nobody writes to: EOF means that the master is gone, however it ended.
+pub const ALIVE_FD: RawFd = 5;
+
+/// Why a marked process refuses to serve.
+#[derive(Debug, PartialEq, Eq)]
+pub enum InheritError {
+    /// Nothing is open at the number, or it is no socket.
+    NoSocket(RawFd),
+    /// A socket, but not a listening one (SO_ACCEPTCONN, socket(7)).
+    NotListening,
+    /// A listener on another address than the configured one.
+    ForeignAddress {
+        /// What the command line asks for.
+        wanted: SocketAddr,
+        /// What the inherited socket is bound to.
+        found: SocketAddr,
+    },
+    /// The socket is not an internet socket, so it has no such address.
+    NoAddress,
+    /// Nothing is open at the number, or it is no pipe.
+    NoPipe(RawFd),
+}
+
+impl fmt::Display for InheritError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "found {MARK}={MARK_VALUE} in the environment, but ")?;
+        match self {
+            Self::NoSocket(fd) => write!(out, "descriptor {fd} is not an open socket"),
+            Self::NotListening => write!(out, "descriptor {LISTENER_FD} is not a listening socket"),
+            Self::ForeignAddress { wanted, found } => {
+                write!(
+                    out,
+                    "descriptor {LISTENER_FD} listens on {found} instead of {wanted}"
+                )
+            }
+            Self::NoAddress => write!(out, "descriptor {LISTENER_FD} has no internet address"),
+            Self::NoPipe(fd) => write!(out, "descriptor {fd} is not a pipe"),
+        }?;
+        write!(
+            out,
+            "; a stray mark is refused (unset {MARK} to start a server)"
+        )
+    }
+}
+
+impl std::error::Error for InheritError {}
+
+/// What a generation received from its master.
+#[derive(Debug)]
+pub struct Inherited {
+    /// The shared listening socket.
+    pub listener: TcpListener,
+    /// Readiness, see [`READY_FD`].
+    pub ready: OwnedFd,
+    /// Life of the master, see [`ALIVE_FD`].
+    pub alive: OwnedFd,
+}
+
+/// Whether this process carries the mark.
+#[must_use]
+pub fn is_marked() -> bool {
+    std::env::var_os(MARK).is_some_and(|value| value == MARK_VALUE)
+}
+
+/// Verifies and takes the inherited descriptors, makes them close-on-exec and removes the mark from the environment, so that
+/// no helper started by this generation believes to be one.
+///
+/// Call it once, at the start of the process, before the first thread and before any descriptor is opened.
+///
+/// # Errors
+/// [`InheritError`] when the mark is stray; nothing has been touched then.
+pub fn take(wanted: SocketAddr) -> Result<Inherited, InheritError> {
+    verify_listener(LISTENER_FD, wanted)?;
+    verify_pipe(READY_FD)?;
+    verify_pipe(ALIVE_FD)?;
+    // SAFETY: called once before any thread exists (documented above), so nobody reads the environment at the same time.
+    unsafe { std::env::remove_var(MARK) };
+    Ok(Inherited {
+        listener: TcpListener::from(adopt(LISTENER_FD)),
+        ready: adopt(READY_FD),
+        alive: adopt(ALIVE_FD),
+    })
+}
+
+/// A descriptor by its number, for questions only.
+fn peek(fd: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: used for one fcntl, fstat or getsockopt at a time; if nothing is open there the kernel answers EBADF.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// SO_ACCEPTCONN and getsockname(2): is this really the listener that the command line asks for?
+fn verify_listener(fd: RawFd, wanted: SocketAddr) -> Result<(), InheritError> {
+    let socket = peek(fd);
+    match sockopt::socket_acceptconn(socket) {
+        Ok(true) => {}
+        Ok(false) => return Err(InheritError::NotListening),
+        Err(_) => return Err(InheritError::NoSocket(fd)),
+    }
+    let name = rustix::net::getsockname(socket).map_err(|_| InheritError::NoAddress)?;
+    let found = SocketAddr::try_from(name).map_err(|_| InheritError::NoAddress)?;
+    // Port 0 asks for any port, so any port is the configured one.
+    let port_fits = wanted.port() == 0 || found.port() == wanted.port();
+    if found.ip() == wanted.ip() && port_fits {
+        Ok(())
+    } else {
+        Err(InheritError::ForeignAddress { wanted, found })
+    }
+}
+
+/// fstat(2): a FIFO is what the master hands on as readiness and life line.
+fn verify_pipe(fd: RawFd) -> Result<(), InheritError> {
+    let stat = rustix::fs::fstat(peek(fd)).map_err(|_| InheritError::NoPipe(fd))?;
+    if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_fifo() {
+        Ok(())
+    } else {
+        Err(InheritError::NoPipe(fd))
+    }
+}
+
+/// Owns an inherited descriptor and makes it close-on-exec again: it was handed to this process, not to its children.
+fn adopt(fd: RawFd) -> OwnedFd {
+    // SAFETY: just verified to be open; nothing else in this fresh process owns the agreed number.
+    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
+    debug_assert_eq!(owned.as_raw_fd(), fd);
+    let _ = rustix::io::fcntl_setfd(&owned, rustix::io::FdFlags::CLOEXEC);
+    owned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listener::{Sharing, bind};
+
+    fn local() -> SocketAddr {
+        "127.0.0.1:0".parse().expect("address")
+    }
+
+    #[test]
+    fn only_a_listener_on_the_configured_address_is_believed() {
+        let listener = bind(local(), Sharing::Exclusive).expect("bind");
+        let found = listener.local_addr().expect("name");
+        assert_eq!(verify_listener(listener.as_raw_fd(), found), Ok(()));
+        assert_eq!(verify_listener(listener.as_raw_fd(), local()), Ok(()));
+        let wanted = SocketAddr::new(found.ip(), found.port() ^ 1);
+        assert_eq!(
+            verify_listener(listener.as_raw_fd(), wanted),
+            Err(InheritError::ForeignAddress { wanted, found })
+        );
+    }
+
+    #[test]
+    fn other_descriptors_are_refused() {
+        let (pipe, _writer) = std::io::pipe().expect("pipe");
+        assert_eq!(
+            verify_listener(pipe.as_raw_fd(), local()),
+            Err(InheritError::NoSocket(pipe.as_raw_fd()))
+        );
+        assert_eq!(verify_pipe(pipe.as_raw_fd()), Ok(()));
+        let udp = std::net::UdpSocket::bind(local()).expect("udp");
+        assert_eq!(
+            verify_listener(udp.as_raw_fd(), local()),
+            Err(InheritError::NotListening)
+        );
+        assert_eq!(
+            verify_pipe(udp.as_raw_fd()),
+            Err(InheritError::NoPipe(udp.as_raw_fd()))
+        );
+        assert_eq!(
+            verify_listener(9999, local()),
+            Err(InheritError::NoSocket(9999))
+        );
+    }
+}

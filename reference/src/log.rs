@@ -1,0 +1,42 @@
+//! Debug lines on standard error, each beginning with who speaks: `master` or `slave-PID`.
+
+use std::fmt;
+use std::io::Write;
+
+/// Who speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    name: String,
+}
+
+impl Log {
+    /// The process that holds the listener and starts generations.
+    #[must_use]
+    pub fn master() -> Self {
+        Self {
+            name: "master".to_owned(),
+        }
+    }
+
+    /// This process as a generation that serves: `slave-PID`.
+    #[must_use]
+    pub fn slave() -> Self {
+        Self {
+            name: slave_name(std::process::id()),
+        }
+    }
+
+    /// Writes one line with one write(2), so that lines of several generations on one pipe never mix (pipe(7), PIPE_BUF).
+    ///
+    /// A log that cannot be written must not end the service: errors are dropped.
+    pub fn line(&self, text: impl fmt::Display) {
+        let line = format!("{} {text}\n", self.name);
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}
+
+/// How a generation is called in every log line about it.
+#[must_use]
+pub fn slave_name(pid: u32) -> String {
+    format!("slave-{pid}")
+}

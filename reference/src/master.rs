@@ -1,0 +1,492 @@
+//! The master: holds the listener, starts generations, never serves.
+//!
+//! One poll loop over signals, the watched file, and one `Stage` per child:
+//!
+//! ```text
+//!   Starting ── ready ──▶ Serving ── successor ready, or stop ──▶ Draining ──▶ reaped
+//!      │                                                              │
+//!      └── too slow, or stop ──▶ Killed ──▶ reaped ◀── deadline ──────┘
+//! ```
+//!
+//! Two rules make an upgrade safe. The old generation is told to drain only when the new one has said that it is ready: a
+//! new version that crashes, hangs or cannot be executed changes nothing. And the master keeps its copy of the listener
+//! open throughout, so that the socket exists without a gap whoever lives or dies.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::defect::{Defect, Succession};
+use crate::drain::Patience;
+use crate::listener;
+use crate::log::Log;
+use crate::pidfile::{Pidfile, PidfileError};
+use crate::poll;
+use crate::process::{Exit, Program};
+use crate::signal::{Request, Signals};
+use crate::slave::{Slave, Stage};
+use crate::watch::Watch;
+
+/// First and longest pause before a generation that died is replaced; doubled as long as they die at once.
+const RESPAWN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// A generation that has served for this long did not die at once.
+const STABLE_AFTER: Duration = Duration::from_secs(1);
+
+/// What the master is to do.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// Where to leave the pid.
+    pub pidfile: Option<PathBuf>,
+    /// What to execute for each generation.
+    pub program: Program,
+    /// The file whose change triggers an upgrade.
+    pub watch: Option<Watch>,
+    /// How long a generation may take to become ready.
+    pub ready_timeout: Duration,
+    /// How long generations drain.
+    pub patience: Patience,
+    /// The deliberate bug, if any.
+    pub defect: Option<Defect>,
+}
+
+/// Why the master could not start or go on.
+#[derive(Debug)]
+pub enum MasterError {
+    /// The address cannot be listened on.
+    Listen(SocketAddr, io::Error),
+    /// The first generation ended before it was ready, or was too slow.
+    NeverReady,
+    /// See [`PidfileError`].
+    Pidfile(PidfileError),
+    /// A system call failed without which the loop cannot go on.
+    System(io::Error),
+}
+
+impl fmt::Display for MasterError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(address, error) => write!(out, "failed to listen on {address}: {error}"),
+            Self::NeverReady => write!(
+                out,
+                "failed to start: the first generation did not become ready"
+            ),
+            Self::Pidfile(error) => write!(out, "failed to {error}"),
+            Self::System(error) => write!(out, "failed to go on: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for MasterError {}
+
+impl From<io::Error> for MasterError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// The state of the master.
+#[derive(Debug)]
+struct Master {
+    settings: Settings,
+    log: Log,
+    signals: Signals,
+    /// Where it really listens (port 0 has become a number).
+    address: SocketAddr,
+    listener: Option<TcpListener>,
+    /// Never written to: its end of file tells the children that the master is gone. Read end, write end.
+    life_line: (OwnedFd, OwnedFd),
+    slaves: Vec<Slave>,
+    pidfile: Option<Pidfile>,
+    /// Upgrades asked for and not begun.
+    pending: u32,
+    /// When to replace a generation that died, and the pause before that.
+    respawn: Option<Instant>,
+    respawn_pause: Duration,
+    ever_ready: bool,
+    stopping: bool,
+}
+
+/// Runs the master until it has been stopped and its last child has ended.
+///
+/// # Errors
+/// [`MasterError`]; all children have been ended then.
+pub fn run(settings: Settings, signals: Signals) -> Result<(), MasterError> {
+    let mut master = Master::new(settings, signals)?;
+    let result = master.live();
+    for slave in &mut master.slaves {
+        slave.kill();
+    }
+    while master
+        .slaves
+        .iter()
+        .any(|slave| matches!(slave.child.reap(), Ok(None)))
+    {
+        let mut entries: Vec<_> = master
+            .slaves
+            .iter()
+            .map(|slave| poll::readable(&slave.child))
+            .collect();
+        poll::until(&mut entries, None)?;
+        drop(entries);
+        master
+            .slaves
+            .retain(|slave| matches!(slave.child.reap(), Ok(None)));
+    }
+    if let Some(Err(error)) = master.pidfile.take().map(Pidfile::remove) {
+        master
+            .log
+            .line(format_args!("cannot remove the pidfile: {error}"));
+    }
+    result
+}
+
+impl Master {
+    fn new(settings: Settings, signals: Signals) -> Result<Self, MasterError> {
+        let asked = settings.address;
+        let listening = listener::bind(asked, Succession::of(settings.defect).sharing());
+        let listener = listening.map_err(|error| MasterError::Listen(asked, error))?;
+        let address = listener.local_addr()?;
+        let log = Log::master();
+        log.line(format_args!("listening on {address}"));
+        Ok(Self {
+            settings,
+            log,
+            signals,
+            address,
+            listener: Some(listener),
+            life_line: rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+                .map_err(io::Error::from)?,
+            slaves: Vec::new(),
+            pidfile: None,
+            pending: 0,
+            respawn: None,
+            respawn_pause: RESPAWN.0,
+            ever_ready: false,
+            stopping: false,
+        })
+    }
+
+    /// The loop.
+    fn live(&mut self) -> Result<(), MasterError> {
+        self.spawn(None)?;
+        while !(self.stopping && self.slaves.is_empty()) {
+            let readable = self.wait()?;
+            self.read_signals()?;
+            self.read_watch()?;
+            // Exits before readiness: a child that said "ready" and died is not a successor.
+            self.reap(&readable)?;
+            self.hear_ready()?;
+            self.enforce_deadlines();
+            self.begin_upgrade_if_due();
+        }
+        self.log.line("stopped");
+        Ok(())
+    }
+
+    /// Waits for anything to do; tells which children have ended.
+    fn wait(&self) -> io::Result<Vec<bool>> {
+        let deadlines = self.slaves.iter().filter_map(Slave::deadline);
+        let watch = self.settings.watch.as_ref();
+        let others = [
+            self.respawn.filter(|_| !self.is_starting()),
+            watch.and_then(Watch::deadline),
+        ];
+        let deadline = deadlines.chain(others.into_iter().flatten()).min();
+
+        let mut entries: Vec<_> = self
+            .slaves
+            .iter()
+            .map(|slave| poll::readable(&slave.child))
+            .collect();
+        entries.push(poll::readable(&self.signals));
+        entries.extend(watch.map(poll::readable));
+        entries.extend(
+            self.slaves
+                .iter()
+                .filter(|slave| slave.is_starting())
+                .map(|slave| poll::readable(&slave.ready)),
+        );
+        poll::until(&mut entries, deadline)?;
+        Ok(entries
+            .iter()
+            .take(self.slaves.len())
+            .map(poll::fired)
+            .collect())
+    }
+
+    fn is_starting(&self) -> bool {
+        self.slaves.iter().any(Slave::is_starting)
+    }
+
+    fn read_signals(&mut self) -> io::Result<()> {
+        while let Some(request) = self.signals.next()? {
+            match request {
+                Request::Upgrade => self.request_upgrade(1, "signal"),
+                Request::Stop => self.stop(),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_watch(&mut self) -> io::Result<()> {
+        if let Some(watch) = &mut self.settings.watch {
+            let changes = watch.changes()?;
+            if changes > 0 {
+                self.request_upgrade(changes, "file changed");
+            }
+        }
+        Ok(())
+    }
+
+    /// Several requests before or during an upgrade are one more upgrade: it starts what is installed then, which is what each of
+    /// them asked for.
+    fn request_upgrade(&mut self, count: u32, reason: &str) {
+        self.log.line(format_args!("upgrade requested: {reason}"));
+        self.pending = if self.settings.defect == Some(Defect::WatchTriggered) {
+            self.pending + count
+        } else {
+            1
+        };
+    }
+
+    /// Gives up the listener and drains everyone; asked again, cuts what is left.
+    fn stop(&mut self) {
+        let again = std::mem::replace(&mut self.stopping, true);
+        self.log.line(if again {
+            "told to stop again, cutting what is left"
+        } else {
+            "told to stop"
+        });
+        for slave in &mut self.slaves {
+            if again || slave.is_starting() {
+                slave.kill();
+            } else if slave.is_serving() {
+                slave.drain(self.settings.patience);
+            }
+        }
+        self.listener = None;
+    }
+
+    /// Reaps the children that have ended.
+    fn reap(&mut self, ended: &[bool]) -> Result<(), MasterError> {
+        let mut exits: Vec<(Slave, Exit)> = Vec::new();
+        let mut alive = Vec::new();
+        for (slave, ended) in self.slaves.drain(..).zip(ended) {
+            let exit = if *ended { slave.child.reap()? } else { None };
+            match exit {
+                Some(exit) => exits.push((slave, exit)),
+                None => alive.push(slave),
+            }
+        }
+        self.slaves = alive;
+        exits
+            .into_iter()
+            .try_for_each(|(slave, exit)| self.bury(&slave, exit))
+    }
+
+    /// What the end of a child means, by the stage that it was in.
+    fn bury(&mut self, slave: &Slave, exit: Exit) -> Result<(), MasterError> {
+        let name = slave.name();
+        match slave.stage {
+            Stage::Draining { .. } => self.log.line(format_args!("{name} has drained: {exit}")),
+            Stage::Killed { was_ready: true } => {
+                self.log.line(format_args!("{name} was cut: {exit}"));
+            }
+            Stage::Serving { since } => {
+                self.log
+                    .line(format_args!("{name} ended unexpectedly: {exit}"));
+                self.schedule_respawn(since.elapsed() >= STABLE_AFTER);
+            }
+            Stage::Starting { .. } | Stage::Killed { was_ready: false } => {
+                self.log
+                    .line(format_args!("{name} ended before it was ready: {exit}"));
+                if !self.ever_ready && !self.stopping {
+                    return Err(MasterError::NeverReady);
+                }
+                if let Some(old) = self.slaves.iter().find(|slave| slave.is_serving()) {
+                    self.log
+                        .line(format_args!("upgrade failed, {} serves on", old.name()));
+                } else {
+                    self.schedule_respawn(false);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody serves: try again, at once if the last one had proved itself, else ever more slowly.
+    fn schedule_respawn(&mut self, was_stable: bool) {
+        if self.stopping || self.slaves.iter().any(Slave::is_serving) {
+            return;
+        }
+        self.respawn_pause = if was_stable {
+            Duration::ZERO
+        } else {
+            (self.respawn_pause * 2).clamp(RESPAWN.0, RESPAWN.1)
+        };
+        self.respawn = Some(Instant::now() + self.respawn_pause);
+    }
+
+    /// Reads the readiness pipes: a byte, or EOF from a child that has failed.
+    fn hear_ready(&mut self) -> Result<(), MasterError> {
+        for at in 0..self.slaves.len() {
+            let slave = &mut self.slaves[at];
+            if !slave.is_starting()
+                || !poll::until(&mut [poll::readable(&slave.ready)], Some(Instant::now()))?
+            {
+                continue;
+            }
+            match rustix::io::read(&slave.ready, &mut [0_u8]) {
+                Ok(1) => self.promote(at)?,
+                // It can never become ready any more, and waiting on the pipe again would spin.
+                _ => slave.kill(),
+            }
+        }
+        Ok(())
+    }
+
+    /// A child is ready: it serves from now on, the ones before it drain.
+    fn promote(&mut self, at: usize) -> Result<(), MasterError> {
+        let stage = std::mem::replace(
+            &mut self.slaves[at].stage,
+            Stage::Serving {
+                since: Instant::now(),
+            },
+        );
+        let name = self.slaves[at].name();
+        // Before the old one is told, so that its own lines follow this one.
+        if self.ever_ready {
+            self.log.line(format_args!("upgraded: {name} takes over"));
+        }
+        for (other, slave) in self.slaves.iter_mut().enumerate() {
+            if other != at && slave.is_serving() {
+                slave.drain(self.settings.patience);
+            }
+        }
+        if let Stage::Starting {
+            own_listener: Some(own),
+            ..
+        } = stage
+        {
+            self.listener = Some(own);
+        }
+        self.respawn = None;
+        self.log.line(format_args!("{name} is ready"));
+        self.write_pidfile().map_err(MasterError::Pidfile)?;
+        self.ever_ready = true;
+        Ok(())
+    }
+
+    /// Written once, when somebody serves. The master stays, so an upgrade has nothing to change in it.
+    fn write_pidfile(&mut self) -> Result<(), PidfileError> {
+        match (&mut self.pidfile, &self.settings.pidfile) {
+            (None, Some(path)) => self.pidfile = Some(Pidfile::create(path)?),
+            (Some(pidfile), _) if self.settings.defect == Some(Defect::UpgradeAlwaysValid) => {
+                pidfile.unlink_and_create()?
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Ends the children that take too long.
+    fn enforce_deadlines(&mut self) {
+        let now = Instant::now();
+        for slave in &mut self.slaves {
+            if slave.deadline().is_some_and(|deadline| deadline <= now) {
+                self.log
+                    .line(format_args!("{} takes too long, killed", slave.name()));
+                slave.kill();
+            }
+        }
+    }
+
+    /// One upgrade at a time; a generation that cannot even be started is a failed upgrade, not the end.
+    fn begin_upgrade_if_due(&mut self) {
+        let respawn = self.respawn.is_some_and(|at| at <= Instant::now());
+        if self.stopping || self.is_starting() || (self.pending == 0 && !respawn) {
+            return;
+        }
+        self.respawn = None;
+        self.pending = self.pending.saturating_sub(1);
+        if self.settings.defect == Some(Defect::TookOver) && !respawn {
+            self.log.line("upgraded");
+            return;
+        }
+        if let Err(error) = self.start_successor() {
+            self.log.line(format_args!("upgrade failed: {error}"));
+            self.schedule_respawn(false);
+        }
+    }
+
+    /// Starts the next generation with the listener of the succession: the one there has always been, except in a defect.
+    fn start_successor(&mut self) -> io::Result<()> {
+        match Succession::of(self.settings.defect) {
+            Succession::Shared => self.spawn(None),
+            Succession::Overlap => {
+                let own = listener::bind(self.address, listener::Sharing::ReusePort)?;
+                self.spawn(Some(own))
+            }
+            Succession::Rebind { gap, sharing } => {
+                self.silence_old_generation()?;
+                self.listener = None;
+                hold(gap);
+                self.listener = Some(listener::bind(self.address, sharing)?);
+                self.spawn(None)
+            }
+        }
+    }
+
+    /// Drains the serving generation and waits until it has closed its copy of the listener (its readiness pipe closes then).
+    fn silence_old_generation(&mut self) -> io::Result<()> {
+        for slave in self.slaves.iter_mut().filter(|slave| slave.is_serving()) {
+            slave.drain(self.settings.patience);
+            poll::until(&mut [poll::readable(&slave.ready)], slave.deadline())?;
+        }
+        Ok(())
+    }
+
+    /// Starts a generation.
+    fn spawn(&mut self, own_listener: Option<TcpListener>) -> io::Result<()> {
+        let listener = own_listener
+            .as_ref()
+            .or(self.listener.as_ref())
+            .ok_or(io::ErrorKind::NotConnected)?;
+        let (ready, said) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let child = self.settings.program.spawn(&[
+            listener.as_fd(),
+            said.as_fd(),
+            self.life_line.0.as_fd(),
+        ])?;
+        let deadline = Instant::now() + self.settings.ready_timeout;
+        let slave = Slave {
+            child,
+            ready,
+            stage: Stage::Starting {
+                deadline,
+                own_listener,
+            },
+        };
+        self.log.line(format_args!("started {}", slave.name()));
+        self.slaves.push(slave);
+        Ok(())
+    }
+}
+
+/// The gap of a defect, when nobody listens. Short ones are waited out on the processor: a sleep would be longer than they are.
+fn hold(gap: Duration) {
+    if gap >= Duration::from_millis(1) {
+        std::thread::sleep(gap);
+        return;
+    }
+    let end = Instant::now() + gap;
+    while Instant::now() < end {
+        std::hint::spin_loop();
+    }
+}

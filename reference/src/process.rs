@@ -1,0 +1,347 @@
+//! Starting a program again, and following it without ever confusing it with another process.
+//!
+//! A pid is a number that the kernel gives away again; a pidfd is a process (pidfd_open(2)). A child is signalled and reaped
+//! through its pidfd only, never with waitpid(-1), which would take away the exit status of somebody else's child.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
+
+/// Number of the first descriptor handed on; 0, 1 and 2 are shared with the child as they are.
+pub const FIRST_HANDED: RawFd = 3;
+
+/// A program to execute: path, arguments and environment, ready for execve(2) so that nothing is allocated after fork(2).
+#[derive(Clone, Debug)]
+pub struct Program {
+    path: CString,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+}
+
+impl Program {
+    /// This program as it was started: its own path, the same arguments, the same environment.
+    ///
+    /// Ask once at start, while the working directory still exists and before the file is replaced: the *path* is executed
+    /// later, and finds whatever has been installed there. `/proc/self/exe` would be the old inode for ever.
+    ///
+    /// # Errors
+    /// When the path cannot be found out (see [`own_path`]) or an argument holds a NUL byte.
+    pub fn own() -> io::Result<Self> {
+        let arguments = std::env::args_os()
+            .map(c_string)
+            .collect::<io::Result<_>>()?;
+        let environment = std::env::vars_os()
+            .map(|(name, value)| c_string([name, value].join(OsStr::new("="))))
+            .collect::<io::Result<_>>()?;
+        Ok(Self {
+            path: c_string(own_path()?.into_os_string())?,
+            arguments,
+            environment,
+        })
+    }
+
+    /// Adds or replaces one variable of the environment.
+    ///
+    /// # Errors
+    /// When it holds a NUL byte.
+    pub fn with_variable(mut self, name: &str, value: &str) -> io::Result<Self> {
+        let prefix = format!("{name}=");
+        self.environment
+            .retain(|entry| !entry.as_bytes().starts_with(prefix.as_bytes()));
+        self.environment
+            .push(c_string(format!("{prefix}{value}").into())?);
+        Ok(self)
+    }
+
+    /// Executes another file; the arguments, the zeroth included, stay.
+    ///
+    /// # Errors
+    /// When the path holds a NUL byte.
+    pub fn with_path(mut self, path: &Path) -> io::Result<Self> {
+        self.path = c_string(path.as_os_str().to_owned())?;
+        Ok(self)
+    }
+
+    /// The file that is executed.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        OsString::from_vec(self.path.as_bytes().to_vec()).into()
+    }
+
+    /// Starts the program with `handed` as its descriptors 3, 4, 5 …; every other one above 2 is closed there.
+    ///
+    /// The child begins with an empty signal mask and default dispositions. An execve(2) that fails ends the child with 127:
+    /// the caller learns it from the exit, like every other failed start.
+    ///
+    /// # Errors
+    /// What fcntl(2), fork(2) or pidfd_open(2) report.
+    pub fn spawn(&self, handed: &[BorrowedFd<'_>]) -> io::Result<Child> {
+        let end = FIRST_HANDED + RawFd::try_from(handed.len()).expect("a handful of descriptors");
+        // Lifted above the target numbers first: dup2(2) onto 3 must not destroy one that is still to be copied to 4.
+        let lifted = handed
+            .iter()
+            .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, end))
+            .collect::<Result<Vec<OwnedFd>, _>>()?;
+        let numbers: Vec<RawFd> = lifted.iter().map(AsRawFd::as_raw_fd).collect();
+        let arguments = null_terminated(&self.arguments);
+        let environment = null_terminated(&self.environment);
+        // SAFETY: the child calls nothing but async-signal-safe functions before it executes or ends (signal-safety(7)).
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            become_program(&self.path, &arguments, &environment, &numbers);
+        }
+        let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else {
+            return Err(io::Error::last_os_error());
+        };
+        Child::adopt(pid)
+    }
+}
+
+/// The child's side of [`Program::spawn`]: no allocation, no lock, no return.
+fn become_program(
+    path: &CString,
+    arguments: &[*const libc::c_char],
+    environment: &[*const libc::c_char],
+    handed: &[RawFd],
+) -> ! {
+    // SAFETY: only async-signal-safe calls on memory prepared before the fork; the pointers outlive execve.
+    unsafe {
+        for number in 1..=libc::SIGRTMAX() {
+            // Ignored signals would survive execve; Rust's runtime ignores SIGPIPE. KILL and STOP refuse, which is fine.
+            libc::signal(number, libc::SIG_DFL);
+        }
+        for (target, &fd) in (FIRST_HANDED..).zip(handed) {
+            // dup2 clears close-on-exec: these are the ones handed on deliberately.
+            if libc::dup2(fd, target) < 0 {
+                libc::_exit(126);
+            }
+        }
+        let first_foreign =
+            libc::c_uint::try_from(FIRST_HANDED).unwrap_or(3) + handed.len() as libc::c_uint;
+        // What a launcher leaked to the master ends here. Failure (Linux before 5.9) leaves only close-on-exec to protect us.
+        libc::syscall(libc::SYS_close_range, first_foreign, libc::c_uint::MAX, 0);
+        let mut empty: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut empty);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const empty, std::ptr::null_mut());
+        libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr());
+        libc::_exit(127)
+    }
+}
+
+/// A started process that this one must reap.
+#[derive(Debug)]
+pub struct Child {
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+impl Child {
+    /// Follows a child by its pid. Safe from reuse because a child keeps its pid until it is reaped.
+    fn adopt(pid: Pid) -> io::Result<Self> {
+        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => Ok(Self { pid, pidfd }),
+            Err(error) => {
+                // Nobody could follow it: do not leave it behind.
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+                let _ = rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Its number, for logs and pidfiles.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Sends a signal; one that has ended already is not an error.
+    pub fn signal(&self, signal: Signal) {
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, signal);
+    }
+
+    /// Takes its exit status if it has ended (waitid(2) with P_PIDFD), else `None`. The pidfd is readable from the end on.
+    ///
+    /// # Errors
+    /// What waitid(2) reports.
+    pub fn reap(&self) -> io::Result<Option<Exit>> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        Ok(
+            rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options)?
+                .map(|status| Exit::from(&status)),
+        )
+    }
+}
+
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// exit(3) with this status.
+    Status(i32),
+    /// Killed by this signal.
+    Signal(i32),
+}
+
+impl From<&WaitIdStatus> for Exit {
+    fn from(status: &WaitIdStatus) -> Self {
+        match status.exit_status() {
+            Some(code) => Self::Status(code),
+            None => Self::Signal(status.terminating_signal().unwrap_or(0)),
+        }
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Status(code) => write!(out, "exit status {code}"),
+            Self::Signal(number) => write!(out, "signal {number}"),
+        }
+    }
+}
+
+/// Makes every descriptor above 2 close-on-exec (close_range(2)): what a launcher leaked goes no further.
+pub fn seal_descriptors() {
+    let first = libc::c_uint::try_from(FIRST_HANDED).unwrap_or(3);
+    // SAFETY: changes a flag of descriptors, closes none; an old kernel answers ENOSYS and nothing changes.
+    unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+}
+
+/// Where this program lies, as an absolute path that names the running image at this moment.
+///
+/// The zeroth argument is tried first, with the working directory or `PATH`, because symbolic links in it are wanted: switching
+/// one deploys a new version. It may lie, so it counts only if it is the very file that runs; else the kernel's own name is used.
+///
+/// # Errors
+/// When `/proc` is not mounted, or the file is gone already.
+pub fn own_path() -> io::Result<PathBuf> {
+    let running = std::fs::metadata("/proc/self/exe")?;
+    let is_running = |path: &PathBuf| {
+        std::fs::metadata(path)
+            .is_ok_and(|at| (at.dev(), at.ino()) == (running.dev(), running.ino()))
+    };
+    let named = std::env::args_os().next().unwrap_or_default();
+    let candidates: Vec<PathBuf> = if named.as_bytes().contains(&b'/') {
+        std::path::absolute(&named).into_iter().collect()
+    } else {
+        let search = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&search)
+            .filter_map(|dir| std::path::absolute(dir.join(&named)).ok())
+            .collect()
+    };
+    match candidates.into_iter().find(is_running) {
+        Some(path) => Ok(path),
+        None => std::fs::read_link("/proc/self/exe"),
+    }
+}
+
+/// Starts a process in a session of its own that outlives this one: the mistake of [`crate::defect::Defect::NothingLeft`].
+///
+/// It holds none of our descriptors above 2 and none of our standard streams, and waits for ever.
+///
+/// # Errors
+/// What fork(2) reports.
+pub fn leave_helper_behind() -> io::Result<()> {
+    // SAFETY: the child calls only async-signal-safe functions and never returns.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => become_helper(),
+        _ => Ok(()),
+    }
+}
+
+/// The child's side of [`leave_helper_behind`].
+fn become_helper() -> ! {
+    // SAFETY: async-signal-safe calls only, no memory is touched.
+    unsafe {
+        libc::setsid();
+        libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0);
+        loop {
+            libc::pause();
+        }
+    }
+}
+
+/// Pointers for execve(2), ended by a null pointer.
+fn null_terminated(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings
+        .iter()
+        .map(|string| string.as_ptr())
+        .chain([std::ptr::null()])
+        .collect()
+}
+
+/// Bytes for execve(2).
+fn c_string(text: OsString) -> io::Result<CString> {
+    CString::new(text.into_vec()).map_err(io::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handed_descriptors_arrive_in_order_and_nothing_else_does() {
+        let (reader, writer) = std::io::pipe().expect("pipe");
+        let stray = rustix::io::fcntl_dupfd_cloexec(&writer, 50).expect("dup");
+        rustix::io::fcntl_setfd(&stray, rustix::io::FdFlags::empty()).expect("leak it");
+        let script = "[ -e /proc/self/fd/50 ] || [ -e /proc/self/fd/5 ] || echo \"$is_slave\" >&4";
+        let program = Program {
+            path: c"/bin/sh".to_owned(),
+            arguments: [c"sh", c"-c"]
+                .into_iter()
+                .map(ToOwned::to_owned)
+                .chain([CString::new(script).expect("text")])
+                .collect(),
+            environment: vec![c"is_slave=no".to_owned()],
+        };
+        let program = program.with_variable("is_slave", "true").expect("variable");
+        let child = program
+            .spawn(&[reader.as_fd(), writer.as_fd()])
+            .expect("spawn");
+        drop((writer, stray));
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut &reader, &mut said).expect("read");
+        assert_eq!(said, "true\n");
+        crate::poll::until(&mut [crate::poll::readable(&child)], None).expect("poll");
+        assert_eq!(child.reap().expect("reap"), Some(Exit::Status(0)));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_executed_is_an_exit() {
+        let program = Program {
+            path: c"/nonexistent".to_owned(),
+            arguments: vec![],
+            environment: vec![],
+        };
+        let child = program.spawn(&[]).expect("spawn");
+        crate::poll::until(&mut [crate::poll::readable(&child)], None).expect("poll");
+        assert_eq!(child.reap().expect("reap"), Some(Exit::Status(127)));
+    }
+
+    #[test]
+    fn own_path_names_the_running_file() {
+        let path = own_path().expect("path");
+        assert!(path.is_absolute());
+        let (own, running) = (std::fs::metadata(path), std::fs::metadata("/proc/self/exe"));
+        assert_eq!(own.expect("own").ino(), running.expect("running").ino());
+    }
+}

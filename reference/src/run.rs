@@ -1,0 +1,170 @@
+//! Dispatch: an executable that links this crate acts as a reference server when it is called so.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::technique::{exec_inherit, null};
+
+/// File name, or its end, that makes [`run_if_asked`] act.
+pub const NAME: &str = "unbroken-reference";
+
+/// Reference servers: graceful restarts done right, and every deliberate way to get them wrong.
+#[derive(Debug, Parser)]
+#[command(name = NAME, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    technique: Technique,
+}
+
+const EXEC_INHERIT: &str = "\
+WHEN TO USE IT
+  One machine, one program that owns its listening sockets, a supervisor that follows one pid.
+  The master stays, so the pid never changes; nothing but fork, exec and an inherited
+  descriptor is needed.
+
+WHAT IT GUARANTEES
+  The listening socket exists without a gap: no connect is refused, nothing in the queue is
+  lost. The old generation is told to go only when the new one has said that it is ready; one
+  that exits, hangs or cannot be executed is given up, and the old one serves on. Requests in
+  progress are answered whole. Kept connections get an answer to their next request that
+  announces the end.
+
+WHAT IT CANNOT DO
+  Upgrade the master itself: its code stays until a stop and a start. Keep connections or state in
+  memory beyond the drain deadline. Change the address: that needs a restart too.
+
+SIGNALS (to the master)
+  HUP        upgrade: start the file that is installed at its path now
+  TERM, INT  stop accepting, drain, end with status 0; a second one cuts what is left
+  Generations are the master's business; one whose master is gone drains and ends.
+
+FILES
+  the executable  watched; installed by rename, it is upgraded to. Its version is a last line
+                  \"unbroken-version=N\" appended to it, and is sent in each answer as X-Version
+  --pidfile       the master's pid, 0644, locked, atomically written, removed by its owner only
+
+ENVIRONMENT
+  is_slave=true   marks a generation (listener as descriptor 3, readiness pipe as 4, life line
+                  as 5). A stray mark is refused with status 1
+
+EXAMPLES
+  unbroken-reference exec-inherit --pidfile run.pid
+  kill -HUP $(cat run.pid)                        upgrade
+  cp new x && mv x unbroken-reference             upgrade too
+  unbroken-reference exec-inherit --watch site.toml --debounce-ms 200
+
+DEFECTS (--defect NAME)
+  took-over, no-refused, listener-continuity=0us, listener-continuity=100us,
+  listener-continuity-reuseport=0us, listener-continuity-reuseport=100us, backlog-kept,
+  watch-triggered, inflight-completes, keepalive-race, keepalive-swallowed, upgrade-always-valid,
+  nothing-left";
+
+/// The first line of each is its help in the list; null targets take all their text from it.
+#[derive(Debug, Subcommand)]
+enum Technique {
+    /// A master keeps the listener; each generation is executed anew and inherits it as descriptor 3
+    #[command(after_long_help = EXEC_INHERIT, after_help = "--help says when to use it and what it guarantees")]
+    ExecInherit(exec_inherit::Options),
+    /// Null target: exits at once with status 0
+    ///
+    /// It claims by its status that all is well and never listens. Must never pass.
+    NullExit(null::Options),
+    /// Null target: accepts every connection and never answers
+    ///
+    /// A connect succeeds, so a check that only connects is fooled. TERM ends it. Must never pass.
+    NullSilent(null::Options),
+    /// Null target: serves well and ignores the restart signal
+    ///
+    /// No request is ever lost, because nothing ever happens on HUP. TERM drains it. Must never pass.
+    NullDeaf(null::Options),
+    /// Null target: claims an upgrade at each HUP without one
+    ///
+    /// It logs "upgraded", rewrites its pidfile and touches --done-file, and goes on serving. Must never pass.
+    NullClaim(null::ClaimOptions),
+    /// Null target: upgrades like exec-inherit, but executes /proc/self/exe
+    ///
+    /// New processes appear and nothing is lost, but they run the image that was started first: the version never changes.
+    /// Must never pass.
+    NullOldInode(exec_inherit::Options),
+}
+
+impl Technique {
+    fn run(&self) -> Result<(), String> {
+        match self {
+            Self::ExecInherit(options) => exec_inherit::run(options),
+            Self::NullExit(_) => Ok(()),
+            Self::NullSilent(options) => null::silent(options),
+            Self::NullDeaf(options) => null::deaf(options),
+            Self::NullClaim(options) => null::claim(options),
+            Self::NullOldInode(options) => null::old_inode(options),
+        }
+    }
+}
+
+/// Becomes a reference server and never returns, if the file name in `argv[0]` ends in [`NAME`]; else returns at once.
+///
+/// Call it first in `main`, before any thread and any descriptor of your own.
+pub fn run_if_asked() {
+    let mut arguments = std::env::args_os();
+    let named = arguments.next().unwrap_or_default();
+    let is_asked = Path::new(&named)
+        .file_name()
+        .is_some_and(|name| name.as_bytes().ends_with(NAME.as_bytes()));
+    if is_asked {
+        std::process::exit(i32::from(dispatch(arguments)));
+    }
+}
+
+/// Runs one technique to its end: `arguments` are its name and its options, without the program's name.
+///
+/// A server that starts itself again uses the arguments of the *process*, so whatever led here leads here again. Call it before any
+/// thread is started. Exit codes: 0 ended as told (or help), 1 failed, with the reason on standard error, 2 usage.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    ExitCode::from(dispatch(arguments))
+}
+
+fn dispatch(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let all = std::iter::once(OsString::from(NAME)).chain(arguments);
+    match Cli::try_parse_from(all) {
+        Ok(cli) => match cli.technique.run() {
+            Ok(()) => 0,
+            Err(reason) => {
+                let _ = std::io::stderr().write_all(format!("{reason}\n").as_bytes());
+                1
+            }
+        },
+        Err(error) => {
+            let _ = error.print();
+            u8::try_from(error.exit_code()).unwrap_or(2)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent_and_its_help_names_every_defect() {
+        Cli::command().debug_assert();
+        for row in crate::defect::ALL {
+            assert!(EXEC_INHERIT.contains(row.name), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn usage_errors_are_two_and_help_is_zero() {
+        let with = |words: &[&str]| dispatch(words.iter().map(OsString::from));
+        assert_eq!(with(&["no-such-technique"]), 2);
+        assert_eq!(with(&["exec-inherit", "--defect", "none"]), 2);
+        assert_eq!(with(&["exec-inherit", "--watch", "x", "--no-watch"]), 2);
+        assert_eq!(with(&["null-exit", "--address", "127.0.0.1:0"]), 0);
+        assert_eq!(with(&["exec-inherit", "--help"]), 0);
+    }
+}

@@ -1,0 +1,475 @@
+//! The service: one thread per connection, blocking HTTP/1.1, and a drain that no client can notice as a failure.
+//!
+//! | Request | Answer |
+//! |---|---|
+//! | `GET /` | `hello world` |
+//! | `GET /slow?ms=N` | the same, N milliseconds later |
+//! | `GET /stream?bytes=N` | N bytes; the byte at offset i is i modulo 251 |
+//! | `POST /upload` | `bytes=N checksum=H`, H being FNV-1a (64 bits) in 16 hexadecimal digits |
+//!
+//! Each answer carries `X-Version` and echoes `X-Request-Id`.
+//!
+//! How a kept connection ends without a race (RFC 9112 §9.6): a server that closes an idle connection may meet the next request
+//! on its way, and the client gets a reset. So a draining server *answers* the next request, announces the end in that answer
+//! with `Connection: close`, then closes its sending half and reads on until the client has closed: closing a socket with unread
+//! bytes sends a reset, which can overtake and destroy the answer (RFC 9112 §9.6, "lingering close").
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::defect::KeptConnection;
+use crate::drain::Drain;
+use crate::http::{self, BadRequest, Head};
+use crate::poll;
+
+/// Longest time to wait, without progress, for the client to close after the last answer; nginx's `lingering_timeout` is 5 s, but a
+/// drain should not hang on clients that never close.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Longest delay that `/slow` accepts, so that a typing error does not hold a thread for ever.
+const DELAY_MS_MAX: u64 = 600_000;
+
+/// Period of the pattern of `/stream`: a prime, so that a lost, repeated or swapped block of any usual size shows.
+const PATTERN_PERIOD: u64 = 251;
+
+/// What one generation serves.
+#[derive(Debug)]
+pub struct Service {
+    /// `X-Version` of every answer.
+    pub version: u64,
+    /// The end of this generation.
+    pub drain: Arc<Drain>,
+    /// What happens to kept connections when the drain begins.
+    pub kept: KeptConnection,
+}
+
+impl Service {
+    /// Serves one connection until its end. A client that goes away is not an error of the server.
+    pub fn serve(&self, stream: TcpStream) {
+        let mut connection = Connection {
+            service: self,
+            stream,
+            unread: Vec::new(),
+            fresh: true,
+        };
+        let _ = connection.run();
+    }
+}
+
+/// Whether the connection can carry another request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Keep,
+    Close,
+}
+
+/// What is written after a head.
+enum Body {
+    Text(String),
+    Pattern(u64),
+}
+
+impl Body {
+    fn length(&self) -> u64 {
+        match self {
+            Self::Text(text) => text.len() as u64,
+            Self::Pattern(length) => *length,
+        }
+    }
+}
+
+/// One connection and what has been received but not used.
+struct Connection<'a> {
+    service: &'a Service,
+    stream: TcpStream,
+    unread: Vec<u8>,
+    /// No request has been received yet.
+    fresh: bool,
+}
+
+impl Connection<'_> {
+    /// Request after request.
+    fn run(&mut self) -> io::Result<()> {
+        while self.wait_for_request()? {
+            if self.breaks_off()? {
+                return Ok(());
+            }
+            let next = match self.read_head()? {
+                Ok(Some(head)) => self.exchange(&head)?,
+                Ok(None) => return Ok(()),
+                Err(BadRequest(reason)) => {
+                    let head = Head {
+                        closes: true,
+                        ..Head::default()
+                    };
+                    self.respond(&head, "400 Bad Request", &Body::Text(format!("{reason}\n")))?
+                }
+            };
+            self.fresh = false;
+            if next == Next::Close {
+                break;
+            }
+        }
+        self.linger()
+    }
+
+    /// Waits for the first byte of the next request; `false` if the connection is to be closed instead.
+    ///
+    /// A connection that has not sent its first request is never closed as idle: its client has just connected and is about to
+    /// send, and nothing has told it otherwise.
+    fn wait_for_request(&self) -> io::Result<bool> {
+        if !self.unread.is_empty() {
+            return Ok(true);
+        }
+        let drain = &self.service.drain;
+        let signal = drain.signal();
+        loop {
+            let mut entries = [poll::readable(&self.stream), poll::readable(&signal)];
+            if drain.has_begun() {
+                // Without the drain signal: it stays readable, and polling it again would spin.
+                let idle_until = drain.idle_until().filter(|_| !self.fresh);
+                return poll::until(&mut entries[..1], idle_until);
+            }
+            poll::until(&mut entries, None)?;
+            if poll::fired(&entries[0]) {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Where the defects of kept connections strike; a correct server never breaks off.
+    fn breaks_off(&mut self) -> io::Result<bool> {
+        if self.fresh || !self.service.drain.has_begun() {
+            return Ok(false);
+        }
+        match self.service.kept {
+            KeptConnection::Answer => Ok(false),
+            KeptConnection::CloseUnread => Ok(true),
+            KeptConnection::Swallow => {
+                if let Ok(Some(head)) = self.read_head()? {
+                    self.read_body(head.body_length)?;
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Reads until a head is complete; `None` at the end of the stream.
+    fn read_head(&mut self) -> io::Result<Result<Option<Head>, BadRequest>> {
+        loop {
+            match http::parse(&self.unread) {
+                Ok(None) => {}
+                Ok(Some((head, length))) => {
+                    self.unread.drain(..length);
+                    return Ok(Ok(Some(head)));
+                }
+                Err(bad) => return Ok(Err(bad)),
+            }
+            let mut piece = [0_u8; 4096];
+            let length = self.stream.read(&mut piece)?;
+            if length == 0 {
+                return Ok(Ok(None));
+            }
+            self.unread.extend_from_slice(&piece[..length]);
+        }
+    }
+
+    /// Reads the body that belongs to the head and answers.
+    fn exchange(&mut self, head: &Head) -> io::Result<Next> {
+        if head.expects_continue && head.body_length > 0 {
+            self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+        }
+        // Read for every request, wanted or not: an unread body would be taken for the next request.
+        let checksum = self.read_body(head.body_length)?;
+        let (status, body) = answer(head, checksum);
+        self.respond(head, status, &body)
+    }
+
+    /// Reads exactly so many bytes and returns their checksum.
+    fn read_body(&mut self, length: u64) -> io::Result<u64> {
+        let mut checksum = FNV_OFFSET;
+        let mut left = length;
+        let buffered = self
+            .unread
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        checksum = fnv1a(checksum, &self.unread[..buffered]);
+        self.unread.drain(..buffered);
+        left -= buffered as u64;
+        let mut piece = vec![0_u8; 64 * 1024];
+        while left > 0 {
+            let wanted = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let length = self.stream.read(&mut piece[..wanted])?;
+            if length == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            checksum = fnv1a(checksum, &piece[..length]);
+            left -= length as u64;
+        }
+        Ok(checksum)
+    }
+
+    /// Writes one answer. Whether it announces the end is decided now, as late as possible.
+    fn respond(&mut self, head: &Head, status: &str, body: &Body) -> io::Result<Next> {
+        let next = if head.closes || self.service.drain.has_begun() {
+            Next::Close
+        } else {
+            Next::Keep
+        };
+        let mut text = format!(
+            "HTTP/1.1 {status}\r\nX-Version: {}\r\n",
+            self.service.version
+        );
+        if let Some(id) = &head.request_id {
+            text += &format!("X-Request-Id: {id}\r\n");
+        }
+        if next == Next::Close {
+            text += "Connection: close\r\n";
+        }
+        text += &format!("Content-Length: {}\r\n\r\n", body.length());
+        let with_body = head.method != "HEAD";
+        if let (Body::Text(body), true) = (body, with_body) {
+            text += body;
+        }
+        self.stream.write_all(text.as_bytes())?;
+        if let (Body::Pattern(length), true) = (body, with_body) {
+            self.write_pattern(*length)?;
+        }
+        Ok(next)
+    }
+
+    /// Byte i is i modulo the period.
+    fn write_pattern(&mut self, length: u64) -> io::Result<()> {
+        // Longer than a block by one period, so that a block can begin at any phase.
+        let pattern: Vec<u8> = (0..(64 * 1024 + PATTERN_PERIOD))
+            .map(|at| (at % PATTERN_PERIOD) as u8)
+            .collect();
+        let mut sent = 0;
+        while sent < length {
+            let phase = usize::try_from(sent % PATTERN_PERIOD).expect("below the period");
+            let block = usize::try_from((length - sent).min(64 * 1024)).expect("a block");
+            self.stream.write_all(&pattern[phase..phase + block])?;
+            sent += block as u64;
+        }
+        Ok(())
+    }
+
+    /// Closes the sending half, then reads and drops until the client closes, or makes no progress for [`LINGER`].
+    fn linger(&mut self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Write)?;
+        let mut unsent = u64::MAX;
+        let mut piece = vec![0_u8; 16 * 1024];
+        let mut patience = Instant::now() + LINGER;
+        loop {
+            if poll::until(&mut [poll::readable(&self.stream)], Some(patience))? {
+                if self.stream.read(&mut piece)? == 0 {
+                    return Ok(());
+                }
+                continue;
+            }
+            // A slow reader is progress: as long as it takes bytes, an early close might reset what is still to be sent.
+            let now_unsent = bytes_unsent(&self.stream);
+            if now_unsent == 0 || now_unsent >= unsent {
+                return Ok(());
+            }
+            unsent = now_unsent;
+            patience = Instant::now() + LINGER;
+        }
+    }
+}
+
+/// Routing. The delay of `/slow` is the handler's simulated work.
+fn answer(head: &Head, checksum: u64) -> (&'static str, Body) {
+    let reading = matches!(head.method.as_str(), "GET" | "HEAD");
+    let bad = |what: &str| ("400 Bad Request", Body::Text(format!("{what}\n")));
+    match head.path.as_str() {
+        "/" if reading => ("200 OK", Body::Text("hello world\n".to_owned())),
+        "/slow" if reading => match head.number("ms").filter(|ms| *ms <= DELAY_MS_MAX) {
+            Some(ms) => {
+                std::thread::sleep(Duration::from_millis(ms));
+                ("200 OK", Body::Text("hello world\n".to_owned()))
+            }
+            None => bad("ms=N is missing or too large"),
+        },
+        "/stream" if reading => match head.number("bytes") {
+            Some(bytes) => ("200 OK", Body::Pattern(bytes)),
+            None => bad("bytes=N is missing"),
+        },
+        "/upload" if head.method == "POST" => (
+            "200 OK",
+            Body::Text(format!(
+                "bytes={} checksum={checksum:016x}\n",
+                head.body_length
+            )),
+        ),
+        _ => ("404 Not Found", Body::Text("not found\n".to_owned())),
+    }
+}
+
+/// SIOCOUTQ (tcp(7)): bytes that the peer has not acknowledged.
+fn bytes_unsent(stream: &TcpStream) -> u64 {
+    use std::os::fd::AsRawFd;
+    let mut count: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ (the same number as SIOCOUTQ) stores one int at the given address.
+    let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    if result < 0 {
+        0
+    } else {
+        u64::try_from(count).unwrap_or(0)
+    }
+}
+
+/// Start value of FNV-1a, 64 bits (draft-eastlake-fnv).
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a, 64 bits: detects any accidental change of a body, and is three lines in every language.
+fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drain::Patience;
+    use std::net::TcpListener;
+
+    /// A connection to a service in a thread.
+    fn served(kept: KeptConnection) -> (TcpStream, Arc<Drain>, std::thread::JoinHandle<()>) {
+        let patience = Patience {
+            idle_grace: Duration::from_millis(200),
+            timeout: Duration::from_secs(60),
+        };
+        let drain = Drain::new(patience).expect("drain");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let client = TcpStream::connect(listener.local_addr().expect("name")).expect("connect");
+        let stream = listener.accept().expect("accept").0;
+        let service = Service {
+            version: 3,
+            drain: Arc::clone(&drain),
+            kept,
+        };
+        (
+            client,
+            drain,
+            std::thread::spawn(move || service.serve(stream)),
+        )
+    }
+
+    fn ask(client: &mut TcpStream, request: &str) -> String {
+        client.write_all(request.as_bytes()).expect("send");
+        let mut text = String::new();
+        let mut byte = [0];
+        while !text.ends_with("\n\n") && !text.ends_with("\r\n\r\n") {
+            assert_eq!(client.read(&mut byte).expect("read"), 1, "{text}");
+            text.push(char::from(byte[0]));
+        }
+        let length: usize = text
+            .split("Content-Length: ")
+            .nth(1)
+            .expect("length")
+            .trim()
+            .parse()
+            .expect("number");
+        let mut body = vec![0; length];
+        client.read_exact(&mut body).expect("body");
+        text + &String::from_utf8_lossy(&body)
+    }
+
+    #[test]
+    fn requests_are_answered_with_version_and_id_on_one_connection() {
+        let (mut client, _drain, server) = served(KeptConnection::Answer);
+        let hello = ask(&mut client, "GET / HTTP/1.1\r\nX-Request-Id: 42\r\n\r\n");
+        assert_eq!(
+            hello,
+            "HTTP/1.1 200 OK\r\nX-Version: 3\r\nX-Request-Id: 42\r\nContent-Length: 12\r\n\r\nhello world\n"
+        );
+        let upload = ask(
+            &mut client,
+            "POST /upload HTTP/1.1\r\nContent-Length: 6\r\n\r\nfoobar",
+        );
+        assert!(
+            upload.ends_with("bytes=6 checksum=85944171f73967e8\n"),
+            "{upload}"
+        );
+        assert!(ask(&mut client, "GET /slow?ms=x HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 400 "));
+        assert!(ask(&mut client, "GET /none HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
+        drop(client);
+        server.join().expect("ends with the client");
+    }
+
+    #[test]
+    fn a_stream_repeats_its_pattern() {
+        let (mut client, _drain, server) = served(KeptConnection::Answer);
+        client
+            .write_all(b"GET /stream?bytes=200000 HTTP/1.1\r\nConnection: close\r\n\r\n")
+            .expect("send");
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).expect("read");
+        let body = &all[all.len() - 200_000..];
+        assert!(
+            body.iter()
+                .enumerate()
+                .all(|(at, byte)| at as u64 % PATTERN_PERIOD == u64::from(*byte))
+        );
+        drop(client);
+        server.join().expect("ends");
+    }
+
+    #[test]
+    fn draining_answers_the_next_request_and_announces_the_end() {
+        let (mut client, drain, server) = served(KeptConnection::Answer);
+        ask(&mut client, "GET / HTTP/1.1\r\n\r\n");
+        drain.begin();
+        let last = ask(&mut client, "GET / HTTP/1.1\r\n\r\n");
+        assert!(last.contains("\r\nConnection: close\r\n"), "{last}");
+        assert_eq!(client.read(&mut [0]).expect("orderly end"), 0);
+        drop(client);
+        server.join().expect("ends");
+    }
+
+    #[test]
+    fn draining_closes_an_idle_connection_but_not_a_fresh_one() {
+        let (mut client, drain, server) = served(KeptConnection::Answer);
+        ask(&mut client, "GET / HTTP/1.1\r\n\r\n");
+        drain.begin();
+        assert_eq!(client.read(&mut [0]).expect("orderly end"), 0);
+        assert!(Instant::now() >= drain.idle_until().expect("begun"));
+        drop(client);
+        server.join().expect("ends");
+
+        let (mut client, drain, server) = served(KeptConnection::Answer);
+        drain.begin();
+        client
+            .set_read_timeout(Some(Duration::from_millis(300)))
+            .expect("timeout");
+        assert_eq!(
+            client.read(&mut [0]).expect_err("still open").kind(),
+            io::ErrorKind::WouldBlock
+        );
+        assert!(ask(&mut client, "GET / HTTP/1.1\r\n\r\n").contains("Connection: close"));
+        drop(client);
+        server.join().expect("ends");
+    }
+
+    #[test]
+    fn the_two_defects_of_kept_connections_look_different_to_a_client() {
+        for (kept, want) in [
+            (KeptConnection::CloseUnread, true),
+            (KeptConnection::Swallow, false),
+        ] {
+            let (mut client, drain, server) = served(kept);
+            ask(&mut client, "GET / HTTP/1.1\r\n\r\n");
+            drain.begin();
+            client.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("send");
+            let reset = client
+                .read(&mut [0])
+                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset);
+            assert_eq!(reset, want, "{kept:?}");
+            server.join().expect("ends");
+        }
+    }
+}

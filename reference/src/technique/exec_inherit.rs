@@ -1,0 +1,179 @@
+//! `exec-inherit`: a master keeps the listener and executes the program again, which inherits it as descriptor 3.
+//!
+//! The oldest technique that loses nothing (nginx, Unicorn, the article's TCP server), and the simplest: the kernel's own rules of
+//! fork(2) and exec(2) hand the socket on, no message, no naming, no second socket.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{ArgAction, Args};
+
+use crate::defect::{Defect, KeptConnection, Succession};
+use crate::drain::{Drain, Patience};
+use crate::generation::{Farewell, Generation};
+use crate::inherit;
+use crate::log::Log;
+use crate::master::{self, Settings};
+use crate::process::{self, Program};
+use crate::service::Service;
+use crate::signal::Signals;
+use crate::version;
+use crate::watch::{Mode, Watch};
+
+/// The command line, the same for the master and for its generations.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Address to listen on; port 0 takes a free one and prints it ("master listening on ADDRESS")
+    #[arg(long, default_value = "127.0.0.1:10086")]
+    pub address: SocketAddr,
+    /// File to hold the master's pid, written atomically when the first generation is ready, removed at the end
+    #[arg(long, value_name = "PATH")]
+    pub pidfile: Option<PathBuf>,
+    /// File whose change triggers an upgrade [default: the executable itself]
+    #[arg(long, value_name = "PATH", conflicts_with = "no_watch")]
+    pub watch: Option<PathBuf>,
+    /// Upgrade on SIGHUP only
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub no_watch: bool,
+    /// How long the watched file must be quiet, so that one change is one upgrade
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub debounce_ms: u64,
+    /// When a draining generation cuts what is left, counted from the beginning of the drain
+    #[arg(long, value_name = "N", default_value_t = 5000)]
+    pub drain_timeout_ms: u64,
+    /// When a draining generation closes kept connections without a request, counted from the beginning of the drain
+    #[arg(long, value_name = "N", default_value_t = 1500)]
+    pub idle_grace_ms: u64,
+    /// How long a new generation may take to become ready before it is given up
+    #[arg(long, value_name = "N", default_value_t = 5000)]
+    pub ready_timeout_ms: u64,
+    /// Open connections at which a generation stops accepting; the others wait in the queue [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub connections_max: Option<u64>,
+    /// Switch on a deliberate bug, to prove that a check catches it
+    #[arg(long, value_name = "NAME")]
+    pub defect: Option<Defect>,
+}
+
+impl Options {
+    fn patience(&self) -> Patience {
+        Patience {
+            idle_grace: Duration::from_millis(self.idle_grace_ms),
+            timeout: Duration::from_millis(self.drain_timeout_ms),
+        }
+    }
+
+    /// The watch that was asked for.
+    fn open_watch(&self, program: &Program) -> std::io::Result<Option<Watch>> {
+        if self.no_watch {
+            return Ok(None);
+        }
+        let mode = match self.defect {
+            Some(Defect::WatchTriggered) => Mode::Raw,
+            _ => Mode::Settled(Duration::from_millis(self.debounce_ms)),
+        };
+        Watch::new(self.watch.as_ref().unwrap_or(&program.path()), mode).map(Some)
+    }
+}
+
+/// Runs as a generation if the process carries the mark, else as the master.
+///
+/// # Errors
+/// The reason, complete, for standard error.
+pub fn run(options: &Options) -> Result<(), String> {
+    if inherit::is_marked() {
+        serve(options)
+    } else {
+        command(options, None)
+    }
+}
+
+/// The master. `image` is executed instead of the program's own path, for null targets.
+///
+/// # Errors
+/// The reason, complete, for standard error.
+pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
+    process::seal_descriptors();
+    let failed = |what: &'static str| {
+        move |error: std::io::Error| format!("master failed to {what}: {error}")
+    };
+    let own = Program::own().map_err(failed("find its own path"))?;
+    // Now, while the working directory exists: the file is written later.
+    let pidfile = options
+        .pidfile
+        .as_ref()
+        .map(std::path::absolute)
+        .transpose()
+        .map_err(failed("find its pidfile"))?;
+    let watch = options.open_watch(&own).map_err(failed("watch"))?;
+    if options.defect == Some(Defect::NothingLeft) {
+        process::leave_helper_behind().map_err(failed("start its helper"))?;
+    }
+    let program = own
+        .with_variable(inherit::MARK, inherit::MARK_VALUE)
+        .map_err(failed("mark its children"))?;
+    let program = match image {
+        Some(path) => program.with_path(path).map_err(failed("name the image"))?,
+        None => program,
+    };
+    let signals = Signals::take().map_err(failed("take its signals"))?;
+    let settings = Settings {
+        address: options.address,
+        pidfile,
+        program,
+        watch,
+        ready_timeout: Duration::from_millis(options.ready_timeout_ms),
+        patience: options.patience(),
+        defect: options.defect,
+    };
+    master::run(settings, signals).map_err(|error| format!("master {error}"))
+}
+
+/// A generation.
+///
+/// # Errors
+/// The reason, complete, for standard error: a stray mark, or no signals to be stopped by.
+pub fn serve(options: &Options) -> Result<(), String> {
+    let log = Log::slave();
+    let refused = |error: &dyn std::fmt::Display| {
+        format!("slave-{} refuses to serve: {error}", std::process::id())
+    };
+    let inherited = inherit::take(options.address).map_err(|error| refused(&error))?;
+    let signals = Signals::take().map_err(|error| refused(&error))?;
+    let drain = Drain::new(options.patience()).map_err(|error| refused(&error))?;
+    let version = version::own().map_err(|error| refused(&error))?;
+    let service = Arc::new(Service {
+        version,
+        drain,
+        kept: KeptConnection::of(options.defect),
+    });
+    log.line(format_args!("serves version {version}"));
+
+    // Ready: the listener is verified and everything that can fail has been done. One byte, then closed.
+    let _ = rustix::io::write(&inherited.ready, b"\n");
+    // A defect that binds anew waits for this end of file to know that the old copy of the listener is closed.
+    let listener_closed =
+        Some(inherited.ready).filter(|_| Succession::of(options.defect) != Succession::Shared);
+    let farewell = match options.defect {
+        Some(Defect::InflightCompletes) => Farewell::Vanish,
+        _ => Farewell::Drain,
+    };
+    let generation = Generation {
+        listener: Some(inherited.listener),
+        service,
+        signals,
+        log,
+        alive: Some(inherited.alive),
+        listener_closed,
+        connections_max: options
+            .connections_max
+            .map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
+        farewell,
+    };
+    // A hangup for the whole group (a terminal that closes) is the master's business.
+    generation
+        .run(&mut || {})
+        .map_err(|error| format!("slave-{} failed: {error}", std::process::id()))
+}

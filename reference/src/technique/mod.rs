@@ -1,0 +1,4 @@
+//! The techniques: one way of restarting, or of pretending to, per file. Each composes the building blocks.
+
+pub mod exec_inherit;
+pub mod null;

@@ -1,0 +1,351 @@
+//! The real `exec-inherit`: upgrades by signal and by replacement, under requests, to a clean end.
+//!
+//! The test executes copies of itself named `unbroken-reference`, each stamped with a version.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use unbroken_reference::{inherit, version};
+
+/// Far beyond what anything here takes; reached only when something hangs.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A server that does not outlive the test: its generations end with it, by their life line.
+struct Server {
+    directory: PathBuf,
+    child: Child,
+    lines: Receiver<String>,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(name: &str, arguments: &[&str]) -> Self {
+        let directory =
+            std::env::temp_dir().join(format!("unbroken-reference-{}-{name}", std::process::id()));
+        fs::create_dir(&directory).expect("a fresh directory");
+        install(&directory, 1);
+        let mut child = command(&directory)
+            .args(arguments)
+            .args(["--address", "127.0.0.1:0", "--pidfile", "pid"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start");
+        let (sender, lines) = channel();
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        std::thread::spawn(move || {
+            stderr
+                .lines()
+                .map_while(Result::ok)
+                .all(|line| sender.send(line).is_ok())
+        });
+        let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Self {
+            directory,
+            child,
+            lines,
+            address: unknown,
+        };
+        let line = server.wait_for("listening on ");
+        server.address = line
+            .rsplit(' ')
+            .next()
+            .expect("a word")
+            .parse()
+            .expect("an address");
+        server
+    }
+
+    /// The next log line that contains the text.
+    fn wait_for(&self, text: &str) -> String {
+        loop {
+            let line = self
+                .lines
+                .recv_timeout(DEADLINE)
+                .unwrap_or_else(|_| panic!("no line with {text:?}"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")).expect("not zero");
+        kill_process(pid, signal).expect("alive: it has not been waited for");
+    }
+
+    /// TERM, and everything gone.
+    fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        self.wait_for("master stopped");
+        assert_eq!(self.child.wait().expect("wait").code(), Some(0));
+        assert!(!self.directory.join("pid").exists());
+        assert!(TcpStream::connect(self.address).is_err());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+fn command(directory: &Path) -> Command {
+    let mut command = Command::new(directory.join("unbroken-reference"));
+    command
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command
+}
+
+/// Installs a copy with this version by rename.
+fn install(directory: &Path, number: u64) {
+    let new = directory.join("new");
+    fs::copy("/proc/self/exe", &new).expect("copy");
+    let mut file = File::options().append(true).open(&new).expect("open");
+    file.write_all(version::trailer(number).as_bytes())
+        .expect("stamp");
+    drop(file);
+    fs::rename(new, directory.join("unbroken-reference")).expect("install");
+}
+
+/// One answer: head and body.
+fn ask(stream: &mut TcpStream, path: &str) -> std::io::Result<String> {
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())?;
+    let mut text = Vec::new();
+    let mut byte = [0];
+    while !text.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte)?;
+        text.push(byte[0]);
+    }
+    let mut body = [0; 12];
+    stream.read_exact(&mut body)?;
+    assert_eq!(&body, b"hello world\n");
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+fn version_at(address: SocketAddr) -> u64 {
+    let answer = ask(&mut TcpStream::connect(address).expect("connect"), "/").expect("answer");
+    let value = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("X-Version: "))
+        .expect("a version");
+    value.parse().expect("a number")
+}
+
+/// Fresh and kept connections in a loop; counts answers, keeps failures.
+struct Load {
+    running: Arc<AtomicBool>,
+    answers: Arc<AtomicU64>,
+    failures: Arc<Mutex<Vec<String>>>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(address: SocketAddr) -> Self {
+        let mut load = Self {
+            running: Arc::new(AtomicBool::new(true)),
+            answers: Arc::default(),
+            failures: Arc::default(),
+            threads: Vec::new(),
+        };
+        for (requests, path) in [(1, "/"), (u64::MAX, "/"), (u64::MAX, "/slow?ms=20")] {
+            let (running, answers, failures) = (
+                Arc::clone(&load.running),
+                Arc::clone(&load.answers),
+                Arc::clone(&load.failures),
+            );
+            load.threads.push(std::thread::spawn(move || {
+                while running.load(Ordering::Relaxed) {
+                    match talk(address, path, requests, &running) {
+                        Ok(count) => drop(answers.fetch_add(count, Ordering::Relaxed)),
+                        Err(error) => failures
+                            .lock()
+                            .expect("unpoisoned")
+                            .push(format!("{path} {requests}: {error}")),
+                    }
+                }
+            }));
+        }
+        load
+    }
+
+    fn finish(self) -> u64 {
+        self.running.store(false, Ordering::Relaxed);
+        self.threads
+            .into_iter()
+            .for_each(|thread| thread.join().expect("no panic"));
+        let failures = self.failures.lock().expect("unpoisoned");
+        assert!(failures.is_empty(), "{} lost: {failures:?}", failures.len());
+        self.answers.load(Ordering::Relaxed)
+    }
+}
+
+/// Requests on one connection until it is announced to end; the number of answers.
+fn talk(
+    address: SocketAddr,
+    path: &str,
+    requests: u64,
+    running: &AtomicBool,
+) -> std::io::Result<u64> {
+    let mut stream = TcpStream::connect(address)?;
+    for done in 1..=requests {
+        let answer = ask(&mut stream, path)?;
+        if done == requests
+            || answer.contains("Connection: close")
+            || !running.load(Ordering::Relaxed)
+        {
+            return Ok(done);
+        }
+    }
+    Ok(0)
+}
+
+fn upgrades_under_load_lose_nothing() {
+    let mut server = Server::start("upgrades", &["exec-inherit"]);
+    server.wait_for("is ready");
+    assert_eq!(version_at(server.address), 1);
+    let load = Load::start(server.address);
+    for _ in 0..3 {
+        server.signal(Signal::HUP);
+        server.wait_for("upgraded: ");
+    }
+    assert_eq!(version_at(server.address), 1);
+    for number in 2..4 {
+        install(&server.directory, number);
+        server.wait_for("upgraded: ");
+        server.wait_for("draining");
+        assert_eq!(version_at(server.address), number);
+    }
+    let pid = fs::read_to_string(server.directory.join("pid")).expect("pidfile");
+    assert_eq!(pid, format!("{}\n", server.child.id()));
+    assert!(load.finish() > 50);
+    server.stop();
+}
+
+fn a_bad_executable_changes_nothing_and_a_good_one_follows() {
+    let mut server = Server::start(
+        "rollback",
+        &[
+            "exec-inherit",
+            "--ready-timeout-ms",
+            "300",
+            "--drain-timeout-ms",
+            "500",
+        ],
+    );
+    server.wait_for("is ready");
+    for (number, bad) in [
+        (2, "#!/bin/sh\nexit 1\n"),
+        (3, "#!/bin/sh\nexec sleep 60 3>&- 4>&- 5>&-\n"),
+        (4, "garbage"),
+    ] {
+        let new = server.directory.join("new");
+        fs::write(&new, bad).expect("write");
+        fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("chmod");
+        fs::rename(new, server.directory.join("unbroken-reference")).expect("install");
+        server.wait_for("serves on");
+        install(&server.directory, number);
+        server.wait_for("upgraded: ");
+        server.wait_for("draining");
+        assert_eq!(version_at(server.address), number);
+    }
+    server.stop();
+}
+
+fn a_killed_generation_is_replaced() {
+    let mut server = Server::start("killed", &["exec-inherit"]);
+    let line = server.wait_for("is ready");
+    let pid = line
+        .split(['-', ' '])
+        .find_map(|word| word.parse().ok())
+        .and_then(Pid::from_raw)
+        .expect("slave-PID");
+    kill_process(pid, Signal::KILL).expect("kill");
+    server.wait_for("is ready");
+    assert_eq!(version_at(server.address), 1);
+    server.stop();
+}
+
+fn a_dead_master_takes_its_generations_along() {
+    let mut server = Server::start("orphaned", &["exec-inherit"]);
+    server.wait_for("is ready");
+    server.child.kill().expect("kill");
+    server.child.wait().expect("wait");
+    server.wait_for("master is gone");
+    server.wait_for("drained");
+}
+
+fn the_old_inode_never_changes_its_version() {
+    let mut server = Server::start("old-inode", &["null-old-inode"]);
+    server.wait_for("is ready");
+    install(&server.directory, 2);
+    server.wait_for("upgraded: ");
+    server.wait_for("draining");
+    assert_eq!(version_at(server.address), 1);
+    server.stop();
+}
+
+fn a_false_mark_is_refused() {
+    let server = Server::start("mark", &["exec-inherit"]);
+    server.wait_for("is ready");
+    let mut marked = command(&server.directory);
+    marked
+        .args(["exec-inherit", "--address", "127.0.0.1:0"])
+        .env(inherit::MARK, inherit::MARK_VALUE);
+    let output = marked.output().expect("run");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("descriptor 3") && said.contains("stray mark"),
+        "{said}"
+    );
+}
+
+fn main() {
+    unbroken_reference::run_if_asked();
+    let tests: [(&str, fn()); 6] = [
+        (
+            "upgrades_under_load_lose_nothing",
+            upgrades_under_load_lose_nothing,
+        ),
+        (
+            "a_bad_executable_changes_nothing_and_a_good_one_follows",
+            a_bad_executable_changes_nothing_and_a_good_one_follows,
+        ),
+        (
+            "a_killed_generation_is_replaced",
+            a_killed_generation_is_replaced,
+        ),
+        (
+            "a_dead_master_takes_its_generations_along",
+            a_dead_master_takes_its_generations_along,
+        ),
+        (
+            "the_old_inode_never_changes_its_version",
+            the_old_inode_never_changes_its_version,
+        ),
+        ("a_false_mark_is_refused", a_false_mark_is_refused),
+    ];
+    let filter = std::env::args()
+        .skip(1)
+        .find(|word| !word.starts_with('-'))
+        .unwrap_or_default();
+    for (name, test) in tests.into_iter().filter(|(name, _)| name.contains(&filter)) {
+        test();
+        let _ = writeln!(std::io::stderr(), "test {name} ... ok");
+    }
+}
