@@ -13,6 +13,7 @@
 pub mod check;
 pub mod cli;
 pub mod clock;
+pub mod date;
 pub mod event;
 pub mod expectation;
 pub mod history;
@@ -33,6 +34,7 @@ pub mod request;
 pub mod run;
 pub mod sandbox;
 pub mod scenario;
+pub mod selftest;
 pub mod summary;
 pub mod target;
 pub mod verdict;

@@ -1,0 +1,120 @@
+//! Who is who in the target right now: the main process, the holders of the listener, the listeners.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::event::{Listener, What};
+use crate::id::{Image, Pid};
+use crate::kernel::pidfd::Pidfd;
+use crate::manifest::MainProcess;
+use crate::run::{RunError, Stage};
+use crate::target::Placeholders;
+
+/// The main process, held by identity.
+#[derive(Debug)]
+pub(super) struct Main {
+    pub(super) image: Image,
+    pub(super) pidfd: Pidfd,
+}
+
+impl Stage<'_> {
+    /// Finds the main process as the manifest says, and tells it.
+    pub(super) fn find_main(&mut self) -> Result<(), RunError> {
+        let found = match self.plan.target.main {
+            MainProcess::Launched => self.launched.as_ref().and_then(|launched| self.identify(launched.pid)),
+            MainProcess::Pidfile => self.main_by_pidfile(),
+        };
+        match found {
+            Some(main) => {
+                if self.main.as_ref().map(|known| known.image) != Some(main.image) {
+                    self.sink.put_at(self.clock.now(), What::Main { image: main.image });
+                    self.observers.watch_exit(main.image.pid, main.pidfd.try_clone()?);
+                }
+                self.main = Some(main);
+            }
+            None => self.action_failed("find the main process", "it does not live, or the pidfile names none"),
+        }
+        Ok(())
+    }
+
+    /// The live process that the pidfile names.
+    pub(super) fn main_by_pidfile(&self) -> Option<Main> {
+        let path = self.plan.target.pidfile.as_ref()?.fill(&self.placeholders());
+        self.identify(self.pid_in(Path::new(&path))?)
+    }
+
+    /// The process id that a file holds.
+    pub(super) fn pid_in(&self, path: &Path) -> Option<Pid> {
+        fs::read_to_string(path).ok()?.trim().parse().ok().filter(|pid| *pid > 0).map(Pid)
+    }
+
+    /// A pidfd first, then the image: if the process still lives afterwards, both are of the same process.
+    fn identify(&self, pid: Pid) -> Option<Main> {
+        let pidfd = self.sandbox.open_pid(pid).ok()?;
+        let stat = self.sandbox.procfs().stat(pid).ok().flatten()?;
+        (!pidfd.has_exited() && !stat.is_dead()).then_some(Main { image: stat.image, pidfd })
+    }
+
+    /// Whether this very image still lives.
+    pub(super) fn lives(&self, image: Image) -> bool {
+        self.state(image).is_some()
+    }
+
+    /// The state of this very image; `None` when it is gone or dead.
+    pub(super) fn state(&self, image: Image) -> Option<char> {
+        let stat = self.sandbox.procfs().stat(image.pid).ok().flatten()?;
+        (stat.image == image && !stat.is_dead()).then_some(stat.state)
+    }
+
+    /// The images that hold a listener of the endpoints open.
+    pub(super) fn holders(&self) -> Result<Vec<Image>, RunError> {
+        let inodes: Vec<u64> = self.listeners()?.iter().map(|row| row.inode).filter(|inode| *inode != 0).collect();
+        let procfs = self.sandbox.procfs();
+        let mut holders = Vec::new();
+        for stat in procfs.scan()?.into_iter().filter(|stat| !stat.is_dead()) {
+            let sockets = procfs.sockets(stat.image.pid).unwrap_or_default();
+            if sockets.iter().any(|inode| inodes.contains(inode)) {
+                holders.push(stat.image);
+            }
+        }
+        Ok(holders)
+    }
+
+    /// The listeners on the endpoints' addresses.
+    pub(super) fn listeners(&self) -> Result<Vec<Listener>, RunError> {
+        let ports: Vec<u16> = self.plan.target.endpoints.iter().map(|endpoint| endpoint.address.port()).collect();
+        let on_port = |row: &Listener| {
+            row.address.rsplit(':').next().and_then(|port| port.parse().ok()).is_some_and(|port| ports.contains(&port))
+        };
+        Ok(self.all_listeners()?.into_iter().filter(on_port).collect())
+    }
+
+    /// Every listener of the target's network namespace.
+    pub(super) fn all_listeners(&self) -> Result<Vec<Listener>, RunError> {
+        Ok(self.diag.borrow_mut().listeners()?)
+    }
+
+    /// What the manifest's templates are filled with now.
+    pub(super) fn placeholders(&self) -> Placeholders {
+        self.deployer.placeholders(&self.plan.target, self.version)
+    }
+
+    /// The environment of commands beside the launch.
+    pub(super) fn clean_environment(&self) -> BTreeMap<String, String> {
+        crate::run::start::clean_environment()
+    }
+
+    /// Tells that an action could not be carried out.
+    pub(super) fn action_failed(&self, action: &str, reason: &str) {
+        let what = What::ActionFailed { action: action.to_owned(), reason: reason.to_owned() };
+        self.sink.put_at(self.clock.now(), what);
+    }
+
+    /// Tells that a deadline passed.
+    pub(super) fn deadline_passed(&self, name: &str, length: Duration) {
+        let length_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        self.sink.put_at(self.clock.now(), What::DeadlinePassed { name: name.to_owned(), length_ms });
+    }
+}

@@ -1,0 +1,230 @@
+//! The stage of a run: sandbox, observers, load and canary, and what is known of the target so far.
+
+use std::cell::RefCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::event::{Phase, Sink, What};
+use crate::id::Version;
+use crate::kernel::clock::Clock;
+use crate::kernel::inet_diag::Diag;
+use crate::kernel::pidfd::Pidfd;
+use crate::load::{Load, LoadConfig, LoadRecord};
+use crate::manifest::Protocol;
+use crate::plan::Plan;
+use crate::progress::{self, Progress};
+use crate::request::Pattern;
+use crate::run::RunError;
+use crate::run::census::Main;
+use crate::run::deploy::Deployer;
+use crate::run::observers::Observers;
+use crate::run::start::Launched;
+use crate::run::upgrade::Before;
+use crate::sandbox::{Canary, Sandbox};
+use crate::scenario::Step;
+use crate::target::TargetEndpoint;
+use crate::wait::Stop;
+
+/// Ids of the canary's requests begin here: far above those of any load.
+const CANARY_FIRST_ID: u64 = 1_000_000_000;
+
+/// Everything that lives while a run lives. Dropping it takes it all down.
+pub(super) struct Stage<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) clock: Clock,
+    pub(super) sink: Sink,
+    pub(super) stop: Stop,
+    pub(super) progress: RefCell<progress::Listener<'a>>,
+    pub(super) run_dir: PathBuf,
+    pub(super) target_dir: PathBuf,
+    pub(super) deployer: Deployer,
+    pub(super) version: Version,
+    pub(super) upgrades: u32,
+    pub(super) last_upgrade: Option<Before>,
+    pub(super) main: Option<Main>,
+    pub(super) launched: Option<Launched>,
+    pub(super) stalled: Vec<Pidfd>,
+    pub(super) load: Option<Load>,
+    pub(super) diag: RefCell<Diag>,
+    canary: Option<(Load, Canary)>,
+    pub(super) observers: Observers,
+    pub(super) sandbox: Sandbox,
+}
+
+/// What a stage is set with.
+pub(super) struct Setting<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) clock: Clock,
+    pub(super) sink: Sink,
+    pub(super) stop: Stop,
+    pub(super) progress: progress::Listener<'a>,
+    pub(super) run_dir: &'a Path,
+}
+
+impl<'a> Stage<'a> {
+    /// Makes the sandbox, deploys version 1 and starts the observers: they watch before the target lives.
+    pub(super) fn set(setting: Setting<'a>) -> Result<Stage<'a>, RunError> {
+        let Setting { plan, clock, sink, stop, progress, run_dir } = setting;
+        progress(Progress::Phase(Phase::Sandbox));
+        sink.put_at(clock.now(), What::Phase(Phase::Sandbox));
+        let target_dir = run_dir.join("target");
+        fs::create_dir_all(&target_dir)?;
+        let deployer = Deployer::new(&plan.target, &target_dir);
+        deployer.deploy(&plan.target, Version(1))?;
+        sink.put_at(clock.now(), What::Deployed { version: Version(1) });
+        let sandbox = Sandbox::create(plan.machine.tier, clock)?;
+        let observers = Observers::start(plan, &sandbox, &deployer, (&sink, &clock, &stop))?;
+        let diag = RefCell::new(observers.open_diag(&sandbox)?);
+        Ok(Stage {
+            plan,
+            clock,
+            sink,
+            stop,
+            progress: RefCell::new(progress),
+            run_dir: run_dir.to_owned(),
+            target_dir,
+            deployer,
+            version: Version(1),
+            upgrades: 0,
+            last_upgrade: None,
+            main: None,
+            launched: None,
+            stalled: Vec::new(),
+            load: None,
+            diag,
+            canary: None,
+            observers,
+            sandbox,
+        })
+    }
+
+    /// Plays the scenario's steps in order; ends early when the target never became ready.
+    pub(super) fn play(&mut self) -> Result<(), RunError> {
+        let steps = self.plan.scenario.script().steps.clone();
+        for (index, step) in steps.iter().enumerate() {
+            let text = serde_json::to_string(step).unwrap_or_default();
+            self.sink.put_at(self.clock.now(), What::StepBegan { index, step: text });
+            self.step(step)?;
+            if *step == Step::Start && self.main.is_none() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), RunError> {
+        match step {
+            Step::Start => {
+                self.phase(Phase::Start);
+                self.start()
+            }
+            Step::Load(patterns) => self.begin_load(patterns),
+            Step::Baseline { ms } => {
+                self.phase(Phase::Load);
+                let asked = self.stop.pause(std::time::Duration::from_millis(*ms));
+                if asked { Err(RunError::Interrupted) } else { Ok(()) }
+            }
+            Step::Upgrade => self.upgrade(),
+            Step::Settle => self.settle(),
+            Step::Change(way) => self.change(*way),
+            Step::Stall => self.stall(),
+            Step::Park { connections } => self.park(*connections),
+            Step::Unstall => {
+                self.unstall();
+                Ok(())
+            }
+            Step::Quiesce => self.quiesce(),
+            Step::Stop => self.stop_target(),
+            Step::Scan => self.scan(),
+        }
+    }
+
+    /// Tells that a phase began, in the history and to whoever watches.
+    pub(super) fn phase(&self, phase: Phase) {
+        self.sink.put_at(self.clock.now(), What::Phase(phase));
+        (self.progress.borrow_mut())(Progress::Phase(phase));
+    }
+
+    /// Puts the files of `version` in place.
+    pub(super) fn deploy(&mut self, version: Version) -> Result<(), RunError> {
+        self.deployer.deploy(&self.plan.target, version)?;
+        self.version = version;
+        self.sink.put_at(self.clock.now(), What::Deployed { version });
+        Ok(())
+    }
+
+    fn begin_load(&mut self, patterns: &[Pattern]) -> Result<(), RunError> {
+        self.phase(Phase::Load);
+        self.ensure_load()?;
+        if let Some(load) = &self.load {
+            load.begin(patterns)?;
+        }
+        let patterns = patterns.iter().map(|pattern| pattern.word().to_owned()).collect();
+        self.sink.put_at(self.clock.now(), What::LoadBegan { patterns });
+        Ok(())
+    }
+
+    /// The load driver in the target's network namespace, and the canary beside it.
+    pub(super) fn ensure_load(&mut self) -> Result<(), RunError> {
+        if self.load.is_some() {
+            return Ok(());
+        }
+        let canary = Canary::spawn(self.plan.machine.tier)?;
+        let endpoint = canary_endpoint(canary.address());
+        let canary_load = Load::spawn(LoadConfig {
+            endpoint_index: 0,
+            endpoint,
+            netns: canary.netns().map(|fd| fd.try_clone_to_owned()).transpose()?,
+            first_id: CANARY_FIRST_ID,
+            ..self.load_config()?
+        })?;
+        canary_load.begin(&[Pattern::Canary])?;
+        self.canary = Some((canary_load, canary));
+        self.load = Some(Load::spawn(self.load_config()?)?);
+        Ok(())
+    }
+
+    fn load_config(&self) -> Result<LoadConfig, RunError> {
+        Ok(LoadConfig {
+            clock: self.clock,
+            seed: self.plan.seed,
+            endpoint_index: 0,
+            endpoint: self.plan.target.endpoints[0].clone(),
+            request_deadline: self.plan.target.deadlines.request,
+            netns: self.sandbox.netns().map(|fd| fd.try_clone_to_owned()).transpose()?,
+            first_id: 1,
+        })
+    }
+
+    fn quiesce(&mut self) -> Result<(), RunError> {
+        if let Some(load) = &self.load {
+            load.quiesce()?;
+            self.sink.put_at(self.clock.now(), What::LoadStopped);
+        }
+        Ok(())
+    }
+
+    /// Ends load and canary, and gives their records; the target's own account first.
+    pub(super) fn end_load(&mut self) -> Result<(LoadRecord, LoadRecord), RunError> {
+        let end = |load: Option<Load>| -> Result<LoadRecord, RunError> {
+            let Some(load) = load else { return Ok(LoadRecord::default()) };
+            load.quiesce()?;
+            Ok(load.finish()?)
+        };
+        let record = end(self.load.take())?;
+        let canary = end(self.canary.take().map(|(load, _process)| load))?;
+        Ok((record, canary))
+    }
+}
+
+fn canary_endpoint(address: std::net::SocketAddr) -> TargetEndpoint {
+    TargetEndpoint {
+        name: "canary".to_owned(),
+        address,
+        protocol: Protocol::Http1,
+        path: "/".to_owned(),
+        slow: None,
+        version_header: None,
+        echo_header: Some("X-Request-Id".to_owned()),
+    }
+}

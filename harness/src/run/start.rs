@@ -1,0 +1,191 @@
+//! The launch: from a clean state to ready.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::event::What;
+use crate::kernel::pidfd::Pidfd;
+use crate::id::Pid;
+use crate::ready::{self, ProbeError};
+use crate::run::{RunError, Stage};
+use crate::sandbox::SpawnRequest;
+use crate::target::{TargetReady, Template};
+use crate::wait::{Look, WaitError, until};
+
+/// How often a readiness condition that no event announces is looked at: a fraction of the start-up of the fastest
+/// servers (some 5 ms).
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// A process that we launched.
+#[derive(Debug)]
+pub(super) struct Launched {
+    pub(super) pid: Pid,
+    pub(super) pidfd: Pidfd,
+}
+
+impl Stage<'_> {
+    /// Launches the target and waits until it is ready. A target that does not start is told in the history (the judge
+    /// calls its baseline broken); only a command that cannot be executed at all is an error.
+    pub(super) fn start(&mut self) -> Result<(), RunError> {
+        let launched = self.launch()?;
+        let returns = self.plan.target.launch.returns;
+        if returns && !self.launcher_returned(&launched)? {
+            return Ok(());
+        }
+        self.launched = Some(launched);
+        if self.await_ready(returns)? {
+            self.find_main()?;
+        }
+        Ok(())
+    }
+
+    /// Executes the launch command in the sandbox.
+    pub(super) fn launch(&mut self) -> Result<Launched, RunError> {
+        let launch = &self.plan.target.launch;
+        let with = self.placeholders();
+        let command: Vec<String> = launch.command.iter().map(|word| word.fill(&with)).collect();
+        let directory = launch.directory.as_ref().map_or_else(|| self.target_dir.clone(), |it| it.fill(&with).into());
+        let environment = environment(&launch.environment, |it| it.fill(&with));
+        self.spawn(command, directory, environment)
+    }
+
+    /// Executes a command of the manifest from the same clean state.
+    pub(super) fn spawn(
+        &mut self,
+        command: Vec<String>,
+        directory: PathBuf,
+        environment: BTreeMap<String, String>,
+    ) -> Result<Launched, RunError> {
+        let program = find_program(&command[0], &directory).ok_or_else(|| RunError::CommandNotFound(command[0].clone()))?;
+        let request = SpawnRequest {
+            program,
+            argv: command.clone(),
+            environment,
+            directory,
+            umask: self.plan.target.launch.umask,
+            listen_hook: self.plan.scenario.script().listen_hook && self.plan.machine.listen_hook,
+        };
+        let stdio = self.observers.stdio(&self.run_dir, &self.sink, &self.clock)?;
+        let spawned = self.sandbox.spawn(&request, stdio).map_err(|source| RunError::spawn(&command[0], source))?;
+        self.sink.put_at(self.clock.now(), What::Launched { pid: spawned.pid, command });
+        if let Some(hook) = spawned.hook {
+            self.observers.hook_listen(hook, self)?;
+        }
+        Ok(Launched { pid: spawned.pid, pidfd: spawned.pidfd })
+    }
+
+    /// A launcher that puts its daemon into the background has to return, with 0.
+    fn launcher_returned(&mut self, launched: &Launched) -> Result<bool, RunError> {
+        let limit = self.plan.target.deadlines.start;
+        let seen = until(limit, LOOK_EVERY, &self.stop, || match launched.pidfd.has_exited() {
+            true => Look::<(), ()>::Yes(()),
+            false => Look::NotYet,
+        });
+        match seen {
+            Ok(()) => Ok(true),
+            Err(WaitError::Stopped) => Err(RunError::Interrupted),
+            Err(WaitError::Deadline(_) | WaitError::Never(())) => {
+                self.deadline_passed("the launcher's return", limit);
+                Ok(false)
+            }
+        }
+    }
+
+    fn await_ready(&mut self, returns: bool) -> Result<bool, RunError> {
+        let limit = self.plan.target.deadlines.start;
+        let with = self.placeholders();
+        let stop = self.stop.clone();
+        let mut last = String::new();
+        let seen = until(limit, LOOK_EVERY, &stop, || {
+            if !returns && self.launched.as_ref().is_some_and(|it| it.pidfd.has_exited()) {
+                return Look::Never("the launched process exited before it was ready".to_owned());
+            }
+            match &self.plan.target.ready {
+                TargetReady::Answers(index) => match self.probe(*index, limit) {
+                    Ok(_) => Look::Yes(format!("answers on {}", self.plan.target.endpoints[*index].name)),
+                    Err(error) => {
+                        last = error.to_string();
+                        Look::NotYet
+                    }
+                },
+                TargetReady::File(path) => exists(path, &with),
+                TargetReady::Output(text) => {
+                    if self.observers.output_contains(text) {
+                        Look::Yes(format!("output {text:?}"))
+                    } else {
+                        Look::NotYet
+                    }
+                }
+            }
+        });
+        match seen {
+            Ok(by) => {
+                self.sink.put_at(self.clock.now(), What::Ready { by });
+                Ok(true)
+            }
+            Err(WaitError::Stopped) => Err(RunError::Interrupted),
+            Err(WaitError::Never(reason)) => {
+                self.action_failed("start", &reason);
+                Ok(false)
+            }
+            Err(WaitError::Deadline(_)) => {
+                self.deadline_passed("ready", limit);
+                self.explain_unready(&last);
+                Ok(false)
+            }
+        }
+    }
+
+    /// One request on a fresh connection to an endpoint; gives the version that answered.
+    pub(super) fn probe(&self, endpoint: usize, limit: Duration) -> Result<Option<crate::id::Version>, ProbeError> {
+        ready::probe(self.sandbox.netns(), &self.plan.target.endpoints[endpoint], limit)
+    }
+
+    /// A target that never became ready: says where it does listen, the usual mistake.
+    fn explain_unready(&mut self, last: &str) {
+        let wanted = self.plan.target.endpoints[0].address;
+        let listening: Vec<String> = self.all_listeners().unwrap_or_default().into_iter().map(|row| row.address).collect();
+        let told = if listening.is_empty() { "nothing listens".to_owned() } else { format!("it listens on {}", listening.join(", ")) };
+        let reason = format!("no answer on {wanted} ({last}); in its network namespace {told}");
+        self.action_failed("start", &reason);
+    }
+}
+
+fn exists(path: &Template, with: &crate::target::Placeholders) -> Look<String, String> {
+    let path = path.fill(with);
+    if Path::new(&path).exists() { Look::Yes(format!("file {path}")) } else { Look::NotYet }
+}
+
+/// `PATH` of every process that we start.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The environment of a command without declared variables.
+pub(super) fn clean_environment() -> BTreeMap<String, String> {
+    BTreeMap::from([("PATH".to_owned(), PATH.to_owned())])
+}
+
+fn environment(
+    declared: &BTreeMap<String, Template>,
+    fill: impl Fn(&Template) -> String,
+) -> BTreeMap<String, String> {
+    let mut environment = clean_environment();
+    environment.extend(declared.iter().map(|(name, value)| (name.clone(), fill(value))));
+    environment
+}
+
+/// The file that a command's first word names: as it is with a slash, else the first on [`PATH`].
+pub(super) fn find_program(word: &str, directory: &Path) -> Option<PathBuf> {
+    if word.contains('/') {
+        let path = directory.join(word);
+        return path.exists().then_some(path);
+    }
+    PATH.split(':').map(|place| Path::new(place).join(word)).find(|path| path.is_file())
+}
+
+impl From<io::Error> for RunError {
+    fn from(source: io::Error) -> RunError {
+        RunError::Environment(source.to_string())
+    }
+}

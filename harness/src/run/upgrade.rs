@@ -1,0 +1,277 @@
+//! One upgrade by the manifest's restart steps: from the trigger to the done event, and on to the old generation's end.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::clock::Interval;
+use crate::event::{Phase, What};
+use crate::id::{Image, UpgradeId, Version};
+use crate::manifest::{Done, MainProcess};
+use crate::run::{RunError, Stage};
+use crate::target::{Signal, TargetAwait, TargetRecipient, TargetRestartStep, Template};
+use crate::wait::{Look, WaitError, until};
+
+/// How often a condition of an upgrade that no event announces is looked at: below the millisecond, so that the time of
+/// the done event is exact to about that.
+const LOOK_EVERY: Duration = Duration::from_micros(500);
+
+/// A probe that takes longer than this is asked again, so that a deadline or an interrupt is not held up by it.
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
+
+/// What an upgrade remembers of the time before its trigger.
+pub(super) struct Before {
+    pub(super) id: UpgradeId,
+    pub(super) version: Version,
+    pub(super) main: Option<Image>,
+    /// The images that held the listener.
+    pub(super) holders: Vec<Image>,
+    /// The end of the upgrade's deadline.
+    until: Instant,
+}
+
+impl Stage<'_> {
+    /// Runs one upgrade until its done event, or until its deadline passed (which is evidence, not an error).
+    pub(super) fn upgrade(&mut self) -> Result<(), RunError> {
+        let Some(restart) = self.plan.target.restart.clone() else { return Ok(()) };
+        let before = self.before_upgrade()?;
+        self.phase(Phase::Trigger);
+        let acts = |step: &TargetRestartStep| !matches!(step, TargetRestartStep::Deploy | TargetRestartStep::Wait(_));
+        // Where nothing else acts, the deploy itself changes what the target watches: it is the trigger.
+        let trigger = restart.steps.iter().position(acts).unwrap_or(0);
+        let mut completed = true;
+        for (index, step) in restart.steps.iter().enumerate() {
+            let began = self.clock.now();
+            let outcome = self.restart_step(step, &before)?;
+            if index == trigger {
+                let action = describe(step);
+                let what = What::Triggered { upgrade: before.id, version: before.version, action };
+                self.sink.put(Interval::new(began, self.clock.now()), what);
+            }
+            if let Err(reason) = outcome {
+                self.action_failed(&describe(step), &reason);
+                completed = false;
+                break;
+            }
+        }
+        if completed && self.await_done(restart.done, &before)? {
+            if self.plan.target.main == MainProcess::Pidfile {
+                self.find_main()?;
+            }
+            // Without a done event the old generation has no reason to go: nothing to settle.
+            self.last_upgrade = Some(before);
+        }
+        Ok(())
+    }
+
+    /// What is to be known before a trigger, and the counters before it.
+    pub(super) fn before_upgrade(&mut self) -> Result<Before, RunError> {
+        self.upgrades += 1;
+        let id = UpgradeId(self.upgrades);
+        self.observers.read_counters(&format!("before upgrade {id}"))?;
+        Ok(Before {
+            id,
+            version: Version(self.version.0 + 1),
+            main: self.main.as_ref().map(|main| main.image),
+            holders: self.holders()?,
+            until: Instant::now() + self.plan.target.deadlines.upgrade,
+        })
+    }
+
+    /// Carries one step out. The outer error is ours, the inner one the target's.
+    fn restart_step(&mut self, step: &TargetRestartStep, before: &Before) -> Result<Result<(), String>, RunError> {
+        let with = self.placeholders();
+        Ok(match step {
+            TargetRestartStep::Deploy => {
+                self.deploy(before.version)?;
+                Ok(())
+            }
+            TargetRestartStep::Signal { signal, to } => self.signal(*signal, to, before),
+            TargetRestartStep::Run(command) => {
+                let command = command.iter().map(|word| word.fill(&with)).collect();
+                self.run_command(command, before)?
+            }
+            TargetRestartStep::Launch => self.relaunch(before)?,
+            TargetRestartStep::Touch(path) => {
+                self.touch(Path::new(&path.fill(&with)))?;
+                Ok(())
+            }
+            TargetRestartStep::Replace(path) => {
+                self.replace_by_copy(Path::new(&path.fill(&with)))?;
+                Ok(())
+            }
+            TargetRestartStep::Rewrite(path) => {
+                self.rewrite_in_place(Path::new(&path.fill(&with)))?;
+                Ok(())
+            }
+            TargetRestartStep::Wait(what) => self.wait_for(what, before)?,
+        })
+    }
+
+    fn signal(&mut self, signal: Signal, to: &TargetRecipient, before: &Before) -> Result<(), String> {
+        let pid = match to {
+            TargetRecipient::Main | TargetRecipient::NewMain => {
+                self.main.as_ref().map(|main| main.image.pid).ok_or("no main process is known")?
+            }
+            TargetRecipient::OldMain => before.main.map(|image| image.pid).ok_or("no old main process is known")?,
+            TargetRecipient::PidIn(path) => {
+                let path = path.fill(&self.placeholders());
+                self.pid_in(Path::new(&path)).ok_or_else(|| format!("{path} holds no process id"))?
+            }
+        };
+        let pidfd = self.sandbox.open_pid(pid).map_err(|error| error.to_string())?;
+        pidfd.send_signal(signal).map_err(|error| error.to_string())
+    }
+
+    fn run_command(&mut self, command: Vec<String>, before: &Before) -> Result<Result<(), String>, RunError> {
+        let name = command.join(" ");
+        let directory = self.target_dir.clone();
+        let environment = self.clean_environment();
+        let launched = self.spawn(command, directory, environment)?;
+        let pidfd = launched.pidfd;
+        let ended = self.until_deadline(before, || if pidfd.has_exited() { Look::Yes(()) } else { Look::NotYet })?;
+        if !ended {
+            return Ok(Err(format!("{name} did not end in time")));
+        }
+        Ok(match self.observers.exit_status(launched.pid) {
+            Some(crate::event::ExitStatus::Code(0)) | None => Ok(()),
+            Some(status) => Err(format!("{name} ended with {status:?}")),
+        })
+    }
+
+    fn relaunch(&mut self, before: &Before) -> Result<Result<(), String>, RunError> {
+        let launched = self.launch()?;
+        if self.plan.target.launch.returns {
+            let pidfd = &launched.pidfd;
+            if !self.until_deadline(before, || if pidfd.has_exited() { Look::Yes(()) } else { Look::NotYet })? {
+                return Ok(Err("the launcher did not return in time".to_owned()));
+            }
+        }
+        self.launched = Some(launched);
+        if self.plan.target.main == MainProcess::Launched {
+            self.find_main()?;
+        }
+        Ok(Ok(()))
+    }
+
+    fn wait_for(&mut self, what: &TargetAwait, before: &Before) -> Result<Result<(), String>, RunError> {
+        let with = self.placeholders();
+        let there = |path: &Template| Path::new(&path.fill(&with)).exists();
+        let seen = match what {
+            TargetAwait::File(path) => self.until_deadline(before, || yes(there(path)))?,
+            TargetAwait::FileGone(path) => self.until_deadline(before, || yes(!there(path)))?,
+            TargetAwait::NewMain => self.wait_new_main(before)?,
+            TargetAwait::OldMainExit => self.wait_gone(before, before.main.as_slice())?,
+            TargetAwait::OldWorkersExit => {
+                let workers: Vec<Image> =
+                    before.holders.iter().copied().filter(|image| Some(*image) != before.main).collect();
+                self.wait_gone(before, &workers)?
+            }
+            TargetAwait::NewVersion => self.await_version(before)?,
+        };
+        Ok(if seen { Ok(()) } else { Err(format!("{what:?} did not happen within the upgrade's deadline")) })
+    }
+
+    fn wait_new_main(&mut self, before: &Before) -> Result<bool, RunError> {
+        let old = before.main;
+        let mut found = None;
+        let seen = self.until_deadline(before, || {
+            found = self.main_by_pidfile().filter(|main| Some(main.image) != old);
+            yes(found.is_some())
+        })?;
+        if let Some(main) = found {
+            self.sink.put_at(self.clock.now(), What::Main { image: main.image });
+            self.main = Some(main);
+        }
+        Ok(seen)
+    }
+
+    fn wait_gone(&mut self, before: &Before, images: &[Image]) -> Result<bool, RunError> {
+        self.until_deadline(before, || yes(!images.iter().any(|image| self.lives(*image))))
+    }
+
+    fn await_done(&mut self, done: Done, before: &Before) -> Result<bool, RunError> {
+        let by = match done {
+            Done::Steps => Some("the restart steps returned".to_owned()),
+            Done::OldMainExit => {
+                self.wait_gone(before, before.main.as_slice())?.then(|| "the old main process exited".to_owned())
+            }
+            Done::NewVersion => self.await_version(before)?.then(|| format!("version {} answered", before.version)),
+        };
+        match by {
+            Some(by) => {
+                self.sink.put_at(self.clock.now(), What::UpgradeDone { upgrade: before.id, by });
+                Ok(true)
+            }
+            None => {
+                self.deadline_passed("upgrade", self.plan.target.deadlines.upgrade);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Waits until an answer carries the new version: of the load where there is some, else of a probe.
+    fn await_version(&mut self, before: &Before) -> Result<bool, RunError> {
+        let wanted = before.version;
+        self.until_deadline(before, || match &self.load {
+            Some(load) => yes(load.newest_version().is_some_and(|(version, _)| version >= wanted)),
+            None => yes(self.probe(0, PROBE_LIMIT).is_ok_and(|version| version >= Some(wanted))),
+        })
+    }
+
+    fn until_deadline(&self, before: &Before, look: impl FnMut() -> Look<(), ()>) -> Result<bool, RunError> {
+        let left = before.until.saturating_duration_since(Instant::now());
+        self.within(left, look)
+    }
+
+    /// Waits for a condition, at most `limit`; false when the limit passed first.
+    pub(super) fn within(&self, limit: Duration, look: impl FnMut() -> Look<(), ()>) -> Result<bool, RunError> {
+        match until(limit, LOOK_EVERY, &self.stop, look) {
+            Ok(()) => Ok(true),
+            Err(WaitError::Stopped) => Err(RunError::Interrupted),
+            Err(WaitError::Deadline(_) | WaitError::Never(())) => Ok(false),
+        }
+    }
+
+    /// Waits until the generation before the last upgrade is gone: every image that held the listener at the trigger,
+    /// the keeper (a main process that outlives it) spared.
+    pub(super) fn settle(&mut self) -> Result<(), RunError> {
+        self.phase(Phase::Drain);
+        let Some(before) = self.last_upgrade.take() else { return Ok(()) };
+        let keeper = self.main.as_ref().map(|main| main.image);
+        let old: Vec<Image> = before.holders.iter().copied().filter(|image| Some(*image) != keeper).collect();
+        let limit = self.plan.target.deadlines.drain;
+        if self.within(limit, || yes(!old.iter().any(|image| self.lives(*image))))? {
+            self.sink.put_at(self.clock.now(), What::UpgradeSettled { upgrade: before.id });
+        } else {
+            self.deadline_passed("drain", limit);
+        }
+        self.observers.read_counters(&format!("after upgrade {}", before.id))?;
+        Ok(())
+    }
+}
+
+pub(super) fn yes(condition: bool) -> Look<(), ()> {
+    if condition { Look::Yes(()) } else { Look::NotYet }
+}
+
+fn describe(step: &TargetRestartStep) -> String {
+    match step {
+        TargetRestartStep::Deploy => "deploy".to_owned(),
+        TargetRestartStep::Signal { signal, to } => format!("signal {signal} to {}", recipient(to)),
+        TargetRestartStep::Run(command) => format!("run {}", command.iter().map(Template::as_written).collect::<Vec<_>>().join(" ")),
+        TargetRestartStep::Launch => "launch".to_owned(),
+        TargetRestartStep::Touch(path) => format!("touch {}", path.as_written()),
+        TargetRestartStep::Replace(path) => format!("replace {}", path.as_written()),
+        TargetRestartStep::Rewrite(path) => format!("rewrite {}", path.as_written()),
+        TargetRestartStep::Wait(what) => format!("wait for {what:?}"),
+    }
+}
+
+fn recipient(to: &TargetRecipient) -> String {
+    match to {
+        TargetRecipient::Main => "main".to_owned(),
+        TargetRecipient::OldMain => "old main".to_owned(),
+        TargetRecipient::NewMain => "new main".to_owned(),
+        TargetRecipient::PidIn(path) => format!("the pid in {}", path.as_written()),
+    }
+}

@@ -1,0 +1,389 @@
+//! The defect matrix: proof that every check can fail, and that the clean references do not.
+//!
+//! A row runs one defect of a reference in one scenario; its cells are the scenario's checks. A cell that must fail has to
+//! fail every time; one that may fail says why; one that is withheld must not pass (nothing proves it there); every other
+//! must pass. Beside the rows stand the clean references, which must pass, and the null targets, which never may.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::catalogue::Catalogue;
+use crate::date;
+use crate::judge::{Baseline, Outcome, Status, judge};
+use crate::machine::Machine;
+use crate::manifest::Role;
+use crate::plan::{NotRun, Plan};
+use crate::progress::{self, Progress};
+use crate::run::store::{self, StoreError};
+use crate::run::{Execution, RunError, execute};
+use crate::scenario::Scenario;
+use crate::target::{Target, Template};
+use crate::verdict::{Level, Verdict};
+use crate::wait::Stop;
+
+/// The matrix as written in the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Matrix {
+    /// Its rows.
+    pub row: Vec<Row>,
+}
+
+/// One defect in one scenario.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// What `--defect` takes.
+    pub defect: String,
+    /// The reference that has it.
+    pub target: String,
+    /// The scenario that shows it.
+    pub scenario: String,
+    /// Checks that must fail.
+    pub must_fail: Vec<String>,
+    /// Checks that may fail, each with the reason.
+    #[serde(default)]
+    pub may_fail: BTreeMap<String, String>,
+    /// Checks that must neither pass nor fail, because nothing proves them here.
+    #[serde(default)]
+    pub withheld: Vec<String>,
+}
+
+/// What to test, and how.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The embedded catalogue.
+    pub catalogue: &'a Catalogue,
+    /// The machine as probed.
+    pub machine: Machine,
+    /// How often each row is run.
+    pub runs: u32,
+    /// Rows, defects, targets or checks to take; empty for all.
+    pub only: Vec<String>,
+    /// Seed of the random choices.
+    pub seed: u64,
+    /// A processor hog runs beside (recorded in the report).
+    pub hog: bool,
+    /// Where the runs' directories go.
+    pub directory: PathBuf,
+}
+
+/// The result.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SelftestReport {
+    /// Version of this form.
+    pub format: u32,
+    /// Version of this program.
+    pub version: &'static str,
+    /// Commit of the source, where it is known.
+    pub commit: Option<String>,
+    /// When it began (UTC).
+    pub began: String,
+    /// The machine.
+    pub machine: Machine,
+    /// Runs of each row.
+    pub runs: u32,
+    /// A processor hog ran beside.
+    pub hog: bool,
+    /// Seed.
+    pub seed: u64,
+    /// Everything as it must be.
+    pub ok: bool,
+    /// The rows.
+    pub rows: Vec<RowReport>,
+}
+
+/// What kind of row it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RowKind {
+    /// A reference without a defect: everything must pass.
+    Clean,
+    /// A reference with one defect.
+    Defect,
+    /// A null target: must never pass.
+    Null,
+}
+
+/// The result of one row.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RowReport {
+    /// Kind.
+    pub kind: RowKind,
+    /// The target.
+    pub target: String,
+    /// The defect; empty without one.
+    pub defect: String,
+    /// The scenario.
+    pub scenario: String,
+    /// As it must be.
+    pub ok: bool,
+    /// In how many runs the row was as it must be.
+    pub held: u32,
+    /// The cells, by check.
+    pub cells: BTreeMap<&'static str, Cell>,
+    /// What was wrong, with the directory that shows it.
+    pub wrong: Vec<String>,
+}
+
+/// What must be, and how often it was which.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cell {
+    /// What must be.
+    pub must: Must,
+    /// Runs with verdict pass.
+    pub pass: u32,
+    /// Runs with verdict inconclusive.
+    pub inconclusive: u32,
+    /// Runs with verdict error.
+    pub error: u32,
+    /// Runs with verdict fail.
+    pub fail: u32,
+}
+
+/// What a cell must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Must {
+    /// Fail, every time.
+    Fail,
+    /// Fail or pass, for a reason that the matrix gives.
+    MayFail,
+    /// Neither pass nor fail.
+    Withheld,
+    /// Not pass (null targets).
+    NotPass,
+    /// Pass, every time.
+    Pass,
+}
+
+/// Why the matrix could not be run.
+#[derive(Debug, Error)]
+pub enum SelftestError {
+    /// The matrix does not fit the catalogue.
+    #[error("understand the defect matrix: {0}")]
+    Matrix(String),
+    /// A run could not be had.
+    #[error("run {row}")]
+    Run {
+        /// The row.
+        row: String,
+        /// Why.
+        #[source]
+        source: RunError,
+    },
+    /// A saved run could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A row ready to run.
+struct Job {
+    kind: RowKind,
+    target: Target,
+    defect: String,
+    scenario: Scenario,
+    must: BTreeMap<&'static str, Must>,
+}
+
+/// Runs the matrix.
+///
+/// # Errors
+/// [`SelftestError`]; a row that is not as it must be is in the report.
+pub fn run(request: &Request<'_>, stop: &Stop, progress: progress::Listener<'_>) -> Result<SelftestReport, SelftestError> {
+    let began = date::now_rfc3339();
+    let mut jobs = jobs(request.catalogue)?;
+    jobs.retain(|job| request.only.is_empty() || request.only.iter().any(|word| job.concerns(word)));
+    let session = request.directory.join(format!("selftest-{}-{}", date::now_compact(), std::process::id()));
+    let of = jobs.len() * usize::try_from(request.runs).expect("u32 fits usize on Linux");
+    let mut work = Work { request, session, stop, progress, number: 0, of };
+    let rows = jobs.iter().map(|job| work.row(job)).collect::<Result<Vec<_>, _>>()?;
+    let _kept = std::fs::remove_dir(&work.session);
+    Ok(SelftestReport {
+        format: 1,
+        version: env!("CARGO_PKG_VERSION"),
+        commit: std::env::var("UNBROKEN_COMMIT").ok(),
+        began,
+        machine: request.machine.clone(),
+        runs: request.runs,
+        hog: request.hog,
+        seed: request.seed,
+        ok: !rows.is_empty() && rows.iter().all(|row| row.ok),
+        rows,
+    })
+}
+
+/// The jobs of the matrix: clean references first, then defects, then null targets.
+fn jobs(catalogue: &Catalogue) -> Result<Vec<Job>, SelftestError> {
+    let mut jobs = Vec::new();
+    for target in catalogue.targets.iter().filter(|target| target.role == Role::Reference) {
+        for scenario in catalogue.scenarios.iter().filter(|scenario| scenario.script().core) {
+            jobs.push(job(RowKind::Clean, target, "", scenario, |_, _| Must::Pass)?);
+        }
+    }
+    let matrix: Matrix = toml::from_str(unbroken_scenarios::MATRIX)
+        .map_err(|error| SelftestError::Matrix(error.to_string()))?;
+    for row in &matrix.row {
+        let target = catalogue.targets.iter().find(|target| target.name == row.target);
+        let scenario = catalogue.scenarios.iter().find(|scenario| scenario.script().name == row.scenario);
+        let (Some(target), Some(scenario)) = (target, scenario) else {
+            return Err(SelftestError::Matrix(format!("{} · {}: no such target or scenario", row.target, row.scenario)));
+        };
+        let mut target = target.clone();
+        target.launch.command.extend(["--defect", &row.defect].map(|word| Template(word.to_owned())));
+        let must = |check: &str, _level: Level| {
+            if row.must_fail.iter().any(|id| id == check) {
+                Must::Fail
+            } else if row.may_fail.contains_key(check) {
+                Must::MayFail
+            } else if row.withheld.iter().any(|id| id == check) {
+                Must::Withheld
+            } else {
+                Must::Pass
+            }
+        };
+        jobs.push(job(RowKind::Defect, &target, &row.defect, scenario, must)?);
+    }
+    for target in catalogue.targets.iter().filter(|target| target.role == Role::Null) {
+        let scenario = catalogue.scenarios.iter().find(|scenario| scenario.script().name == NULL_SCENARIO);
+        let Some(scenario) = scenario else {
+            return Err(SelftestError::Matrix(format!("no scenario {NULL_SCENARIO}")));
+        };
+        // Of a null target only what rests on a takeover must not pass: it may well leave nothing behind.
+        let must = |check: &str, _level: Level| {
+            let rests = check.starts_with("handoff/") || check.starts_with("drain/");
+            if rests { Must::NotPass } else { Must::MayFail }
+        };
+        jobs.push(job(RowKind::Null, target, "", scenario, must)?);
+    }
+    Ok(jobs)
+}
+
+/// The scenario in which null targets are shown never to pass.
+const NULL_SCENARIO: &str = "restart/upgrade-under-load";
+
+fn job(
+    kind: RowKind,
+    target: &Target,
+    defect: &str,
+    scenario: &Scenario,
+    must: impl Fn(&str, Level) -> Must,
+) -> Result<Job, SelftestError> {
+    let mut cells = BTreeMap::new();
+    for id in &scenario.script().checks {
+        let check = crate::check::find(id).ok_or_else(|| SelftestError::Matrix(format!("no check {id}")))?;
+        cells.insert(check.id, must(check.id, check.level));
+    }
+    Ok(Job { kind, target: target.clone(), defect: defect.to_owned(), scenario: scenario.clone(), must: cells })
+}
+
+impl Job {
+    fn name(&self) -> String {
+        let defect = if self.defect.is_empty() { String::new() } else { format!(" with defect {}", self.defect) };
+        format!("{}{defect} · {}", self.target.name, self.scenario.script().name)
+    }
+
+    /// A word of the command line means this row.
+    fn concerns(&self, word: &str) -> bool {
+        let must_fail = self.must.iter().any(|(check, must)| *must == Must::Fail && check == &word);
+        self.defect == word || self.target.name == word || self.scenario.script().name == word || must_fail
+    }
+}
+
+/// The runs of one invocation.
+struct Work<'a> {
+    request: &'a Request<'a>,
+    session: PathBuf,
+    stop: &'a Stop,
+    progress: progress::Listener<'a>,
+    number: usize,
+    of: usize,
+}
+
+impl Work<'_> {
+    fn row(&mut self, job: &Job) -> Result<RowReport, SelftestError> {
+        let mut report = RowReport {
+            kind: job.kind,
+            target: job.target.name.clone(),
+            defect: job.defect.clone(),
+            scenario: job.scenario.script().name.clone(),
+            ok: false,
+            held: 0,
+            cells: BTreeMap::new(),
+            wrong: Vec::new(),
+        };
+        let request = self.request;
+        let plan = match Plan::new(&job.target, &job.scenario, &request.machine, request.seed) {
+            Ok(plan) => plan,
+            // A reference that does not claim what the scenario needs has no row there.
+            Err(NotRun::Unsupported { .. }) if job.kind == RowKind::Clean => {
+                return Ok(RowReport { ok: true, held: request.runs, ..report });
+            }
+            Err(why) => return Err(SelftestError::Matrix(format!("{}: {why:?}", job.name()))),
+        };
+        for run in 0..request.runs {
+            let plan = Plan { seed: request.seed.wrapping_add(u64::from(run)), ..plan.clone() };
+            self.one(job, &plan, &mut report)?;
+        }
+        report.ok = report.held == request.runs;
+        Ok(report)
+    }
+
+    fn one(&mut self, job: &Job, plan: &Plan, report: &mut RowReport) -> Result<(), SelftestError> {
+        self.number += 1;
+        let scenario = job.scenario.script().name.clone();
+        let target = if job.defect.is_empty() { job.target.name.clone() } else { format!("{} --defect {}", job.target.name, job.defect) };
+        (self.progress)(Progress::RunBegan { target, scenario, number: self.number, of: self.of });
+        let began = std::time::Instant::now();
+        let directory = self.session.join(format!("{:04}", self.number));
+        let execution = Execution { directory: &directory, stop: self.stop, progress: self.progress };
+        execute(plan, execution).map_err(|source| SelftestError::Run { row: job.name(), source })?;
+        let outcome = judge(&store::read(&directory)?, &|_| true);
+        store::write_verdicts(&directory, &outcome)?;
+        let wrong = count(job, &outcome, report);
+        if wrong.is_empty() {
+            report.held += 1;
+            let _kept = std::fs::remove_dir_all(&directory);
+        }
+        let verdict = Some(if wrong.is_empty() { Verdict::Pass } else { Verdict::Fail });
+        report.wrong.extend(wrong.into_iter().map(|text| format!("{text} ({})", directory.display())));
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        (self.progress)(Progress::RunEnded { verdict, took_ms });
+        Ok(())
+    }
+}
+
+/// Counts the verdicts of one run into the cells; gives what was not as it must be.
+fn count(job: &Job, outcome: &Outcome, report: &mut RowReport) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if job.kind != RowKind::Null
+        && let Baseline::Broken(evidence) = &outcome.baseline
+    {
+        wrong.push(format!("broken without a restart: {}", evidence.first().map_or("", |it| it.text.as_str())));
+    }
+    for result in &outcome.results {
+        let Status::Verdict(verdict) = result.status else { continue };
+        let must = job.must.get(result.check).copied().unwrap_or(Must::Pass);
+        let cell = report.cells.entry(result.check).or_insert(Cell { must, pass: 0, inconclusive: 0, error: 0, fail: 0 });
+        match verdict {
+            Verdict::Pass => cell.pass += 1,
+            Verdict::Inconclusive => cell.inconclusive += 1,
+            Verdict::Error => cell.error += 1,
+            Verdict::Fail => cell.fail += 1,
+        }
+        let right = match must {
+            Must::Fail => verdict == Verdict::Fail,
+            Must::MayFail => verdict != Verdict::Error,
+            Must::Withheld => verdict == Verdict::Inconclusive,
+            Must::NotPass => matches!(verdict, Verdict::Inconclusive | Verdict::Fail),
+            Must::Pass => verdict == Verdict::Pass,
+        };
+        if !right {
+            wrong.push(format!("{} must {must:?} and was {verdict}", result.check));
+        }
+    }
+    wrong
+}
