@@ -216,6 +216,15 @@ pub fn run(request: &Request<'_>, stop: &Stop, progress: progress::Listener<'_>)
     })
 }
 
+/// The names of all rows, as [`Request::only`] takes them.
+///
+/// # Errors
+/// [`SelftestError::Matrix`] when the matrix does not fit the catalogue.
+pub fn names(catalogue: &Catalogue) -> Result<Vec<String>, SelftestError> {
+    // The clean references are tests of their own.
+    Ok(jobs(catalogue)?.iter().filter(|job| job.kind != RowKind::Clean).map(Job::name).collect())
+}
+
 /// The jobs of the matrix: clean references first, then defects, then null targets.
 fn jobs(catalogue: &Catalogue) -> Result<Vec<Job>, SelftestError> {
     let mut jobs = Vec::new();
@@ -289,7 +298,7 @@ impl Job {
     /// A word of the command line means this row.
     fn concerns(&self, word: &str) -> bool {
         let must_fail = self.must.iter().any(|(check, must)| *must == Must::Fail && check == &word);
-        self.defect == word || self.target.name == word || self.scenario.script().name == word || must_fail
+        self.name() == word || self.defect == word || self.target.name == word || self.scenario.script().name == word || must_fail
     }
 }
 

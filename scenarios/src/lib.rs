@@ -44,3 +44,6 @@ pub const EXPECTATIONS: &[Embedded] = embedded![
     "expectations/nginx-usr2.toml",
     "expectations/nginx-quit-start.toml",
 ];
+
+/// The defect matrix: which scenario shows which defect of the references.
+pub const MATRIX: &str = include_str!("../matrix.toml");

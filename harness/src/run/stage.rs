@@ -45,6 +45,8 @@ pub(super) struct Stage<'a> {
     pub(super) launched: Option<Launched>,
     pub(super) stalled: Vec<Pidfd>,
     pub(super) load: Option<Load>,
+    /// A schedule sends requests (parked connections are none).
+    pub(super) scheduled: bool,
     pub(super) diag: RefCell<Diag>,
     canary: Option<(Load, Canary)>,
     pub(super) observers: Observers,
@@ -91,6 +93,7 @@ impl<'a> Stage<'a> {
             launched: None,
             stalled: Vec::new(),
             load: None,
+            scheduled: false,
             diag,
             canary: None,
             observers,
@@ -159,6 +162,7 @@ impl<'a> Stage<'a> {
         if let Some(load) = &self.load {
             load.begin(patterns)?;
         }
+        self.scheduled = true;
         let patterns = patterns.iter().map(|pattern| pattern.word().to_owned()).collect();
         self.sink.put_at(self.clock.now(), What::LoadBegan { patterns });
         Ok(())

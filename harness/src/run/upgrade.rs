@@ -15,8 +15,9 @@ use crate::wait::{Look, WaitError, until};
 /// the done event is exact to about that.
 const LOOK_EVERY: Duration = Duration::from_micros(500);
 
-/// A probe that takes longer than this is asked again, so that a deadline or an interrupt is not held up by it.
-const PROBE_LIMIT: Duration = Duration::from_secs(1);
+/// A probe that takes longer than this is given up and another one sent: it may wait in the queue of a stalled old
+/// listener, and a deadline or an interrupt must not be held up by it.
+const PROBE_LIMIT: Duration = Duration::from_millis(250);
 
 /// What an upgrade remembers of the time before its trigger.
 pub(super) struct Before {
@@ -209,12 +210,13 @@ impl Stage<'_> {
         }
     }
 
-    /// Waits until an answer carries the new version: of the load where there is some, else of a probe.
+    /// Waits until an answer carries the new version: of the load, or of a probe where no schedule sends requests.
     fn await_version(&mut self, before: &Before) -> Result<bool, RunError> {
         let wanted = before.version;
-        self.until_deadline(before, || match &self.load {
-            Some(load) => yes(load.newest_version().is_some_and(|(version, _)| version >= wanted)),
-            None => yes(self.probe(0, PROBE_LIMIT).is_ok_and(|version| version >= Some(wanted))),
+        self.until_deadline(before, || {
+            let newest = self.load.as_ref().and_then(crate::load::Load::newest_version);
+            let seen = newest.is_some_and(|(version, _)| version >= wanted);
+            yes(seen || (!self.scheduled && self.probe(0, PROBE_LIMIT).is_ok_and(|version| version >= Some(wanted))))
         })
     }
 

@@ -1,0 +1,110 @@
+//! Target × scenario as named tests, on the machine's best tier (or `UNBROKEN_TIER`), one after the other: two loads at
+//! once on two processors would disturb each other.
+//!
+//! What this machine lacks is ignored with the command that would install it, and fails under `UNBROKEN_REQUIRE_ALL=1`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use unbroken::catalogue::Catalogue;
+use unbroken::machine::{Machine, Tier};
+use unbroken::manifest::Role;
+use unbroken::plan::{NotRun, Plan};
+use unbroken::scenario::Scenario;
+use unbroken::summary::Exit;
+use unbroken::verify::{Request, Subject, verify};
+use unbroken::wait::Stop;
+use unbroken::{report, run, sandbox, selftest};
+
+fn main() -> ExitCode {
+    sandbox::run_if_asked();
+    unbroken_reference::run_if_asked();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("runs");
+    let tier = std::env::var("UNBROKEN_TIER").ok().map(|text| match text.as_str() {
+        "A" => Tier::A,
+        "B" => Tier::B,
+        "C" => Tier::C,
+        other => panic!("UNBROKEN_TIER={other}: must be A, B or C"),
+    });
+    let catalogue = Catalogue::embedded();
+    std::fs::create_dir_all(&directory).expect("the target directory is writable");
+    sandbox::enter(tier, &[directory.as_path()]).expect("the asked tier works here");
+    let programs = catalogue.targets.iter().flat_map(|target| &target.requires);
+    let machine = run::machine::probe(tier, programs).expect("the machine can be probed");
+    let trials = trials(&catalogue, &machine, &directory);
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trials(catalogue: &Catalogue, machine: &Machine, directory: &std::path::Path) -> Vec<Trial> {
+    let require_all = std::env::var_os("UNBROKEN_REQUIRE_ALL").is_some_and(|it| it == "1");
+    let mut trials = Vec::new();
+    for target in catalogue.targets.iter().filter(|target| target.role != Role::Null) {
+        for scenario in catalogue.scenarios.iter().filter(|scenario| scenario.script().core) {
+            let name = format!("{} · {}", target.name, scenario.script().name);
+            match Plan::new(target, scenario, machine, 1) {
+                Err(NotRun::Unsupported { .. }) => {}
+                Err(NotRun::Unavailable { reason, remedy }) => {
+                    let text = format!("{reason}: {remedy}");
+                    let ignored_name = format!("{name} (unavailable: {text})");
+                    let trial = Trial::test(ignored_name, move || Err(Failed::from(text)));
+                    trials.push(trial.with_ignored_flag(!require_all));
+                }
+                Ok(_) => {
+                    let expectations = catalogue.expectations.iter().filter(|it| it.target == target.name);
+                    let expectations = expectations.flat_map(|it| it.expect.clone()).collect();
+                    let subject = Subject { target: target.clone(), expectations };
+                    let (machine, directory, scenario) = (machine.clone(), directory.to_owned(), scenario.clone());
+                    trials.push(Trial::test(name, move || conforms(subject, scenario, machine, directory)));
+                }
+            }
+        }
+    }
+    for name in selftest::names(catalogue).expect("the matrix fits the catalogue") {
+        let (machine, directory) = (machine.clone(), directory.to_owned());
+        trials.push(Trial::test(format!("matrix: {name}"), move || holds(&name, machine, directory)));
+    }
+    trials
+}
+
+/// The target does in this scenario what is expected of it.
+fn conforms(subject: Subject, scenario: Scenario, machine: Machine, directory: PathBuf) -> Result<(), Failed> {
+    let tier = machine.tier;
+    let request = Request {
+        subjects: vec![subject],
+        scenarios: vec![scenario],
+        run: Vec::new(),
+        skip: Vec::new(),
+        runs: 1,
+        seed: 1,
+        strict: false,
+        complete: false,
+        keep: false,
+        directory,
+        machine,
+    };
+    let stop = Stop::new()?;
+    let summary = verify(&request, &stop, &mut |_| {})?;
+    let exit = summary.exit(true);
+    // Without namespaces some requirements cannot be proven: that is what tier C says.
+    if exit == Exit::AsExpected || (tier == Tier::C && exit == Exit::Inconclusive) {
+        return Ok(());
+    }
+    Err(Failed::from(report::terminal::render(&summary, false)))
+}
+
+/// The row of the defect matrix is as it must be.
+fn holds(name: &str, machine: Machine, directory: PathBuf) -> Result<(), Failed> {
+    let catalogue = Catalogue::embedded();
+    let only = vec![name.to_owned()];
+    let request = selftest::Request { catalogue: &catalogue, machine, runs: 1, only, seed: 1, hog: false, directory };
+    let stop = Stop::new()?;
+    let report = selftest::run(&request, &stop, &mut |_| {})?;
+    if report.ok {
+        return Ok(());
+    }
+    let wrong: Vec<String> = report.rows.into_iter().flat_map(|row| row.wrong).collect();
+    Err(Failed::from(wrong.join("\n")))
+}
