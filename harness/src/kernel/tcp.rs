@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+use tokio::io::unix::AsyncFd;
 
 /// The SYN counts as one byte in tcpi_bytes_acked (tcp_snd_una_update in net/ipv4/tcp_input.c).
 pub const SYN_BYTES: u64 = 1;
@@ -123,6 +124,20 @@ impl TcpSocket {
             rustix::net::bind(&fd, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
         }
         Ok(TcpSocket(fd))
+    }
+
+    /// Registers it with the current tokio runtime. Only after [`TcpSocket::connect`]: a socket that never connected
+    /// reports a hangup, and the runtime never forgets a hangup.
+    ///
+    /// # Errors
+    /// ENOMEM, ENOSPC: epoll takes no more.
+    ///
+    /// # Panics
+    /// Outside of a runtime with I/O.
+    pub fn register(self) -> io::Result<AsyncFd<TcpSocket>> {
+        // SAFETY: the descriptor is private to this type, which owns it, never replaces or closes it before it is
+        // dropped, and always returns it from `as_raw_fd`.
+        unsafe { AsyncFd::register(self) }.map_err(io::Error::from)
     }
 
     /// Begins the handshake. [`TcpSocket::handshake`] tells how it goes.

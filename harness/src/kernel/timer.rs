@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
+use tokio::io::unix::AsyncFd;
 
 /// A nonblocking timer that becomes readable at an absolute instant. Unlike a sleep it has no slack: it is an hrtimer.
 #[derive(Debug)]
@@ -18,6 +19,19 @@ impl Timer {
     pub fn new() -> io::Result<Timer> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         Ok(Timer(rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?))
+    }
+
+    /// Registers it with the current tokio runtime.
+    ///
+    /// # Errors
+    /// ENOMEM, ENOSPC: epoll takes no more.
+    ///
+    /// # Panics
+    /// Outside of a runtime with I/O.
+    pub fn register(self) -> io::Result<AsyncFd<Timer>> {
+        // SAFETY: the descriptor is private to this type, which owns it, never replaces or closes it before it is
+        // dropped, and always returns it from `as_raw_fd`.
+        unsafe { AsyncFd::register(self) }.map_err(io::Error::from)
     }
 
     /// Arms it for one absolute instant, in raw CLOCK_MONOTONIC nanoseconds, and forgets any earlier one. An instant
