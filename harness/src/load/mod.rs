@@ -16,8 +16,6 @@ mod ledger;
 mod schedule;
 
 #[cfg(test)]
-mod fake_server;
-#[cfg(test)]
 mod truth;
 
 pub use driver::{Load, LoadConfig, LoadError, LoadRecord, Parked};
