@@ -1,1 +1,21 @@
 //! Load: an open-loop schedule over raw sockets, one state machine per connection.
+//!
+//! No pool, no retry, and the first error of each connection is kept. [`Load`] is the owner's side; on its thread the
+//! conductor turns the ticks of each schedule into exchanges, which travel on connections; a failure gets its class
+//! from what the kernel said at that instant, and the ledger accounts for every request that was meant.
+
+mod answer;
+mod conductor;
+mod connection;
+mod crew;
+mod driver;
+mod exchange;
+mod failure;
+mod kept;
+mod ledger;
+mod schedule;
+
+#[cfg(test)]
+mod truth;
+
+pub use driver::{Load, LoadConfig, LoadError, LoadRecord, Parked};

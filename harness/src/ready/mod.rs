@@ -1,1 +1,7 @@
 //! Readiness of a freshly launched target.
+//!
+//! [`answers`] asks once, on a connection of its own; polling it is the caller's part.
+
+mod probe;
+
+pub use probe::{Probe, ProbeError, answers};

@@ -1,0 +1,443 @@
+//! One connection: handshake, requests one after another, and the evidence when it fails.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, timeout_at};
+
+use super::answer::{Answer, AnswerReader, Progress};
+use super::failure::{Failure, Loss, Signal, connect_failure};
+use super::ledger::{Attempt, Ledger};
+use crate::kernel::tcp::{Peek, SYN_BYTES, TcpInfo, TcpSocket};
+use crate::request::{FailureClass, SocketEvidence};
+
+/// Bytes taken by one read: most answers whole, slow bodies in few calls.
+const READ_BYTES: usize = 16 * 1024;
+/// Bytes that nobody asked for and that are read away before a close, so that it is no abort. More is an abort, counted.
+const DRAIN_BYTES_MAX: usize = 1024 * 1024;
+
+/// A connection that was opened and not yet closed.
+#[derive(Debug)]
+pub(super) struct Connection {
+    socket: AsyncFd<TcpSocket>,
+    id: u64,
+    local_port: u16,
+    /// Requests begun on it.
+    requests: u32,
+    /// Bytes of earlier requests given to the kernel.
+    sent_before: u64,
+}
+
+/// What a look at a connection between two requests found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Idle {
+    /// Open and silent.
+    Quiet,
+    /// The peer's FIN: nothing is lost.
+    Closed,
+    /// Reset, or bytes that nobody asked for.
+    Broken(Failure),
+}
+
+impl Connection {
+    /// Connects; fills the attempt's connection fields and stamps. The attempt becomes the first of this connection.
+    ///
+    /// # Errors
+    /// The failure to record, the harness's own included.
+    pub(super) async fn open(
+        to: SocketAddr,
+        deadline: Instant,
+        attempt: &mut Attempt,
+        ledger: &Ledger,
+    ) -> Result<Connection, Failure> {
+        let id = ledger.connection();
+        attempt.connection = id;
+        let ours = |error: &io::Error| connect_failure(Signal::from(error), None);
+        let socket = TcpSocket::open(to).map_err(|error| ours(&error))?;
+        attempt.began = ledger.clock.now();
+        socket.connect(to).map_err(|error| ours(&error))?;
+        attempt.local_port = socket.local_port().unwrap_or(0);
+        let failed = |signal: Signal, socket: &TcpSocket, attempt: &mut Attempt| {
+            let info = socket.info().ok();
+            attempt.note(info);
+            connect_failure(signal, info)
+        };
+        // On loopback the handshake is usually over by now, one way or the other.
+        let complete = socket.handshake().map_err(|error| failed(Signal::from(&error), &socket, attempt))?;
+        if complete {
+            attempt.connected = Some(ledger.clock.now());
+        }
+        let socket = socket.register().map_err(|error| ours(&error))?;
+        if !complete {
+            match timeout_at(deadline, handshaken(&socket)).await {
+                Ok(Ok(())) => attempt.connected = Some(ledger.clock.now()),
+                Ok(Err(error)) => return Err(failed(Signal::from(&error), socket.get_ref(), attempt)),
+                Err(_) => return Err(failed(Signal::Deadline, socket.get_ref(), attempt)),
+            }
+        }
+        Ok(Connection { local_port: attempt.local_port, socket, id, requests: 0, sent_before: 0 })
+    }
+
+    /// Makes this connection the one that the attempt travels on.
+    pub(super) fn carry(&mut self, attempt: &mut Attempt) {
+        attempt.connection = self.id;
+        attempt.local_port = self.local_port;
+        attempt.nth_on_connection = self.requests;
+        self.requests += 1;
+    }
+
+    /// Looks for a FIN, a reset or bytes between two requests, without waiting.
+    pub(super) fn look(&self) -> Idle {
+        self.understand(self.socket.get_ref().peek())
+    }
+
+    /// Waits until a look finds something. Dropping the future loses nothing.
+    pub(super) async fn disturbed(&self) -> Idle {
+        loop {
+            let peeked = match self.socket.readable().await {
+                Ok(mut ready) => match ready.try_io(|socket| match socket.get_ref().peek() {
+                    // Only a would-block makes the runtime wait for news.
+                    Ok(Peek::Quiet) => Err(io::ErrorKind::WouldBlock.into()),
+                    other => other,
+                }) {
+                    Ok(peeked) => peeked,
+                    Err(_would_block) => continue,
+                },
+                Err(error) => Err(error),
+            };
+            return self.understand(peeked);
+        }
+    }
+
+    fn understand(&self, peeked: io::Result<Peek>) -> Idle {
+        match peeked {
+            Ok(Peek::Quiet) => Idle::Quiet,
+            Ok(Peek::Closed) => Idle::Closed,
+            Ok(Peek::Bytes) => Idle::Broken(self.unsolicited()),
+            Err(error) => {
+                let reused = self.requests > 0;
+                let loss = Loss { signal: Signal::from(&error), reused, sent: 0, acked: 0, received: 0 };
+                Idle::Broken(loss.failure(self.info()))
+            }
+        }
+    }
+
+    /// Bytes came that are no answer to a request of ours.
+    pub(super) fn unsolicited(&self) -> Failure {
+        saying(FailureClass::UnsolicitedAnswer, "bytes nobody asked for", self.info())
+    }
+
+    /// A FIN came before the first request was sent.
+    pub(super) fn closed_unused(&self) -> Failure {
+        Loss { signal: Signal::Eof, reused: false, sent: 0, acked: 0, received: 0 }.failure(self.info())
+    }
+
+    /// Gives a request to the kernel.
+    ///
+    /// # Errors
+    /// The failure to record.
+    pub(super) async fn send(
+        &mut self,
+        bytes: &[u8],
+        deadline: Instant,
+        attempt: &mut Attempt,
+        ledger: &Ledger,
+    ) -> Result<(), Failure> {
+        if attempt.nth_on_connection > 0 {
+            attempt.began = ledger.clock.now();
+        }
+        let mut left = bytes;
+        while !left.is_empty() {
+            match self.socket.get_ref().write(left) {
+                Ok(count) => {
+                    attempt.bytes_sent += count as u64;
+                    left = &left[count..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match timeout_at(deadline, self.writable()).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => return Err(self.lost(Signal::from(&error), attempt)),
+                        Err(_) => return Err(self.lost(Signal::Deadline, attempt)),
+                    }
+                }
+                // The first error of the connection: reading on would only find what it left behind (a consumed
+                // ECONNRESET reads as EOF). EPIPE here means that a FIN came before the RST.
+                Err(error) => return Err(self.lost(Signal::from(&error), attempt)),
+            }
+        }
+        ledger.sent(attempt);
+        Ok(())
+    }
+
+    async fn writable(&self) -> io::Result<()> {
+        // The write was refused just now, so readiness from before it is stale.
+        self.socket.writable().await?.clear_ready();
+        self.socket.writable().await.map(|_| ())
+    }
+
+    /// Reads the answer until it is whole; the number of bytes behind it comes with it.
+    ///
+    /// # Errors
+    /// The failure to record.
+    pub(super) async fn receive(
+        &mut self,
+        mut reader: AnswerReader<'_>,
+        deadline: Instant,
+        attempt: &mut Attempt,
+        ledger: &Ledger,
+    ) -> Result<(Answer, usize), Failure> {
+        let whole = timeout_at(deadline, self.read_answer(&mut reader, attempt, ledger)).await;
+        let excess = match whole {
+            Ok(Ok(excess)) => excess,
+            Ok(Err(failure)) => return Err(failure),
+            Err(_) => return Err(self.lost(Signal::Deadline, attempt)),
+        };
+        attempt.note(self.info());
+        self.sent_before += attempt.bytes_sent;
+        match reader.answer() {
+            Some(answer) => Ok((answer, excess)),
+            None => Err(self.wrong("not HTTP", attempt)),
+        }
+    }
+
+    async fn read_answer(
+        &self,
+        reader: &mut AnswerReader<'_>,
+        attempt: &mut Attempt,
+        ledger: &Ledger,
+    ) -> Result<usize, Failure> {
+        loop {
+            let mut ready = self.socket.readable().await.map_err(|error| self.lost(Signal::from(&error), attempt))?;
+            let mut buffer = [0u8; READ_BYTES];
+            let Ok(read) = ready.try_io(|socket| socket.get_ref().read(&mut buffer)) else { continue };
+            match read {
+                Ok(0) if reader.ends_with_stream() => return Ok(0),
+                Ok(0) => return Err(self.lost(Signal::Eof, attempt)),
+                Ok(count) => {
+                    attempt.first_byte.get_or_insert_with(|| ledger.clock.now());
+                    attempt.bytes_received += count as u64;
+                    match reader.feed(&buffer[..count]) {
+                        Progress::More => {}
+                        Progress::Whole { excess } => return Ok(excess),
+                        Progress::Malformed => return Err(self.wrong("not HTTP", attempt)),
+                    }
+                }
+                Err(error) => return Err(self.lost(Signal::from(&error), attempt)),
+            }
+        }
+    }
+
+    /// The connection failed the attempt: the class from the kernel's view at this instant.
+    fn lost(&self, signal: Signal, attempt: &mut Attempt) -> Failure {
+        let info = self.info();
+        attempt.note(info);
+        let reused = attempt.nth_on_connection > 0;
+        let (sent, received) = (attempt.bytes_sent, attempt.bytes_received);
+        Loss { signal, reused, sent, acked: self.acked(info, attempt), received }.failure(info)
+    }
+
+    /// The answer came, and is wrong.
+    pub(super) fn wrong(&self, what: &str, attempt: &mut Attempt) -> Failure {
+        self.answered_badly(FailureClass::WrongAnswer, what, attempt)
+    }
+
+    /// The answer came, and is a failure of this class.
+    pub(super) fn answered_badly(&self, class: FailureClass, what: &str, attempt: &mut Attempt) -> Failure {
+        let info = self.info();
+        attempt.note(info);
+        let mut failure = saying(class, what, info);
+        failure.evidence.request_bytes_acked = self.acked(info, attempt).min(attempt.bytes_sent);
+        failure
+    }
+
+    /// Bytes of the attempt's request that the peer's kernel has acknowledged. Counted from what we gave it before,
+    /// not from what it had acknowledged then: that ACK may still have been on its way.
+    fn acked(&self, info: Option<TcpInfo>, attempt: &Attempt) -> u64 {
+        let acked = info.map_or(0, |info| info.bytes_acked);
+        acked.saturating_sub(SYN_BYTES + self.sent_before).min(attempt.bytes_sent)
+    }
+
+    fn info(&self) -> Option<TcpInfo> {
+        self.socket.get_ref().info().ok()
+    }
+
+    /// Closes with FIN: unread bytes are read away first. Where more of them come than that, the kernel sends RST, and
+    /// it is counted.
+    pub(super) fn close(self, ledger: &Ledger) {
+        let socket = self.socket.get_ref();
+        let mut left = DRAIN_BYTES_MAX;
+        let mut buffer = [0u8; READ_BYTES];
+        while socket.unread().is_ok_and(|unread| unread > 0) && left > 0 {
+            match socket.read(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(count) => left = left.saturating_sub(count),
+            }
+        }
+        if socket.unread().is_ok_and(|unread| unread > 0) {
+            ledger.count(|account| account.own_aborts += 1);
+        }
+    }
+}
+
+async fn handshaken(socket: &AsyncFd<TcpSocket>) -> io::Result<()> {
+    loop {
+        let mut ready = socket.writable().await?;
+        let done = ready.try_io(|socket| match socket.get_ref().handshake()? {
+            true => Ok(()),
+            false => Err(io::ErrorKind::WouldBlock.into()),
+        });
+        if let Ok(result) = done {
+            return result;
+        }
+    }
+}
+
+/// A failure that no errno tells.
+fn saying(class: FailureClass, what: &str, info: Option<TcpInfo>) -> Failure {
+    let state = info.map_or("", |info| info.state.name()).to_owned();
+    Failure { class, evidence: SocketEvidence { signal: what.to_owned(), state, request_bytes_acked: 0 } }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::Nanos;
+    use crate::kernel::clock::Clock;
+    use crate::load::answer::HeaderNames;
+    use crate::request::Pattern;
+
+    const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    /// A client and its server, moved by the test step by step, so that no race decides.
+    struct Hand {
+        ledger: Ledger,
+        connection: Connection,
+        attempt: Attempt,
+        deadline: Instant,
+    }
+
+    impl Hand {
+        async fn connected(requests_before: u32) -> (Hand, TcpStream) {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+            let to = listener.local_addr().expect("address");
+            let ledger = Ledger::new(Clock::start(), Arc::default(), 0, 1);
+            let deadline = Instant::now() + Duration::from_secs(20);
+            let mut attempt = ledger.schedule(Pattern::Busy, Nanos(0), Nanos(0));
+            let connection = Connection::open(to, deadline, &mut attempt, &ledger).await.expect("open");
+            let (peer, _) = listener.accept().expect("accept");
+            let mut hand = Hand { ledger, connection, attempt, deadline };
+            for _ in 0..requests_before {
+                hand.answered(&peer).await;
+            }
+            hand.connection.carry(&mut hand.attempt);
+            (hand, peer)
+        }
+
+        /// One good request, then a new attempt.
+        async fn answered(&mut self, mut peer: &TcpStream) {
+            self.connection.carry(&mut self.attempt);
+            self.send().await.expect("send");
+            io::Read::read_exact(&mut peer, &mut [0u8; ASK.len()]).expect("read");
+            io::Write::write_all(&mut peer, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").expect("answer");
+            self.receive().await.expect("answer");
+            self.attempt = self.ledger.schedule(Pattern::Busy, Nanos(0), Nanos(0));
+        }
+
+        async fn send(&mut self) -> Result<(), Failure> {
+            self.connection.send(ASK, self.deadline, &mut self.attempt, &self.ledger).await
+        }
+
+        async fn receive(&mut self) -> Result<(Answer, usize), Failure> {
+            let names = HeaderNames::default();
+            let reader = AnswerReader::new(&names, self.attempt.id);
+            self.connection.receive(reader, self.deadline, &mut self.attempt, &self.ledger).await
+        }
+    }
+
+    fn by_hand(test: impl AsyncFnOnce()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        runtime.block_on(test());
+    }
+
+    fn check(failure: Failure, class: FailureClass, signal: &str, states: &[&str], acked: usize) {
+        let SocketEvidence { signal: seen, state, request_bytes_acked } = failure.evidence;
+        assert_eq!((failure.class, seen.as_str(), request_bytes_acked), (class, signal, acked as u64));
+        assert!(states.contains(&state.as_str()), "{state}");
+    }
+
+    #[test]
+    fn a_fin_that_left_before_the_request_arrived_is_crossed() {
+        by_hand(async || {
+            let (mut hand, peer) = Hand::connected(2).await;
+            drop(peer);
+            // Without a look: as if the FIN had come between the look and the write.
+            hand.send().await.expect("a FIN does not stop a write");
+            let failure = hand.receive().await.expect_err("no answer");
+            check(failure, FailureClass::Crossed, "EOF", &["CLOSE", "CLOSE_WAIT"], 0);
+        });
+    }
+
+    #[test]
+    fn a_request_read_and_not_answered_is_taken() {
+        by_hand(async || {
+            let (mut hand, peer) = Hand::connected(2).await;
+            hand.send().await.expect("send");
+            io::Read::read_exact(&mut &peer, &mut [0u8; ASK.len()]).expect("read");
+            drop(peer);
+            let failure = hand.receive().await.expect_err("no answer");
+            check(failure, FailureClass::Taken, "EOF", &["CLOSE_WAIT"], ASK.len());
+        });
+    }
+
+    #[test]
+    fn a_request_left_in_the_queue_of_a_closed_connection_is_unread() {
+        by_hand(async || {
+            let (mut hand, peer) = Hand::connected(2).await;
+            hand.send().await.expect("send");
+            drop(peer);
+            let failure = hand.receive().await.expect_err("no answer");
+            assert!(matches!(failure.evidence.request_bytes_acked, 0 | 28), "useless: delayed ACK");
+            assert_eq!((failure.class, failure.evidence.signal.as_str()), (FailureClass::Unread, "ECONNRESET"));
+        });
+    }
+
+    #[test]
+    fn a_write_after_a_reset_keeps_the_first_error() {
+        by_hand(async || {
+            let (mut hand, peer) = Hand::connected(1).await;
+            rustix::net::sockopt::set_socket_linger(&peer, Some(Duration::ZERO)).expect("linger");
+            drop(peer);
+            let failure = hand.send().await.expect_err("reset");
+            check(failure, FailureClass::IdleReset, "ECONNRESET", &["CLOSE"], 0);
+        });
+    }
+
+    #[test]
+    fn a_fresh_connection_closed_before_anything_was_sent_has_a_class_of_its_own() {
+        by_hand(async || {
+            let (hand, peer) = Hand::connected(0).await;
+            assert_eq!(hand.connection.look(), Idle::Quiet);
+            drop(peer);
+            assert_eq!(hand.connection.look(), Idle::Closed);
+            check(hand.connection.closed_unused(), FailureClass::ClosedBeforeFirstByte, "EOF", &["CLOSE_WAIT"], 0);
+        });
+    }
+
+    #[test]
+    fn a_close_at_the_deadline_reads_away_what_came_and_aborts_nothing() {
+        by_hand(async || {
+            let (mut hand, peer) = Hand::connected(0).await;
+            hand.send().await.expect("send");
+            io::Read::read_exact(&mut &peer, &mut [0u8; ASK.len()]).expect("read");
+            io::Write::write_all(&mut &peer, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nlate").expect("late");
+            hand.connection.close(&hand.ledger);
+            assert_eq!(io::Read::read(&mut &peer, &mut [0u8; 1]).expect("no reset"), 0);
+            hand.ledger.count(|account| assert_eq!(account.own_aborts, 0));
+        });
+    }
+}

@@ -1,0 +1,152 @@
+//! One request and its answer, on a connection that is given or on one of its own.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::answer::{Answer, AnswerReader, HeaderNames};
+use super::connection::{Connection, Idle};
+use super::failure::Failure;
+use super::ledger::{Attempt, Ledger};
+use crate::request::{Ending, FailureClass};
+use crate::target::TargetEndpoint;
+
+/// What all requests of one load share.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) ledger: Ledger,
+    to: SocketAddr,
+    limit: Duration,
+    names: HeaderNames,
+}
+
+/// Which request is sent.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    before_id: String,
+    after_id: &'static str,
+}
+
+impl Ask {
+    /// GET of `path` that ends its connection.
+    pub(super) fn once(endpoint: &TargetEndpoint, path: &str) -> Ask {
+        Ask { before_id: before_id(endpoint, path), after_id: "\r\nConnection: close\r\n\r\n" }
+    }
+
+    /// GET of `path` that leaves its connection open.
+    pub(super) fn kept(endpoint: &TargetEndpoint, path: &str) -> Ask {
+        Ask { before_id: before_id(endpoint, path), after_id: "\r\n\r\n" }
+    }
+
+    fn bytes(&self, id: u64) -> Vec<u8> {
+        format!("{}{id}{}", self.before_id, self.after_id).into_bytes()
+    }
+}
+
+fn before_id(endpoint: &TargetEndpoint, path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: {}\r\nX-Request-Id: ", endpoint.address)
+}
+
+/// A connection's part of a good ending: how the request ended, whether the connection can carry another one, and
+/// whether bytes lie behind the answer.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) ending: Result<Ending, Failure>,
+    pub(super) last: bool,
+    pub(super) excess: bool,
+}
+
+impl Exchange {
+    /// For one endpoint; `limit` is the deadline of each request, counted from its begin.
+    pub(super) fn new(ledger: Ledger, endpoint: &TargetEndpoint, limit: Duration) -> Exchange {
+        let names = HeaderNames { version: endpoint.version_header.clone(), echo: endpoint.echo_header.clone() };
+        Exchange { ledger, to: endpoint.address, limit, names }
+    }
+
+    /// The deadline of a request that begins now.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.limit
+    }
+
+    /// Opens a connection for the attempt and looks at it once before anything is sent on it.
+    ///
+    /// # Errors
+    /// The failure to record.
+    pub(super) async fn open(&self, attempt: &mut Attempt, deadline: Instant) -> Result<Connection, Failure> {
+        let connection = Connection::open(self.to, deadline, attempt, &self.ledger).await?;
+        let failure = match connection.look() {
+            Idle::Quiet => return Ok(connection),
+            Idle::Closed => connection.closed_unused(),
+            Idle::Broken(failure) => failure,
+        };
+        connection.close(&self.ledger);
+        Err(failure)
+    }
+
+    /// A whole request on a connection of its own. `opened` is told once the request was sent, or the handshake
+    /// failed: then with false.
+    pub(super) async fn alone(&self, mut attempt: Attempt, ask: &Ask, opened: impl FnOnce(bool)) {
+        let deadline = self.deadline();
+        let mut connection = match self.open(&mut attempt, deadline).await {
+            Ok(connection) => connection,
+            Err(failure) => {
+                opened(attempt.connected.is_some());
+                return self.ledger.end(attempt, Err(failure));
+            }
+        };
+        connection.carry(&mut attempt);
+        let sent = connection.send(&ask.bytes(attempt.id), deadline, &mut attempt, &self.ledger).await;
+        opened(true);
+        let ending = match sent {
+            Ok(()) => self.hear(&mut connection, &mut attempt, deadline).await.and_then(|told| match told.excess {
+                true => Err(connection.unsolicited()),
+                false => told.ending,
+            }),
+            Err(failure) => Err(failure),
+        };
+        // First ended, then closed: the close is no part of the request's time.
+        self.ledger.end(attempt, ending);
+        connection.close(&self.ledger);
+    }
+
+    /// Sends on a connection and hears the answer; it becomes the connection's next request.
+    ///
+    /// # Errors
+    /// The failure to record; the connection is then of no further use.
+    pub(super) async fn on(
+        &self,
+        connection: &mut Connection,
+        attempt: &mut Attempt,
+        ask: &Ask,
+        deadline: Instant,
+    ) -> Result<Told, Failure> {
+        connection.carry(attempt);
+        connection.send(&ask.bytes(attempt.id), deadline, attempt, &self.ledger).await?;
+        self.hear(connection, attempt, deadline).await
+    }
+
+    async fn hear(
+        &self,
+        connection: &mut Connection,
+        attempt: &mut Attempt,
+        deadline: Instant,
+    ) -> Result<Told, Failure> {
+        let reader = AnswerReader::new(&self.names, attempt.id);
+        let (answer, excess) = connection.receive(reader, deadline, attempt, &self.ledger).await?;
+        let ending = judge(answer, connection, attempt);
+        Ok(Told { ending, last: answer.last, excess: excess > 0 })
+    }
+}
+
+/// A whole answer is good when its status is 2xx and it answers this very request.
+fn judge(answer: Answer, connection: &Connection, attempt: &mut Attempt) -> Result<Ending, Failure> {
+    let Answer { status, version, echoed, close_announced, .. } = answer;
+    let class = match status {
+        500..=599 => FailureClass::ServerError,
+        200..=299 if !echoed => return Err(connection.wrong("another request's id", attempt)),
+        200..=299 => return Ok(Ending::Answered { status, version, close_announced }),
+        _ => FailureClass::WrongAnswer,
+    };
+    Err(connection.answered_badly(class, &format!("status {status}"), attempt))
+}

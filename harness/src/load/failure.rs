@@ -1,0 +1,157 @@
+//! The class of a failure, from what the socket said: the table of failure classes as one pure function.
+
+use std::fmt;
+use std::io;
+
+use nix::errno::Errno;
+
+use crate::kernel::tcp::{TcpInfo, TcpState};
+use crate::request::{FailureClass, SocketEvidence};
+
+/// A class and the evidence behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) class: FailureClass,
+    pub(super) evidence: SocketEvidence,
+}
+
+/// What ended a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// The peer's FIN.
+    Eof,
+    /// The first error of the connection.
+    Errno(Errno),
+    /// The request's deadline.
+    Deadline,
+}
+
+impl From<&io::Error> for Signal {
+    fn from(error: &io::Error) -> Signal {
+        Signal::Errno(Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Signal::Eof => f.write_str("EOF"),
+            Signal::Errno(errno) => write!(f, "{errno:?}"),
+            Signal::Deadline => f.write_str("deadline"),
+        }
+    }
+}
+
+/// Where a request stood when its connection failed it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Loss {
+    /// What ended it.
+    pub(super) signal: Signal,
+    /// The connection carried a request before.
+    pub(super) reused: bool,
+    /// Bytes of this request given to the kernel.
+    pub(super) sent: u64,
+    /// Bytes of it that the peer's kernel had acknowledged at that instant.
+    pub(super) acked: u64,
+    /// Bytes of answer read.
+    pub(super) received: u64,
+}
+
+impl Loss {
+    /// The class, by the rows of the table from the top.
+    pub(super) fn class(&self) -> FailureClass {
+        match self.signal {
+            // ETIMEDOUT on an open connection: the peer's kernel is silent, just as by the deadline.
+            Signal::Deadline | Signal::Errno(Errno::ETIMEDOUT) => FailureClass::Hung,
+            _ if self.received > 0 => FailureClass::Truncated,
+            // A FIN found before the write on a reused connection is a clean close and never comes here: what is left
+            // is a reset, also when it came after a FIN (EPIPE).
+            _ if self.sent == 0 && self.reused => FailureClass::IdleReset,
+            Signal::Eof if self.sent == 0 => FailureClass::ClosedBeforeFirstByte,
+            _ if !self.reused => FailureClass::Dropped,
+            // EPIPE is ECONNRESET after a FIN (tcp_reset in net/ipv4/tcp_input.c): the same story as EOF.
+            Signal::Eof | Signal::Errno(Errno::EPIPE) if self.acked < self.sent => FailureClass::Crossed,
+            Signal::Eof | Signal::Errno(Errno::EPIPE) => FailureClass::Taken,
+            Signal::Errno(_) => FailureClass::Unread,
+        }
+    }
+
+    /// The class with its evidence.
+    pub(super) fn failure(&self, info: Option<TcpInfo>) -> Failure {
+        let evidence = SocketEvidence {
+            signal: self.signal.to_string(),
+            state: info.map_or("", |info| info.state.name()).to_owned(),
+            request_bytes_acked: self.acked,
+        };
+        Failure { class: self.class(), evidence }
+    }
+}
+
+/// The failure of a connect(2), or of what comes before it. `info` is absent where there was no socket.
+pub(super) fn connect_failure(signal: Signal, info: Option<TcpInfo>) -> Failure {
+    let class = match signal {
+        Signal::Errno(Errno::ECONNREFUSED) => FailureClass::Refused,
+        Signal::Errno(Errno::ECONNRESET) => FailureClass::HandshakeReset,
+        Signal::Deadline | Signal::Errno(Errno::ETIMEDOUT) => FailureClass::ConnectTimeout,
+        // EMFILE, EADDRNOTAVAIL, ENETUNREACH …: nothing of this is the target's doing.
+        Signal::Eof | Signal::Errno(_) => FailureClass::HarnessFault,
+    };
+    // After a failed connect there is no connection, and CLOSE would only say so.
+    let state = info.filter(|info| info.state != TcpState::Close).map_or("", |info| info.state.name());
+    let evidence = SocketEvidence { signal: signal.to_string(), state: state.to_owned(), request_bytes_acked: 0 };
+    Failure { class, evidence }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRESH: bool = false;
+    const REUSED: bool = true;
+
+    fn check(reused: bool, [sent, acked, received]: [u64; 3], signal: Signal, want: FailureClass) {
+        let loss = Loss { signal, reused, sent, acked, received };
+        assert_eq!(loss.class(), want, "{loss:?}");
+    }
+
+    #[test]
+    fn a_fresh_connection_has_no_excuse() {
+        let reset = Signal::Errno(Errno::ECONNRESET);
+        check(FRESH, [90, 90, 0], Signal::Eof, FailureClass::Dropped);
+        check(FRESH, [90, 0, 0], reset, FailureClass::Dropped);
+        check(FRESH, [0, 0, 0], reset, FailureClass::Dropped);
+        check(FRESH, [90, 0, 0], Signal::Errno(Errno::EPIPE), FailureClass::Dropped);
+        check(FRESH, [0, 0, 0], Signal::Eof, FailureClass::ClosedBeforeFirstByte);
+    }
+
+    #[test]
+    fn a_reused_connection_is_told_apart_by_the_kernel() {
+        let reset = Signal::Errno(Errno::ECONNRESET);
+        check(REUSED, [90, 0, 0], Signal::Eof, FailureClass::Crossed);
+        check(REUSED, [90, 0, 0], Signal::Errno(Errno::EPIPE), FailureClass::Crossed);
+        check(REUSED, [90, 90, 0], Signal::Eof, FailureClass::Taken);
+        check(REUSED, [90, 0, 0], reset, FailureClass::Unread);
+        check(REUSED, [90, 90, 0], reset, FailureClass::Unread);
+        check(REUSED, [0, 0, 0], reset, FailureClass::IdleReset);
+    }
+
+    #[test]
+    fn a_begun_answer_is_truncated_and_a_deadline_hangs() {
+        check(FRESH, [90, 90, 5], Signal::Eof, FailureClass::Truncated);
+        check(REUSED, [90, 90, 5], Signal::Errno(Errno::ECONNRESET), FailureClass::Truncated);
+        check(REUSED, [90, 90, 5], Signal::Deadline, FailureClass::Hung);
+        check(FRESH, [90, 90, 0], Signal::Deadline, FailureClass::Hung);
+    }
+
+    #[test]
+    fn want_of_our_own_resources_is_never_a_drop() {
+        let class = |errno| connect_failure(Signal::Errno(errno), None).class;
+        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::EADDRINUSE, Errno::EADDRNOTAVAIL, Errno::ENOBUFS] {
+            assert_eq!(class(errno), FailureClass::HarnessFault, "{errno}");
+        }
+        assert_eq!(class(Errno::ECONNREFUSED), FailureClass::Refused);
+        assert_eq!(class(Errno::ECONNRESET), FailureClass::HandshakeReset);
+        assert_eq!(class(Errno::ETIMEDOUT), FailureClass::ConnectTimeout);
+        assert_eq!(connect_failure(Signal::Deadline, None).class, FailureClass::ConnectTimeout);
+    }
+}

@@ -1,0 +1,79 @@
+//! What the truth tests share: an endpoint, a load of it, and the account of its records.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use crate::kernel::clock::Clock;
+use crate::load::{Load, LoadConfig, LoadRecord};
+use crate::manifest::{Protocol, Slow};
+use crate::request::{FailureClass, Request};
+use crate::target::TargetEndpoint;
+use crate::wait::{Look, Stop, until};
+
+/// The deadline of requests where a test does not wait for it: far above anything that a loaded machine does.
+pub(super) const LONG: Duration = Duration::from_secs(20);
+/// The deadline where a test does wait for it.
+pub(super) const SHORT: Duration = Duration::from_millis(400);
+
+pub(super) fn endpoint(address: SocketAddr) -> TargetEndpoint {
+    TargetEndpoint {
+        name: "http".to_owned(),
+        address,
+        protocol: Protocol::Http1,
+        path: "/fast".to_owned(),
+        slow: Some(Slow { path: "/slow".to_owned(), takes_ms: 300 }),
+        version_header: Some("X-Version".to_owned()),
+        echo_header: Some("X-Request-Id".to_owned()),
+    }
+}
+
+pub(super) fn load(address: SocketAddr, request_deadline: Duration) -> Load {
+    Load::spawn(LoadConfig { request_deadline, ..config(address) }).expect("spawn")
+}
+
+pub(super) fn config(address: SocketAddr) -> LoadConfig {
+    LoadConfig {
+        clock: Clock::start(),
+        seed: 1,
+        endpoint_index: 0,
+        endpoint: endpoint(address),
+        request_deadline: LONG,
+        netns: None,
+        first_id: 1000,
+    }
+}
+
+/// Waits for a state of the load or the server.
+pub(super) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let stop = Stop::new().expect("eventfd");
+    let look = || if holds() { Look::<(), ()>::Yes(()) } else { Look::NotYet };
+    until(LONG, Duration::from_millis(2), &stop, look).unwrap_or_else(|error| panic!("{what}: {error:?}"));
+}
+
+pub(super) fn failures(record: &LoadRecord) -> BTreeMap<FailureClass, u64> {
+    let mut failures = BTreeMap::new();
+    for class in record.requests.iter().filter_map(Request::failure) {
+        *failures.entry(class).or_default() += 1;
+    }
+    failures
+}
+
+pub(super) fn finish(load: Load) -> LoadRecord {
+    let record = load.finish().expect("finish");
+    let requests = record.requests.len() as u64;
+    assert_eq!((record.account.scheduled, record.account.ended), (requests, requests));
+    let ids: Vec<u64> = record.requests.iter().map(|request| request.id).collect();
+    assert_eq!(ids, (1000..1000 + requests).collect::<Vec<_>>(), "unique ids, none left out");
+    record
+}
+
+/// A bound port that nobody listens on, for as long as the descriptor is held.
+pub(super) fn closed_port() -> (OwnedFd, SocketAddr) {
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
+    let held = socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
+    bind(&held, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("bind");
+    let address = SocketAddr::try_from(getsockname(&held).expect("name")).expect("address");
+    (held, address)
+}

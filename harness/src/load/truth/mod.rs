@@ -1,0 +1,9 @@
+//! Truth tests: a server that does each kind of harm a known number of times, and a driver that must report exactly
+//! those.
+
+mod fake_server;
+mod fixture;
+mod fresh;
+mod kept;
+mod owner;
+mod parked;

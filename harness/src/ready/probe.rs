@@ -1,0 +1,231 @@
+//! One blocking request on a fresh connection: is the service up, and does it answer as it should?
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use thiserror::Error;
+
+use crate::id::Version;
+use crate::target::TargetEndpoint;
+
+/// A head larger than this is not an answer of any server that we know; it bounds our memory.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Header lines of one head; nginx and haproxy stop at about 100.
+const HEADERS_MAX: usize = 128;
+
+/// What one request found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// Answered with 2xx.
+    Answered {
+        /// The version that the answer carried, where the manifest says how answers carry it.
+        version: Option<Version>,
+    },
+    /// ECONNREFUSED: nobody listens. Not yet.
+    Refused,
+    /// Connected, or connecting, and no answer: reset, closed, or silent until the limit. Not yet.
+    Silent {
+        /// What the socket said.
+        reason: String,
+    },
+    /// An answer, and a wrong one. Not ready, and it may never be.
+    Wrong {
+        /// "status 503", "not HTTP".
+        what: String,
+    },
+}
+
+/// Why nothing could be asked: our own resources, never the target.
+#[derive(Debug, Error)]
+pub enum ProbeError {
+    /// setns(2) refused.
+    #[error("enter the network namespace to ask whether the target is ready")]
+    Namespace(#[source] io::Error),
+    /// No thread, or it panicked.
+    #[error("start a thread that asks whether the target is ready")]
+    Thread(#[source] io::Error),
+    /// No socket, no route, no port.
+    #[error("open a connection to ask whether the target is ready")]
+    Socket(#[source] io::Error),
+}
+
+/// Sends `GET` of the endpoint's path from inside `netns` (the caller's namespace when absent) and waits at most
+/// `limit` for the whole answer.
+///
+/// # Errors
+/// When the harness itself could not ask.
+pub fn answers(netns: Option<BorrowedFd<'_>>, endpoint: &TargetEndpoint, limit: Duration) -> Result<Probe, ProbeError> {
+    // A thread of its own: entering a namespace is for good.
+    std::thread::scope(|scope| {
+        let asking = std::thread::Builder::new().name("ready".to_owned()).spawn_scoped(scope, || {
+            if let Some(netns) = netns {
+                move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
+                    .map_err(|errno| ProbeError::Namespace(errno.into()))?;
+            }
+            ask(endpoint, Instant::now() + limit)
+        });
+        match asking.map_err(ProbeError::Thread)?.join() {
+            Ok(probe) => probe,
+            Err(_) => Err(ProbeError::Thread(io::Error::other("it panicked"))),
+        }
+    })
+}
+
+fn ask(endpoint: &TargetEndpoint, end: Instant) -> Result<Probe, ProbeError> {
+    let Some(left) = left(end) else { return Ok(silent("the limit passed")) };
+    let mut stream = match TcpStream::connect_timeout(&endpoint.address, left) {
+        Ok(stream) => stream,
+        Err(error) => {
+            return match error.kind() {
+                io::ErrorKind::ConnectionRefused => Ok(Probe::Refused),
+                io::ErrorKind::ConnectionReset | io::ErrorKind::TimedOut => Ok(silent(&format!("connect: {error}"))),
+                _ => Err(ProbeError::Socket(error)),
+            };
+        }
+    };
+    let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", endpoint.path, endpoint.address);
+    if let Err(error) = stream.write_all(request.as_bytes()) {
+        return Ok(silent(&format!("write: {error}")));
+    }
+    let (head, stopped) = read_answer(&mut stream, end);
+    Ok(understand(&head, endpoint).unwrap_or_else(|| silent(&stopped)))
+}
+
+/// Reads to the end of the stream, so that our close sends FIN and not RST (a reset of ours would move the counters of
+/// a namespace that we share). Returns the beginning, and why it stopped.
+fn read_answer(stream: &mut TcpStream, end: Instant) -> (Vec<u8>, String) {
+    let mut head = Vec::new();
+    let mut buffer = [0u8; 4096];
+    loop {
+        let Some(left) = left(end) else { return (head, "no answer within the limit".to_owned()) };
+        if let Err(error) = stream.set_read_timeout(Some(left)) {
+            return (head, format!("read: {error}"));
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) => return (head, "closed without an answer".to_owned()),
+            Ok(count) => {
+                let room = HEAD_BYTES_MAX.saturating_sub(head.len()).min(count);
+                head.extend_from_slice(&buffer[..room]);
+                if is_whole(&head) {
+                    return (head, String::new());
+                }
+            }
+            // The time left is looked at above.
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return (head, format!("read: {error}")),
+        }
+    }
+}
+
+/// It has all of its Content-Length: a server that ignores `Connection: close` must not cost the whole limit.
+fn is_whole(bytes: &[u8]) -> bool {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut headers);
+    let Ok(httparse::Status::Complete(head)) = response.parse(bytes) else { return false };
+    let length = header(&response, "content-length").and_then(|text| text.parse::<usize>().ok());
+    length.is_some_and(|length| bytes.len() - head >= length)
+}
+
+/// `None` when there is no whole head.
+fn understand(bytes: &[u8], endpoint: &TargetEndpoint) -> Option<Probe> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut headers);
+    match response.parse(bytes) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) => return None,
+        Err(_) => return Some(Probe::Wrong { what: "not HTTP".to_owned() }),
+    }
+    let status = response.code?;
+    if !(200..300).contains(&status) {
+        return Some(Probe::Wrong { what: format!("status {status}") });
+    }
+    let version = endpoint.version_header.as_deref().and_then(|name| header(&response, name));
+    Some(Probe::Answered { version: version.and_then(|text| text.parse().ok()).map(Version) })
+}
+
+fn header<'a>(response: &httparse::Response<'_, 'a>, name: &str) -> Option<&'a str> {
+    let found = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
+    std::str::from_utf8(found.value).ok().map(str::trim)
+}
+
+fn silent(reason: &str) -> Probe {
+    Probe::Silent { reason: reason.to_owned() }
+}
+
+/// The time left, never zero (which would mean "without limit" to a socket).
+fn left(end: Instant) -> Option<Duration> {
+    let left = end.saturating_duration_since(Instant::now());
+    (!left.is_zero()).then_some(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener};
+
+    use super::*;
+    use crate::manifest::Protocol;
+
+    fn endpoint(address: SocketAddr) -> TargetEndpoint {
+        TargetEndpoint {
+            name: "http".to_owned(),
+            address,
+            protocol: Protocol::Http1,
+            path: "/".to_owned(),
+            slow: None,
+            version_header: Some("X-Version".to_owned()),
+            echo_header: None,
+        }
+    }
+
+    /// Asks a server that writes `answer` to one request and then closes.
+    fn check(answer: &'static str, want: &Probe) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let address = listener.local_addr().expect("address");
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("accept");
+            let mut asked = Vec::new();
+            let mut byte = [0u8; 1];
+            while !asked.ends_with(b"\r\n\r\n") {
+                stream.read_exact(&mut byte).expect("request");
+                asked.push(byte[0]);
+            }
+            stream.write_all(answer.as_bytes()).expect("answer");
+        });
+        let probe = answers(None, &endpoint(address), Duration::from_secs(20)).expect("asked");
+        server.join().expect("server");
+        assert_eq!(&probe, want, "{answer:?}");
+    }
+
+    #[test]
+    fn an_answer_is_told_from_a_wrong_one_and_from_silence() {
+        let answered = |version: Option<u32>| Probe::Answered { version: version.map(Version) };
+        let wrong = |what: &str| Probe::Wrong { what: what.to_owned() };
+        check("HTTP/1.1 200 OK\r\nX-Version: 4\r\nContent-Length: 2\r\n\r\nok", &answered(Some(4)));
+        check("HTTP/1.1 204 No Content\r\nX-Version: new\r\n\r\n", &answered(None));
+        check("HTTP/1.1 503 Not yet\r\nContent-Length: 0\r\n\r\n", &wrong("status 503"));
+        check("SSH-2.0-OpenSSH_9.2\r\n", &wrong("not HTTP"));
+        check("", &silent("closed without an answer"));
+        check("HTTP/1.1 200", &silent("closed without an answer"));
+    }
+
+    #[test]
+    fn nobody_listening_is_not_yet() {
+        use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
+        let held = socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
+        bind(&held, &SocketAddr::from(([127, 0, 0, 1], 0))).expect("bind");
+        let address = SocketAddr::try_from(getsockname(&held).expect("name")).expect("address");
+        let probe = answers(None, &endpoint(address), Duration::from_secs(20)).expect("asked");
+        assert_eq!(probe, Probe::Refused);
+    }
+
+    #[test]
+    fn a_listener_that_never_answers_is_silent_when_the_limit_passes() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let address = listener.local_addr().expect("address");
+        let probe = answers(None, &endpoint(address), Duration::from_millis(50)).expect("asked");
+        assert_eq!(probe, silent("no answer within the limit"));
+    }
+}
