@@ -39,8 +39,5 @@ pub const TARGETS: &[Embedded] = embedded![
 ];
 
 /// The known failures of these targets.
-pub const EXPECTATIONS: &[Embedded] = embedded![
-    "expectations/nginx-hup.toml",
-    "expectations/nginx-usr2.toml",
-    "expectations/nginx-quit-start.toml",
-];
+pub const EXPECTATIONS: &[Embedded] =
+    embedded!["expectations/nginx-hup.toml", "expectations/nginx-usr2.toml", "expectations/nginx-quit-start.toml",];
