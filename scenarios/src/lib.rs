@@ -39,11 +39,8 @@ pub const TARGETS: &[Embedded] = embedded![
 ];
 
 /// The known failures of these targets.
-pub const EXPECTATIONS: &[Embedded] = embedded![
-    "expectations/nginx-hup.toml",
-    "expectations/nginx-usr2.toml",
-    "expectations/nginx-quit-start.toml",
-];
+pub const EXPECTATIONS: &[Embedded] =
+    embedded!["expectations/nginx-hup.toml", "expectations/nginx-usr2.toml", "expectations/nginx-quit-start.toml",];
 
 /// The defect matrix: which scenario shows which defect of the references.
 pub const MATRIX: &str = include_str!("../matrix.toml");

@@ -90,7 +90,7 @@ pub struct Parked {
 }
 
 /// Everything that a load recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadRecord {
     /// In the order of their ids.
     pub requests: Vec<Request>,

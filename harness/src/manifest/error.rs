@@ -48,8 +48,11 @@ impl ManifestError {
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 
-    /// "file:line:column: key", the key only where there is one.
+    /// "file:line:column: key", the key only where there is one, the line only where there is a text.
     fn place(&self) -> String {
+        if self.0.source.text().is_empty() {
+            return self.0.source.file_name().to_owned();
+        }
         let (line, column) = self.line_column();
         let place = format!("{}:{line}:{column}", self.0.source.file_name());
         if self.0.key.is_root() { place } else { format!("{place}: {}", self.0.key) }
@@ -69,6 +72,7 @@ impl ManifestError {
                     .path(inner.source.file_name())
                     .annotation(AnnotationKind::Primary.span(span.clone()).label(key)),
             ),
+            None if inner.source.text().is_empty() => group.element(Origin::path(inner.source.file_name())),
             None => group.element(Origin::path(inner.source.file_name()).line(line).char_column(column)),
         };
         let group = group.element(Level::HELP.message(inner.problem.fix()));

@@ -18,14 +18,14 @@ mod schema;
 mod source;
 
 pub use document::{
-    Capability, Deadlines, Endpoint, File, Launch, MainProcess, Manifest, Profile, Program, Protocol, Ready, Role, Slow,
-    Stall, Stop,
+    Capability, Deadlines, Endpoint, File, Launch, MainProcess, Manifest, Profile, Program, Protocol, Ready, Role,
+    Slow, Stall, Stop,
 };
 pub use error::ManifestError;
 pub use key_path::{KeyPath, Part};
 pub use nearest::nearest;
-pub(crate) use problem::did_you_mean;
 pub use problem::Problem;
+pub(crate) use problem::did_you_mean;
 pub use read::ReadProblem;
 pub use restart::{Await, Done, Recipient, Restart, RestartStep, Watch, WatchKind};
 pub use schema::schema;

@@ -55,7 +55,7 @@ pub enum ReadProblem {
         example: Option<&'static str>,
     },
     /// Something else about the shape of a value.
-    #[error("a value of the wrong shape: {reason}")]
+    #[error("{reason}")]
     Shape {
         /// What the parser says.
         reason: String,
@@ -78,7 +78,10 @@ impl ReadProblem {
             },
             ReadProblem::UnknownWord { word, known, example } => {
                 let hint = did_you_mean(word, known.iter().map(String::as_str));
-                example.map_or(hint.clone(), |example| format!("{hint}, for example: {example}"))
+                match example.filter(|_| !hint.ends_with('?')) {
+                    Some(example) => format!("{hint}; for example: {example}"),
+                    None => hint,
+                }
             }
             ReadProblem::WrongType { example, .. } | ReadProblem::Shape { example, .. } => match example {
                 Some(example) => format!("write for example: {example}"),
@@ -103,18 +106,19 @@ impl Source {
     /// The first thing that is not TOML or not of the type's shape.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, ManifestError> {
         let failed = |error: toml::de::Error, syntax: bool| {
-            // The whole document's span says nothing: show the place of a part or none.
-            let span = error.span().filter(|span| syntax || *span != (0..self.text().len()));
+            let span = error.span();
             let mut key = span.as_ref().map(|span| self.path_at(span)).unwrap_or_default();
             let problem = if syntax {
                 ReadProblem::Syntax { reason: error.message().to_owned() }
             } else {
                 translate(error.message(), &key)
             };
+            let whole = key.is_root();
             if let ReadProblem::MissingKey { key: missing } = &problem {
                 key = key.key(missing);
             }
-            ManifestError::new(self.clone(), key, span, problem.into())
+            // The document's own span is its first byte: pointing there would say that the fault is there.
+            ManifestError::new(self.clone(), key, span.filter(|_| syntax || !whole), problem.into())
         };
         let document = toml::Deserializer::parse(self.text()).map_err(|error| failed(error, true))?;
         T::deserialize(document).map_err(|error| failed(error, false))
@@ -150,7 +154,14 @@ fn translate(message: &str, at: &KeyPath) -> ReadProblem {
         let example = if step { Some("{ signal = { signal = \"HUP\", to = \"main\" } }") } else { example };
         return ReadProblem::WrongType { wanted, found, example };
     }
-    ReadProblem::Shape { reason: message.to_owned(), example }
+    let reason = match message {
+        "wanted exactly 1 element, more than 1 element" | "wanted exactly 1 element, found 0 elements" => {
+            "exactly one key belongs in this table"
+        }
+        "wanted string or table" => "a word or a table belongs here",
+        other => other,
+    };
+    ReadProblem::Shape { reason: reason.to_owned(), example }
 }
 
 /// The words in backticks.
@@ -202,6 +213,7 @@ fn example(at: &KeyPath) -> Option<&'static str> {
         "stop" => "stop = { signal = \"TERM\" }",
         "stall" => "stall = \"stop-workers\"",
         "deadlines" => "deadlines = { start_ms = 10000 }",
+        "start_ms" | "upgrade_ms" | "drain_ms" | "stop_ms" | "request_ms" => "10000, which is ten seconds",
         _ => return None,
     })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::event::What;
 use crate::kernel::pidfd::Pidfd;
 use crate::id::Pid;
-use crate::ready::{self, ProbeError};
+use crate::ready::{self, Probe, ProbeError};
 use crate::run::{RunError, Stage};
 use crate::sandbox::SpawnRequest;
 use crate::target::{TargetReady, Template};
@@ -17,6 +17,9 @@ use crate::wait::{Look, WaitError, until};
 /// How often a readiness condition that no event announces is looked at: a fraction of the start-up of the fastest
 /// servers (some 5 ms).
 const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// A probe that takes longer than this is asked again, so that the target's exit or an interrupt is not missed for long.
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
 /// A process that we launched.
 #[derive(Debug)]
@@ -103,12 +106,14 @@ impl Stage<'_> {
                 return Look::Never("the launched process exited before it was ready".to_owned());
             }
             match &self.plan.target.ready {
-                TargetReady::Answers(index) => match self.probe(*index, limit) {
-                    Ok(_) => Look::Yes(format!("answers on {}", self.plan.target.endpoints[*index].name)),
-                    Err(error) => {
-                        last = error.to_string();
-                        Look::NotYet
+                TargetReady::Answers(index) => match self.probe(*index, PROBE_LIMIT) {
+                    Ok(Probe::Answered { .. }) => {
+                        Look::Yes(format!("answers on {}", self.plan.target.endpoints[*index].name))
                     }
+                    Ok(Probe::Refused) => not_yet(&mut last, "refused"),
+                    Ok(Probe::Silent { reason }) => not_yet(&mut last, &reason),
+                    Ok(Probe::Wrong { what }) => not_yet(&mut last, &what),
+                    Err(error) => Look::Never(error.to_string()),
                 },
                 TargetReady::File(path) => exists(path, &with),
                 TargetReady::Output(text) => {
@@ -138,9 +143,9 @@ impl Stage<'_> {
         }
     }
 
-    /// One request on a fresh connection to an endpoint; gives the version that answered.
-    pub(super) fn probe(&self, endpoint: usize, limit: Duration) -> Result<Option<crate::id::Version>, ProbeError> {
-        ready::probe(self.sandbox.netns(), &self.plan.target.endpoints[endpoint], limit)
+    /// One request on a fresh connection to an endpoint.
+    pub(super) fn probe(&self, endpoint: usize, limit: Duration) -> Result<Probe, ProbeError> {
+        ready::answers(self.sandbox.netns(), &self.plan.target.endpoints[endpoint], limit)
     }
 
     /// A target that never became ready: says where it does listen, the usual mistake.
@@ -151,6 +156,11 @@ impl Stage<'_> {
         let reason = format!("no answer on {wanted} ({last}); in its network namespace {told}");
         self.action_failed("start", &reason);
     }
+}
+
+fn not_yet(last: &mut String, why: &str) -> Look<String, String> {
+    why.clone_into(last);
+    Look::NotYet
 }
 
 fn exists(path: &Template, with: &crate::target::Placeholders) -> Look<String, String> {

@@ -7,6 +7,7 @@ use crate::clock::Interval;
 use crate::event::{Phase, What};
 use crate::id::{Image, UpgradeId, Version};
 use crate::manifest::{Done, MainProcess};
+use crate::ready::Probe;
 use crate::run::{RunError, Stage};
 use crate::target::{Signal, TargetAwait, TargetRecipient, TargetRestartStep, Template};
 use crate::wait::{Look, WaitError, until};
@@ -216,7 +217,7 @@ impl Stage<'_> {
         self.until_deadline(before, || {
             let newest = self.load.as_ref().and_then(crate::load::Load::newest_version);
             let seen = newest.is_some_and(|(version, _)| version >= wanted);
-            yes(seen || (!self.scheduled && self.probe(0, PROBE_LIMIT).is_ok_and(|version| version >= Some(wanted))))
+            yes(seen || (!self.scheduled && matches!(self.probe(0, PROBE_LIMIT), Ok(Probe::Answered { version }) if version >= Some(wanted))))
         })
     }
 

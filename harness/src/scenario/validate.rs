@@ -147,7 +147,10 @@ impl Order {
 
     fn end(&self) -> Result<(), ScriptProblem> {
         if self.started {
-            return Err(ScriptProblem::Unfinished { reason: "the target still runs", fix: "end with `stop` and `scan`" });
+            return Err(ScriptProblem::Unfinished {
+                reason: "the target still runs",
+                fix: "end with `stop` and `scan`",
+            });
         }
         if !self.stopped {
             return Err(ScriptProblem::Unfinished { reason: "nothing was done", fix: "begin with `start`" });

@@ -27,7 +27,7 @@ pub enum TargetProblem {
         capability: Capability,
     },
     /// A claim without the key that says how.
-    #[error("`{}` is claimed, but `{key}` is missing", .capability.word())]
+    #[error("the capability `{}` is claimed, but the key `{key}` is missing", .capability.word())]
     ClaimWithout {
         /// The claim.
         capability: Capability,
@@ -35,7 +35,7 @@ pub enum TargetProblem {
         key: &'static str,
     },
     /// A key that only a claim brings to life.
-    #[error("`{key}` is given, but `{}` is neither claimed nor disclaimed", .capability.word())]
+    #[error("the key `{key}` is given, but the capability `{}` is neither claimed nor disclaimed", .capability.word())]
     WithoutClaim {
         /// The key.
         key: &'static str,
@@ -96,7 +96,9 @@ impl TargetProblem {
     pub fn fix(&self) -> String {
         match self {
             TargetProblem::EmptyList { of } => format!("name at least one {of}"),
-            TargetProblem::EmptyCommand => "write the program and its arguments: [\"my-server\", \"--flag\"]".to_owned(),
+            TargetProblem::EmptyCommand => {
+                "write the program and its arguments: [\"my-server\", \"--flag\"]".to_owned()
+            }
             TargetProblem::Twice { .. } => "remove one of them, or rename it".to_owned(),
             TargetProblem::ClaimedAndDisclaimed { .. } => "remove it from `claims` or from `disclaims`".to_owned(),
             TargetProblem::ClaimWithout { key, .. } => format!("add `{key}`, or remove the claim"),
@@ -111,7 +113,9 @@ impl TargetProblem {
             TargetProblem::DaemonStays => "set `launch.returns = true`, or claim the profile `foreground`".to_owned(),
             TargetProblem::ForegroundReturns => "remove `launch.returns`, or claim the profile `daemon`".to_owned(),
             TargetProblem::Zero => "write a number from 1 on".to_owned(),
-            TargetProblem::SlowerThanDeadline { .. } => "shorten the request, or raise `deadlines.request_ms`".to_owned(),
+            TargetProblem::SlowerThanDeadline { .. } => {
+                "shorten the request, or raise `deadlines.request_ms`".to_owned()
+            }
             TargetProblem::NothingToRepeat { .. } => "write a content, or remove `bytes`".to_owned(),
         }
     }

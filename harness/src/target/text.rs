@@ -127,7 +127,9 @@ impl TextProblem {
                 format!("write octal digits in quotes, such as {}", if *most > 0o777 { "\"0644\"" } else { "\"022\"" })
             }
             TextProblem::Hostname { port, .. } => format!("names are not looked up: write \"127.0.0.1:{port}\""),
-            TextProblem::Address { .. } => "write address and port, such as \"127.0.0.1:8080\" or \"[::1]:8080\"".to_owned(),
+            TextProblem::Address { .. } => {
+                "write address and port, such as \"127.0.0.1:8080\" or \"[::1]:8080\"".to_owned()
+            }
             TextProblem::NotLoopback { address } => match address {
                 SocketAddr::V4(_) => format!("write \"127.0.0.1:{}\"", address.port()),
                 SocketAddr::V6(_) => format!("write \"[::1]:{}\"", address.port()),
@@ -137,7 +139,9 @@ impl TextProblem {
             TextProblem::Outside { .. } => "write a path below `{dir}`, without `..`".to_owned(),
             TextProblem::RequestPath { .. } => "begin it with a slash, without spaces: \"/\"".to_owned(),
             TextProblem::Header { .. } => "write a name such as \"X-Version\", without the colon".to_owned(),
-            TextProblem::Variable { .. } => "write a name without `=`; its value goes behind the equals sign".to_owned(),
+            TextProblem::Variable { .. } => {
+                "write a name without `=`; its value goes behind the equals sign".to_owned()
+            }
         }
     }
 }
@@ -185,7 +189,9 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, TextProblem> {
         Ok(address) => Ok(address),
         Err(_) => match text.rsplit_once(':') {
             Some((host, port))
-                if port.parse::<u16>().is_ok() && host.contains(|c: char| c.is_ascii_alphabetic()) && !host.contains(':') =>
+                if port.parse::<u16>().is_ok()
+                    && host.contains(|c: char| c.is_ascii_alphabetic())
+                    && !host.contains(':') =>
             {
                 Err(TextProblem::Hostname { host: host.to_owned(), port: port.to_owned() })
             }

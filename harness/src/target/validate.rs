@@ -24,7 +24,9 @@ impl Target {
     /// The first thing in it that is wrong, with its place and the fix.
     pub fn validate(manifest: &Manifest, source: &Source) -> Result<Target, ManifestError> {
         let reader = Reader { manifest, source };
-        crate::target::name(&manifest.name).map_err(|problem| source.error(KeyPath::of("name"), Part::Value, problem))?;
+        crate::target::name(&manifest.name)
+            .map_err(|problem| source.error(KeyPath::of("name"), Part::Value, problem))?;
+        let deadlines = reader.deadlines()?;
         let endpoints = reader.endpoints()?;
         Ok(Target {
             name: manifest.name.clone(),
@@ -38,15 +40,11 @@ impl Target {
             ready: reader.ready()?,
             endpoints,
             main: reader.main_process()?,
-            pidfile: manifest
-                .pidfile
-                .as_ref()
-                .map(|path| reader.rooted(KeyPath::of("pidfile"), path))
-                .transpose()?,
+            pidfile: manifest.pidfile.as_ref().map(|path| reader.rooted(KeyPath::of("pidfile"), path)).transpose()?,
             restart: manifest.restart.as_ref().map(|restart| reader.restart(restart)).transpose()?,
             stop: reader.stop()?,
             stall: manifest.stall,
-            deadlines: reader.deadlines()?,
+            deadlines,
         })
     }
 }
@@ -202,11 +200,13 @@ impl Reader<'_> {
         match &self.manifest.ready {
             Ready::Answers(name) => {
                 let endpoints = &self.manifest.endpoints;
-                endpoints.iter().position(|endpoint| endpoint.name == *name).map(TargetReady::Answers).ok_or_else(|| {
-                    let known = endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
-                    let problem = TargetProblem::NoEndpoint { name: name.clone(), known };
-                    self.source.error(at.key("answers"), Part::Value, problem)
-                })
+                endpoints.iter().position(|endpoint| endpoint.name == *name).map(TargetReady::Answers).ok_or_else(
+                    || {
+                        let known = endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
+                        let problem = TargetProblem::NoEndpoint { name: name.clone(), known };
+                        self.source.error(at.key("answers"), Part::Value, problem)
+                    },
+                )
             }
             Ready::File(path) => Ok(TargetReady::File(self.rooted(at.key("file"), path)?)),
             Ready::Output(text) => Ok(TargetReady::Output(self.filled(at.key("output"), text)?)),

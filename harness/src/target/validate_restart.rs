@@ -1,12 +1,8 @@
 //! The `[restart]` section, validated: it must be able to happen.
 
 use super::validate::Reader;
-use super::{
-    RestartProblem, TargetAwait, TargetRecipient, TargetRestart, TargetRestartStep, TargetWatch, Template,
-};
-use crate::manifest::{
-    Await, Capability, Done, KeyPath, ManifestError, Part, Recipient, Restart, RestartStep, Watch,
-};
+use super::{RestartProblem, TargetAwait, TargetRecipient, TargetRestart, TargetRestartStep, TargetWatch, Template};
+use crate::manifest::{Await, Capability, Done, KeyPath, ManifestError, Part, Recipient, Restart, RestartStep, Watch};
 
 impl Reader<'_> {
     /// The restart, typed.
@@ -14,7 +10,9 @@ impl Reader<'_> {
         let at = KeyPath::of("restart");
         let steps = restart.steps.iter().enumerate();
         let typed = TargetRestart {
-            steps: steps.map(|(n, step)| self.step(at.clone().key("steps").index(n), step)).collect::<Result<_, _>>()?,
+            steps: steps
+                .map(|(n, step)| self.step(at.clone().key("steps").index(n), step))
+                .collect::<Result<_, _>>()?,
             done: restart.done,
             watch: restart.watch.as_ref().map(|watch| self.watch(watch)).transpose()?,
         };
@@ -90,9 +88,8 @@ impl Reader<'_> {
         match restart.steps.iter().position(|step| *step != RestartStep::Deploy) {
             None => Err(self.source.error(at, Part::Value, RestartProblem::NoTrigger)),
             Some(n) if matches!(restart.steps[n], RestartStep::Wait(_)) => {
-                let acts = restart.steps[n..]
-                    .iter()
-                    .any(|step| !matches!(step, RestartStep::Deploy | RestartStep::Wait(_)));
+                let acts =
+                    restart.steps[n..].iter().any(|step| !matches!(step, RestartStep::Deploy | RestartStep::Wait(_)));
                 if acts {
                     Err(self.source.error(at.index(n), Part::Value, RestartProblem::WaitsFirst))
                 } else {
@@ -150,9 +147,7 @@ impl Reader<'_> {
             return Ok(());
         }
         let at = KeyPath::of("restart");
-        let waits = |step: &RestartStep| {
-            matches!(step, RestartStep::Wait(Await::OldMainExit | Await::OldWorkersExit))
-        };
+        let waits = |step: &RestartStep| matches!(step, RestartStep::Wait(Await::OldMainExit | Await::OldWorkersExit));
         let at = match (restart.steps.iter().position(waits), restart.done) {
             (Some(n), _) => at.key("steps").index(n).key("wait"),
             (None, Done::OldMainExit) => at.key("done"),
