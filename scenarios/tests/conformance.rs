@@ -31,9 +31,8 @@ fn main() -> ExitCode {
     });
     let catalogue = Catalogue::embedded();
     std::fs::create_dir_all(&directory).expect("the target directory is writable");
-    sandbox::enter(tier, &[directory.as_path()]).expect("the asked tier works here");
     let programs = catalogue.targets.iter().flat_map(|target| &target.requires);
-    let machine = run::machine::probe(tier, programs).expect("the machine can be probed");
+    let machine = run::machine::prepare(tier, programs, std::slice::from_ref(&directory)).expect("the tier works here");
     let trials = trials(&catalogue, &machine, &directory);
     libtest_mimic::run(&arguments, trials).exit_code()
 }

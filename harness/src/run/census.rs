@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ impl Stage<'_> {
             Some(main) => {
                 if self.main.as_ref().map(|known| known.image) != Some(main.image) {
                     self.sink.put_at(self.clock.now(), What::Main { image: main.image });
-                    self.observers.watch_exit(main.image.pid, main.pidfd.try_clone()?);
+                    self.observers.watch_exit(main.image.pid, main.pidfd.as_fd().try_clone_to_owned()?)?;
                 }
                 self.main = Some(main);
             }
@@ -74,7 +75,7 @@ impl Stage<'_> {
         let procfs = self.sandbox.procfs();
         let mut holders = Vec::new();
         for stat in procfs.scan()?.into_iter().filter(|stat| !stat.is_dead()) {
-            let sockets = procfs.sockets(stat.image.pid).unwrap_or_default();
+            let sockets = procfs.fds_of(stat.image.pid)?;
             if sockets.iter().any(|inode| inodes.contains(inode)) {
                 holders.push(stat.image);
             }

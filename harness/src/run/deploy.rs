@@ -50,6 +50,11 @@ impl Deployer {
         }
     }
 
+    /// `{dir}`.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Path of the stamped copy.
     pub(super) fn self_path(&self) -> PathBuf {
         self.directory.join(COPY)

@@ -1,37 +1,58 @@
 //! What this machine can do, probed by attempting.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
+
+use thiserror::Error;
 
 use crate::machine::{Machine, Tier};
 use crate::manifest::Program;
-use crate::sandbox;
+use crate::sandbox::{self, EnterError};
 
-/// Probes the machine for `programs`; `tier` is what the user asked for.
+/// Why the machine could not be prepared.
+#[derive(Debug, Error)]
+pub enum MachineError {
+    /// The asked tier does not work here.
+    #[error("isolate in tier {asked}: {reason}")]
+    Tier {
+        /// What was asked.
+        asked: Tier,
+        /// Why not.
+        reason: String,
+    },
+    /// The user namespace could not be entered.
+    #[error(transparent)]
+    Enter(#[from] EnterError),
+}
+
+/// Probes the machine and prepares this process for its tier. To be called before the first thread; `directories` are
+/// those of the runs, which an unprivileged tier has to be given while there is still the right to.
 ///
 /// # Errors
 /// When the asked tier does not work here, with the reason.
-pub fn probe<'a>(
-    tier: Option<Tier>,
+pub fn prepare<'a>(
+    asked: Option<Tier>,
     programs: impl IntoIterator<Item = &'a Program>,
-) -> Result<Machine, sandbox::SandboxError> {
-    let probed = sandbox::probe(tier)?;
-    let here = Path::new("/");
-    let programs: BTreeMap<String, Option<String>> = programs
-        .into_iter()
-        .map(|it| {
-            let found = super::find_program(&it.program, here).map(|path| path.display().to_string());
-            (it.program.clone(), found)
-        })
-        .collect();
+    directories: &[PathBuf],
+) -> Result<Machine, MachineError> {
+    let uid = rustix::process::geteuid().as_raw();
+    let probed = sandbox::probe(asked);
+    if let Some(asked) = asked.filter(|asked| *asked != probed.tier) {
+        return Err(MachineError::Tier { asked, reason: probed.reason });
+    }
+    let listen_hook = sandbox::probe_listen_hook();
+    sandbox::enter(probed.tier, directories)?;
+    let find = |it: &Program| {
+        let path = super::start::find_program(&it.program).map(|path| path.display().to_string());
+        (it.program.clone(), path)
+    };
     let system = rustix::system::uname();
     Ok(Machine {
         tier: probed.tier,
         tier_reason: probed.reason,
         kernel: system.release().to_string_lossy().into_owned(),
         processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        uid: probed.uid,
-        listen_hook: probed.listen_hook,
-        programs,
+        uid,
+        listen_hook,
+        programs: programs.into_iter().map(find).collect(),
     })
 }

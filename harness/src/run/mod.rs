@@ -33,23 +33,18 @@ use crate::run::deploy::DeployError;
 use crate::run::recorder::Recorder;
 use crate::run::stage::{Setting, Stage};
 use crate::run::store::{Account, StoreError};
-use crate::sandbox::SandboxError;
+use crate::sandbox::{CanaryError, SandboxError, Step};
 use crate::wait::Stop;
-
-pub(crate) use start::find_program;
 
 /// Why a run has no history worth judging. A target that misbehaves is no error: that is in the history.
 #[derive(Debug, Error)]
 pub enum RunError {
-    /// The first word of a command of the manifest names no file.
-    #[error("find the command {0:?} of the manifest (launch.command or a restart step)")]
-    CommandNotFound(String),
-    /// It names a file that cannot be executed.
-    #[error("execute {command:?} of the manifest: {reason}")]
-    NotExecutable {
+    /// The first word of a command of the manifest cannot be executed, or its directory not be entered.
+    #[error("execute `{command}` of the manifest (launch.command or a restart step): {reason}")]
+    Command {
         /// The command's first word.
         command: String,
-        /// What execve(2) said.
+        /// What is wrong, and what to do.
         reason: String,
     },
     /// Another program listens on the declared address (tier C, where the host's network is shared).
@@ -64,6 +59,12 @@ pub enum RunError {
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// The canary.
+    #[error(transparent)]
+    Canary(#[from] CanaryError),
+    /// The target's `/proc`.
+    #[error(transparent)]
+    Procfs(#[from] crate::process::ProcfsError),
     /// An observer.
     #[error(transparent)]
     Observe(#[from] ObserveError),
@@ -76,6 +77,21 @@ pub enum RunError {
     /// The files of the run.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl RunError {
+    /// A launch that failed: the manifest's fault where its command or directory is wrong, else the environment's.
+    fn of_launch(command: &str, error: SandboxError) -> RunError {
+        let SandboxError::Launch { step, source, .. } = &error else { return RunError::Sandbox(error) };
+        let reason = match (step, source.raw_os_error()) {
+            (Step::Exec, Some(libc::ENOENT)) => "no such program; give its path, or install it".to_owned(),
+            (Step::Exec, Some(libc::EACCES)) => "not executable; chmod +x, or name the interpreter first".to_owned(),
+            (Step::Exec, Some(libc::ENOEXEC)) => "no program in a known form; a script needs a #! line".to_owned(),
+            (Step::Directory, _) => format!("its working directory: {source}"),
+            _ => return RunError::Sandbox(error),
+        };
+        RunError::Command { command: command.to_owned(), reason }
+    }
 }
 
 /// What executing needs beside the plan.
@@ -109,7 +125,7 @@ pub fn execute(plan: &Plan, execution: Execution<'_>) -> Result<(), RunError> {
     let (load, canary, fault) = match played {
         Ok((load, canary)) => (load, canary, None),
         Err(RunError::Environment(reason)) => (LoadRecord::default(), LoadRecord::default(), Some(reason)),
-        Err(fatal @ (RunError::CommandNotFound(_) | RunError::NotExecutable { .. } | RunError::AddressTaken(_))) => {
+        Err(fatal @ (RunError::Command { .. } | RunError::AddressTaken(_))) => {
             return Err(fatal);
         }
         Err(fatal @ (RunError::Interrupted | RunError::Store(_))) => return Err(fatal),
@@ -137,7 +153,6 @@ fn play(setting: Setting<'_>) -> Result<(LoadRecord, LoadRecord), RunError> {
     let mut stage = Stage::set(setting)?;
     let played = stage.play();
     // Whatever happened: first the load ends, so that no request is lost to the teardown; then the target.
-    stage.unstall_if_stalled();
     let records = if played.is_ok() { stage.end_load() } else { Ok(Default::default()) };
     let ended = stage.strike();
     played?;

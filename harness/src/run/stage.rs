@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::event::{Phase, Sink, What};
 use crate::id::Version;
@@ -17,7 +18,8 @@ use crate::request::Pattern;
 use crate::run::RunError;
 use crate::run::census::Main;
 use crate::run::deploy::Deployer;
-use crate::run::observers::Observers;
+use crate::observe::Vantage;
+use crate::run::observers::{Observers, open_diag};
 use crate::run::start::Launched;
 use crate::run::upgrade::Before;
 use crate::sandbox::{Canary, Sandbox};
@@ -35,7 +37,6 @@ pub(super) struct Stage<'a> {
     pub(super) sink: Sink,
     pub(super) stop: Stop,
     pub(super) progress: RefCell<progress::Listener<'a>>,
-    pub(super) run_dir: PathBuf,
     pub(super) target_dir: PathBuf,
     pub(super) deployer: Deployer,
     pub(super) version: Version,
@@ -75,15 +76,16 @@ impl<'a> Stage<'a> {
         deployer.deploy(&plan.target, Version(1))?;
         sink.put_at(clock.now(), What::Deployed { version: Version(1) });
         let sandbox = Sandbox::create(plan.machine.tier, clock)?;
-        let observers = Observers::start(plan, &sandbox, &deployer, (&sink, &clock, &stop))?;
-        let diag = RefCell::new(observers.open_diag(&sandbox)?);
+        let netns = sandbox.netns().map(|fd| fd.try_clone_to_owned()).transpose()?.map(Arc::new);
+        let vantage = Vantage { sink: sink.clone(), clock, stop: Stop::new()?, netns };
+        let observers = Observers::start(plan, &sandbox, &deployer, vantage)?;
+        let diag = RefCell::new(open_diag(sandbox.netns())?);
         Ok(Stage {
             plan,
             clock,
             sink,
             stop,
             progress: RefCell::new(progress),
-            run_dir: run_dir.to_owned(),
             target_dir,
             deployer,
             version: Version(1),
@@ -218,6 +220,14 @@ impl<'a> Stage<'a> {
         let record = end(self.load.take())?;
         let canary = end(self.canary.take().map(|(load, _process)| load))?;
         Ok((record, canary))
+    }
+
+    /// Takes everything down, in order: a last look of the observers, then the target and its world.
+    pub(super) fn strike(self) -> Result<(), RunError> {
+        let Stage { load, canary, observers, sandbox, .. } = self;
+        drop((load, canary));
+        observers.finish();
+        Ok(sandbox.teardown()?)
     }
 }
 

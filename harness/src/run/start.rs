@@ -61,20 +61,19 @@ impl Stage<'_> {
         directory: PathBuf,
         environment: BTreeMap<String, String>,
     ) -> Result<Launched, RunError> {
-        let program = find_program(&command[0], &directory).ok_or_else(|| RunError::CommandNotFound(command[0].clone()))?;
         let request = SpawnRequest {
-            program,
+            program: command[0].clone(),
             argv: command.clone(),
             environment,
-            directory,
+            directory: Some(directory),
             umask: self.plan.target.launch.umask,
             listen_hook: self.plan.scenario.script().listen_hook && self.plan.machine.listen_hook,
         };
-        let stdio = self.observers.stdio(&self.run_dir, &self.sink, &self.clock)?;
-        let spawned = self.sandbox.spawn(&request, stdio).map_err(|source| RunError::spawn(&command[0], source))?;
+        let stdio = self.observers.stdio()?;
+        let spawned = self.sandbox.spawn(&request, stdio).map_err(|source| RunError::of_launch(&command[0], source))?;
         self.sink.put_at(self.clock.now(), What::Launched { pid: spawned.pid, command });
         if let Some(hook) = spawned.hook {
-            self.observers.hook_listen(hook, self)?;
+            self.observers.hook_listen(hook)?;
         }
         Ok(Launched { pid: spawned.pid, pidfd: spawned.pidfd })
     }
@@ -185,13 +184,9 @@ fn environment(
     environment
 }
 
-/// The file that a command's first word names: as it is with a slash, else the first on [`PATH`].
-pub(super) fn find_program(word: &str, directory: &Path) -> Option<PathBuf> {
-    if word.contains('/') {
-        let path = directory.join(word);
-        return path.exists().then_some(path);
-    }
-    PATH.split(':').map(|place| Path::new(place).join(word)).find(|path| path.is_file())
+/// The file that a program's name means: the first on the [`PATH`] of the processes that we start.
+pub(super) fn find_program(name: &str) -> Option<PathBuf> {
+    PATH.split(':').map(|place| Path::new(place).join(name)).find(|path| path.is_file())
 }
 
 impl From<io::Error> for RunError {

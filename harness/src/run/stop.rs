@@ -64,7 +64,7 @@ impl Stage<'_> {
         let procfs = self.sandbox.procfs();
         let processes = procfs.scan()?.into_iter().filter(|stat| !stat.is_dead()).map(|stat| Leftover::Process {
             image: stat.image,
-            command: procfs.command_line(stat.image.pid).unwrap_or_default().join(" "),
+            command: procfs.command_line(stat.image.pid).ok().flatten().unwrap_or_default().join(" "),
         });
         // Without a network namespace of its own, only the declared addresses are the target's.
         let rows = if self.plan.machine.tier.isolates_network() { self.all_listeners()? } else { self.listeners()? };

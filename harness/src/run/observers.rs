@@ -1,0 +1,194 @@
+//! The observers of a run, and the small bridges from sandbox and kernel to what they look through.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use crate::id::{Pid, Version};
+use crate::kernel::inet_diag::Diag;
+use crate::kernel::namespace::enter_netns;
+use crate::kernel::seccomp::{Held, ListenHook, SeccompError};
+use crate::observe::{
+    CounterReader, Endpoints, Exit, ExitObserver, ExitWatch, Handle, HeldCall, HeldCalls, HeldSocket,
+    ListenHookObserver, ListenerInodes, ListenerObserver, OutputObserver, PidfileObserver, ProcessObserver, ProcessRow,
+    ProcessView, Vantage,
+};
+use crate::plan::Plan;
+use crate::process::Procfs;
+use crate::run::RunError;
+use crate::run::deploy::Deployer;
+use crate::sandbox::Sandbox;
+
+/// The running observers of one run.
+pub(super) struct Observers {
+    vantage: Vantage,
+    endpoints: Endpoints,
+    exits: ExitWatch,
+    counters: CounterReader,
+    handles: Vec<Handle>,
+    output: PathBuf,
+}
+
+impl Observers {
+    /// Starts all observers that need no target yet: they watch before it lives. Their stop is their own: they look on
+    /// while an interrupted run is taken down.
+    pub(super) fn start(plan: &Plan, sandbox: &Sandbox, deployer: &Deployer, vantage: Vantage) -> Result<Observers, RunError> {
+        let addresses = plan.target.endpoints.iter().map(|endpoint| endpoint.address).collect();
+        let endpoints = Endpoints::new(addresses);
+        let inodes = ListenerInodes::default();
+        let mut handles = Vec::new();
+        let exits = sandbox.take_exits();
+        let reaper = move || exits.try_recv().ok().map(|it| Exit { pid: it.pid, status: it.status, at: it.at });
+        let (exits, handle) = ExitObserver::spawn(reaper, vantage.clone())?;
+        handles.push(handle);
+        handles.push(ListenerObserver::spawn(endpoints.clone(), inodes.clone(), vantage.clone())?);
+        let view = TargetProcesses(Arc::clone(sandbox.procfs()));
+        handles.push(ProcessObserver::spawn(view, inodes, vantage.clone())?);
+        let (counters, handle) = CounterReader::spawn(vantage.clone())?;
+        handles.push(handle);
+        if let Some(pidfile) = &plan.target.pidfile {
+            let path = PathBuf::from(pidfile.fill(&deployer.placeholders(&plan.target, Version(1))));
+            let (_reader, handle) = PidfileObserver::spawn(path, vantage.clone())?;
+            handles.push(handle);
+        }
+        let output = deployer.directory().to_owned();
+        Ok(Observers { vantage, endpoints, exits, counters, handles, output })
+    }
+
+    /// Standard input, output and error of a launched process: nothing, and two observed pipes.
+    pub(super) fn stdio(&mut self) -> Result<[OwnedFd; 3], RunError> {
+        let input = OwnedFd::from(File::open("/dev/null")?);
+        let mut observed = |stream: &str| -> Result<OwnedFd, RunError> {
+            let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+            let file = self.output.join(format!("{stream}.log"));
+            self.handles.push(OutputObserver::spawn(stream, reader, file, self.vantage.clone())?);
+            Ok(writer)
+        };
+        Ok([input, observed("stdout")?, observed("stderr")?])
+    }
+
+    /// Observes the listen(2) calls of a launched process and its descendants.
+    pub(super) fn hook_listen(&mut self, hook: OwnedFd) -> Result<(), RunError> {
+        let calls = HookedCalls { hook: ListenHook::from(hook), held: None };
+        self.handles.push(ListenHookObserver::spawn(calls, self.endpoints.clone(), self.vantage.clone())?);
+        Ok(())
+    }
+
+    /// Watches the end of a process that the init does not reap.
+    pub(super) fn watch_exit(&self, pid: Pid, pidfd: OwnedFd) -> Result<(), RunError> {
+        Ok(self.exits.watch(pid, pidfd)?)
+    }
+
+    /// Reads the counters of the target's network namespace now.
+    pub(super) fn read_counters(&self, moment: &str) -> Result<(), RunError> {
+        Ok(self.counters.read(moment)?)
+    }
+
+    /// What the target has written to standard output and error so far.
+    pub(super) fn output_contains(&self, text: &str) -> bool {
+        let written = |stream: &str| std::fs::read_to_string(self.output.join(format!("{stream}.log")));
+        ["stdout", "stderr"].iter().any(|stream| written(stream).is_ok_and(|it| it.contains(text)))
+    }
+
+    /// Ends all of them after a last look. Faults are in the history already.
+    pub(super) fn finish(self) {
+        self.vantage.stop.ask();
+        drop((self.exits, self.counters));
+        for handle in self.handles {
+            let _told = handle.finish();
+        }
+    }
+}
+
+/// inet_diag in the sandbox's network: a netlink socket stays in the namespace in which it was made.
+pub(super) fn open_diag(netns: Option<BorrowedFd<'_>>) -> Result<Diag, RunError> {
+    let opened = thread::scope(|scope| {
+        let open = || -> Result<Diag, RunError> {
+            if let Some(netns) = netns {
+                enter_netns(netns).map_err(|error| RunError::Environment(format!("failed to {error}")))?;
+            }
+            Ok(Diag::open()?)
+        };
+        scope.spawn(open).join()
+    });
+    opened.unwrap_or_else(|_| Err(RunError::Environment("failed to open inet_diag: its thread panicked".to_owned())))
+}
+
+
+struct TargetProcesses(Arc<Procfs>);
+
+impl ProcessView for TargetProcesses {
+    fn scan(&mut self) -> io::Result<Vec<ProcessRow>> {
+        let stats = self.0.scan().map_err(io::Error::other)?;
+        let row = |stat: crate::process::Stat| ProcessRow {
+            image: stat.image,
+            ppid: stat.ppid,
+            session: stat.session,
+            tty: stat.tty,
+            dead: stat.is_dead(),
+            name: stat.name,
+        };
+        Ok(stats.into_iter().map(row).collect())
+    }
+
+    fn executable(&mut self, pid: Pid) -> String {
+        self.0.executable(pid).ok().flatten().unwrap_or_default()
+    }
+
+    fn sockets(&mut self, pid: Pid) -> Vec<u64> {
+        self.0.fds_of(pid).unwrap_or_default()
+    }
+}
+
+/// The seccomp hook as the observer sees it: one call at a time.
+struct HookedCalls {
+    hook: ListenHook,
+    held: Option<Held>,
+}
+
+/// A caller that has left its call is no error.
+fn unless_gone<T>(result: Result<T, SeccompError>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(SeccompError::Gone) => Ok(None),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+impl HeldCalls for HookedCalls {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.hook.as_fd()
+    }
+
+    fn receive(&mut self) -> io::Result<Option<HeldCall>> {
+        let Some(held) = unless_gone(self.hook.receive())?.flatten() else { return Ok(None) };
+        self.held = Some(held);
+        // Whoever called, the call has to be answered: an unknown caller is told as pid 0.
+        let pid = unless_gone(self.hook.caller(&held))?.map_or(Pid(0), |caller| caller.inner);
+        Ok(Some(HeldCall { id: held.id, pid }))
+    }
+
+    fn socket(&mut self, call: &HeldCall) -> io::Result<Option<HeldSocket>> {
+        let Some(held) = self.held.filter(|held| held.id == call.id) else { return Ok(None) };
+        let Some(caller) = unless_gone(self.hook.caller(&held))? else { return Ok(None) };
+        let Some(socket) = unless_gone(self.hook.socket(&held, caller))? else { return Ok(None) };
+        let Some(address) = unless_gone(socket.address())?.flatten() else { return Ok(None) };
+        let facts = || -> Result<HeldSocket, SeccompError> {
+            Ok(HeldSocket {
+                cookie: socket.cookie()?,
+                address,
+                reuseport: socket.reuseport()?,
+                already_listening: socket.listening()?,
+            })
+        };
+        unless_gone(facts())
+    }
+
+    fn answer_continue(&mut self, call: &HeldCall) -> io::Result<()> {
+        self.held = None;
+        unless_gone(self.hook.answer_continue(call.id)).map(|_answered| ())
+    }
+}
