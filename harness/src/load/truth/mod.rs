@@ -5,5 +5,6 @@ mod fake_server;
 mod fixture;
 mod fresh;
 mod kept;
+mod measure;
 mod owner;
 mod parked;
