@@ -1,9 +1,11 @@
 //! Truth tests: a server that does each kind of harm a known number of times, and a driver that must report exactly
 //! those.
 
+mod by_hand;
 mod fake_server;
 mod fixture;
 mod fresh;
 mod kept;
+mod measure;
 mod owner;
 mod parked;
