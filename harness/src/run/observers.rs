@@ -1,12 +1,14 @@
 //! The observers of a run, and the small bridges from sandbox and kernel to what they look through.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use crate::event::ExitStatus;
 use crate::id::{Pid, Version};
 use crate::kernel::inet_diag::Diag;
 use crate::kernel::namespace::enter_netns;
@@ -22,11 +24,15 @@ use crate::run::RunError;
 use crate::run::deploy::Deployer;
 use crate::sandbox::Sandbox;
 
+/// How processes ended, as their reaper told.
+type Statuses = Arc<Mutex<BTreeMap<Pid, ExitStatus>>>;
+
 /// The running observers of one run.
 pub(super) struct Observers {
     vantage: Vantage,
     endpoints: Endpoints,
     exits: ExitWatch,
+    statuses: Statuses,
     counters: CounterReader,
     handles: Vec<Handle>,
     output: PathBuf,
@@ -41,7 +47,13 @@ impl Observers {
         let inodes = ListenerInodes::default();
         let mut handles = Vec::new();
         let exits = sandbox.take_exits();
-        let reaper = move || exits.try_recv().ok().map(|it| Exit { pid: it.pid, status: it.status, at: it.at });
+        let statuses = Statuses::default();
+        let told = Arc::clone(&statuses);
+        let reaper = move || {
+            let exit = exits.try_recv().ok()?;
+            told.lock().unwrap_or_else(PoisonError::into_inner).insert(exit.pid, exit.status);
+            Some(Exit { pid: exit.pid, status: exit.status, at: exit.at })
+        };
         let (exits, handle) = ExitObserver::spawn(reaper, vantage.clone())?;
         handles.push(handle);
         handles.push(ListenerObserver::spawn(endpoints.clone(), inodes.clone(), vantage.clone())?);
@@ -55,7 +67,7 @@ impl Observers {
             handles.push(handle);
         }
         let output = deployer.directory().to_owned();
-        Ok(Observers { vantage, endpoints, exits, counters, handles, output })
+        Ok(Observers { vantage, endpoints, exits, statuses, counters, handles, output })
     }
 
     /// Standard input, output and error of a launched process: nothing, and two observed pipes.
@@ -82,9 +94,15 @@ impl Observers {
         Ok(self.exits.watch(pid, pidfd)?)
     }
 
+    /// How a process ended, once its reaper has told.
+    pub(super) fn exit_status(&self, pid: Pid) -> Option<ExitStatus> {
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).get(&pid).copied()
+    }
+
     /// Reads the counters of the target's network namespace now.
     pub(super) fn read_counters(&self, moment: &str) -> Result<(), RunError> {
-        Ok(self.counters.read(moment)?)
+        self.counters.read(moment)?;
+        Ok(())
     }
 
     /// What the target has written to standard output and error so far.

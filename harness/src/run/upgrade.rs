@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::clock::Interval;
-use crate::event::{Phase, What};
+use crate::event::{ExitStatus, Phase, What};
 use crate::id::{Image, UpgradeId, Version};
 use crate::manifest::{Done, MainProcess};
 use crate::ready::Probe;
@@ -129,14 +129,15 @@ impl Stage<'_> {
         let directory = self.target_dir.clone();
         let environment = self.clean_environment();
         let launched = self.spawn(command, directory, environment)?;
-        let pidfd = launched.pidfd;
-        let ended = self.until_deadline(before, || if pidfd.has_exited() { Look::Yes(()) } else { Look::NotYet })?;
-        if !ended {
-            return Ok(Err(format!("{name} did not end in time")));
-        }
-        Ok(match self.observers.exit_status(launched.pid) {
-            Some(crate::event::ExitStatus::Code(0)) | None => Ok(()),
+        let mut ended = None;
+        self.until_deadline(before, || {
+            ended = self.observers.exit_status(launched.pid);
+            yes(ended.is_some())
+        })?;
+        Ok(match ended {
+            Some(ExitStatus::Code(0)) => Ok(()),
             Some(status) => Err(format!("{name} ended with {status:?}")),
+            None => Err(format!("{name} did not end in time")),
         })
     }
 
