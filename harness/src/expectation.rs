@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::manifest::{KeyPath, ManifestError, Part, Source, did_you_mean};
 use crate::request::FailureClass;
 
 /// An expectations file: the known failures of one target.
@@ -48,4 +49,171 @@ pub enum ExpectationKind {
     Fail,
     /// Decided by chance; only for checks marked so.
     MayFail,
+}
+
+/// The JSON Schema of an expectations file, generated from its types. `docs/expectations.schema.json` is this.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Expectations).to_value()
+}
+
+/// Why an expectation cannot be held against a run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExpectationProblem {
+    /// A target that does not exist.
+    #[error("there is no target `{name}`")]
+    UnknownTarget {
+        /// It.
+        name: String,
+        /// The targets that exist.
+        known: Vec<String>,
+    },
+    /// A check that the registry does not have.
+    #[error("there is no check `{id}`")]
+    UnknownCheck {
+        /// It.
+        id: String,
+        /// The checks that exist.
+        known: Vec<String>,
+    },
+    /// The same check and class twice.
+    #[error("`{check}` is expected twice with the same class")]
+    Twice {
+        /// The check.
+        check: String,
+    },
+    /// Nothing is said.
+    #[error("the reason is empty")]
+    NoReason,
+    /// A failure by chance without its class.
+    #[error("a failure by chance needs its class")]
+    NoClass,
+    /// A failure by chance without its frequency.
+    #[error("a failure by chance needs the number of times it was seen")]
+    NoCount,
+    /// Not "k of N".
+    #[error("`{text}` is not a number of times")]
+    BadCount {
+        /// It.
+        text: String,
+    },
+}
+
+impl ExpectationProblem {
+    /// What to do about it.
+    #[must_use]
+    pub fn fix(&self) -> String {
+        match self {
+            ExpectationProblem::UnknownTarget { name, known } => did_you_mean(name, known.iter().map(String::as_str)),
+            ExpectationProblem::UnknownCheck { id, known } => did_you_mean(id, known.iter().map(String::as_str)),
+            ExpectationProblem::Twice { .. } => "remove one of them".to_owned(),
+            ExpectationProblem::NoReason => "say in one sentence why it fails".to_owned(),
+            ExpectationProblem::NoClass => "add the failure class, such as `class = \"unread\"`".to_owned(),
+            ExpectationProblem::NoCount | ExpectationProblem::BadCount { .. } => {
+                "write how often it was seen: `observed = \"3 of 20\"`".to_owned()
+            }
+        }
+    }
+}
+
+impl Expectations {
+    /// Reads and validates the text of an expectations file; `file_name` is what errors show.
+    ///
+    /// # Errors
+    /// The first thing in it that is wrong, with its place and the fix.
+    pub fn parse(text: &str, file_name: &str) -> Result<Expectations, ManifestError> {
+        let source = Source::new(file_name, text);
+        let expectations: Expectations = source.read()?;
+        expectations.validate(&source)?;
+        Ok(expectations)
+    }
+
+    /// Validates what was read from `source`. Whether target and checks exist is
+    /// [`Expectations::require_target`] and [`Expectations::require_checks`].
+    ///
+    /// # Errors
+    /// The first thing in it that is wrong, with its place and the fix.
+    pub fn validate(&self, source: &Source) -> Result<(), ManifestError> {
+        crate::target::name(&self.target)
+            .map_err(|problem| source.error(KeyPath::of("target"), Part::Value, problem))?;
+        for (n, expectation) in self.expect.iter().enumerate() {
+            let at = |key: &str| KeyPath::of("expect").index(n).key(key);
+            let check = &expectation.check;
+            crate::target::check_id(check).map_err(|problem| source.error(at("check"), Part::Value, problem))?;
+            let same = |earlier: &Expectation| earlier.check == *check && earlier.class == expectation.class;
+            if self.expect[..n].iter().any(same) {
+                let problem = ExpectationProblem::Twice { check: check.clone() };
+                return Err(source.error(at("check"), Part::Value, problem));
+            }
+            expectation.says_enough().map_err(|(key, problem)| source.error(at(key), Part::Value, problem))?;
+        }
+        Ok(())
+    }
+
+    /// The target is one of `known`; `source` is the text that these expectations were read from.
+    ///
+    /// # Errors
+    /// The name is not known; the nearest one is told.
+    pub fn require_target(&self, known: &[&str], source: &Source) -> Result<(), ManifestError> {
+        if known.contains(&self.target.as_str()) {
+            return Ok(());
+        }
+        let known = known.iter().map(|name| (*name).to_owned()).collect();
+        let problem = ExpectationProblem::UnknownTarget { name: self.target.clone(), known };
+        Err(source.error(KeyPath::of("target"), Part::Value, problem))
+    }
+
+    /// Every check is one of `known`; `source` is the text that these expectations were read from.
+    ///
+    /// # Errors
+    /// The first id that is not known, with its place and the nearest one.
+    pub fn require_checks(&self, known: &[&str], source: &Source) -> Result<(), ManifestError> {
+        match self.expect.iter().position(|expectation| !known.contains(&expectation.check.as_str())) {
+            None => Ok(()),
+            Some(n) => {
+                let known = known.iter().map(|id| (*id).to_owned()).collect();
+                let problem = ExpectationProblem::UnknownCheck { id: self.expect[n].check.clone(), known };
+                Err(source.error(KeyPath::of("expect").index(n).key("check"), Part::Value, problem))
+            }
+        }
+    }
+}
+
+impl Expectation {
+    /// The key at fault and the problem, where this excuses a failure without saying which and how often.
+    fn says_enough(&self) -> Result<(), (&'static str, ExpectationProblem)> {
+        if self.reason.trim().is_empty() {
+            return Err(("reason", ExpectationProblem::NoReason));
+        }
+        if self.kind == ExpectationKind::MayFail && self.class.is_none() {
+            return Err(("kind", ExpectationProblem::NoClass));
+        }
+        match &self.observed {
+            Some(text) if count(text).is_none() => {
+                Err(("observed", ExpectationProblem::BadCount { text: text.clone() }))
+            }
+            None if self.kind == ExpectationKind::MayFail => Err(("kind", ExpectationProblem::NoCount)),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// "k of N" with k from 1 to N.
+fn count(text: &str) -> Option<(u64, u64)> {
+    let (seen, of) = text.split_once(" of ")?;
+    let (seen, of) = (seen.parse::<u64>().ok()?, of.parse::<u64>().ok()?);
+    (1..=of).contains(&seen).then_some((seen, of))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_some_of_many() {
+        assert_eq!(count("3 of 20"), Some((3, 20)));
+        for bad in ["", "3", "0 of 20", "21 of 20", "three of 20", "3 of 20 runs"] {
+            assert_eq!(count(bad), None, "{bad}");
+        }
+    }
 }

@@ -4,12 +4,13 @@
 //! The code in the order of its data flow:
 //!
 //! - vocabulary, without I/O: [`clock`], [`id`], [`machine`], [`manifest`] → [`target`], [`scenario`], [`plan`],
-//!   [`event`] and [`request`] → [`history`], [`verdict`], [`expectation`]
+//!   [`event`] and [`request`] → [`history`], [`verdict`], [`expectation`]; [`catalogue`] holds the embedded files
 //! - effects: [`kernel`], [`wait`], [`sandbox`], [`process`], [`ready`], [`load`], [`observe`], and [`run`], which turns
 //!   a plan into a history
 //! - judgement, pure: [`check`], [`report`]
 //! - [`cli`] the commands.
 
+pub mod catalogue;
 pub mod check;
 pub mod cli;
 pub mod clock;

@@ -1,9 +1,13 @@
 //! Can this target do this scenario on this machine? Decided before anything runs, on data alone.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
-use crate::scenario::{Scenario, Step};
+use crate::manifest::{Program, WatchKind};
+use crate::request::Pattern;
+use crate::scenario::{Scenario, Script, Step, Way};
 use crate::target::{Claim, Target};
 
 /// Everything that a run does, fixed before it begins; part of its history.
@@ -44,34 +48,154 @@ impl Plan {
     /// [`NotRun::Unsupported`] when the target does not claim what the scenario needs, [`NotRun::Unavailable`] when
     /// the machine lacks a program.
     pub fn new(target: &Target, scenario: &Scenario, machine: &Machine, seed: u64) -> Result<Plan, NotRun> {
-        let script = scenario.script();
-        if !target.profiles.contains(&script.profile) {
-            return Err(unsupported(format!("the manifest does not claim the profile {:?}", script.profile)));
-        }
-        for need in &script.needs {
-            match target.capabilities.get(need) {
-                Some(Claim::Claimed) => {}
-                Some(Claim::Disclaimed(reason)) => {
-                    return Err(unsupported(format!("{need:?} is disclaimed: {reason}")));
-                }
-                None => return Err(unsupported(format!("the manifest does not claim {need:?}"))),
+        claims_suffice(target, scenario.script())?;
+        for step in &scenario.script().steps {
+            if let Some(reason) = forbidden(target, step) {
+                return Err(NotRun::Unsupported { reason });
             }
         }
-        if script.steps.contains(&Step::Upgrade) && target.restart.is_none() {
-            return Err(unsupported("the manifest has no [restart]".to_owned()));
-        }
-        for program in &target.requires {
-            if machine.programs.get(&program.program).is_none_or(Option::is_none) {
-                return Err(NotRun::Unavailable {
-                    reason: format!("{} is not on PATH", program.program),
-                    remedy: program.install.clone(),
-                });
+        for Program { program, install } in &target.requires {
+            if machine.programs.get(program).is_none_or(Option::is_none) {
+                let reason = format!("{program} is not on PATH");
+                return Err(NotRun::Unavailable { reason, remedy: install.clone() });
             }
         }
         Ok(Plan { target: target.clone(), scenario: scenario.clone(), machine: machine.clone(), seed })
     }
 }
 
-fn unsupported(reason: String) -> NotRun {
-    NotRun::Unsupported { reason }
+fn claims_suffice(target: &Target, script: &Script) -> Result<(), NotRun> {
+    let unsupported = |reason| Err(NotRun::Unsupported { reason });
+    if !target.profiles.contains(&script.profile) {
+        return unsupported(format!("the manifest does not claim the profile `{}`", script.profile.word()));
+    }
+    for need in &script.needs {
+        match target.capabilities.get(need) {
+            Some(Claim::Claimed) => {}
+            Some(Claim::Disclaimed(reason)) => {
+                return unsupported(format!("the manifest disclaims `{}`: {reason}", need.word()));
+            }
+            None => return unsupported(format!("the manifest does not claim `{}`", need.word())),
+        }
+    }
+    Ok(())
+}
+
+/// Why this target cannot do this step, though it claims what the scenario needs.
+fn forbidden(target: &Target, step: &Step) -> Option<String> {
+    match step {
+        Step::Upgrade if target.restart.is_none() => Some("the manifest has no [restart]".to_owned()),
+        Step::Change(way) => match target.restart.as_ref().and_then(|restart| restart.watch.as_ref()) {
+            None => Some("the manifest has no `restart.watch`".to_owned()),
+            Some(watch) if watch.kind == WatchKind::Executable && *way == Way::InPlace => {
+                Some("it watches an executable, and a running one cannot be written in place (ETXTBSY)".to_owned())
+            }
+            Some(_) => None,
+        },
+        Step::Stall if target.stall.is_none() => Some("the manifest has no `stall`".to_owned()),
+        Step::Load(patterns) if patterns.contains(&Pattern::Slow) => {
+            let first = target.endpoints.first()?;
+            let reason = || format!("the endpoint `{}` names no slow request (`slow`)", first.name);
+            first.slow.is_none().then(reason)
+        }
+        _ => None,
+    }
+}
+
+/// "unsupported: …" or "unavailable: …".
+impl fmt::Display for NotRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotRun::Unsupported { reason } => write!(f, "unsupported: {reason}"),
+            NotRun::Unavailable { reason, remedy } => write!(f, "unavailable: {reason} ({remedy})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::catalogue::Catalogue;
+    use crate::machine::Tier;
+
+    fn machine(programs: &[(&str, Option<&str>)]) -> Machine {
+        let programs = programs.iter().map(|(name, path)| ((*name).to_owned(), path.map(str::to_owned)));
+        Machine {
+            tier: Tier::A,
+            tier_reason: String::new(),
+            kernel: "6.1".to_owned(),
+            processors: 2,
+            uid: 0,
+            listen_hook: true,
+            programs: programs.collect::<BTreeMap<_, _>>(),
+        }
+    }
+
+    fn check(target: &str, scenario: &str, machine: &Machine, want: Result<(), &str>) {
+        let catalogue = Catalogue::embedded();
+        let target = catalogue.target(target).expect("it is embedded");
+        let scenario = catalogue.scenario(scenario).expect("it is embedded");
+        let got = Plan::new(target, scenario, machine, 0).map(|_| ()).map_err(|why| why.to_string());
+        assert_eq!(got, want.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn a_target_that_claims_what_is_needed_is_run() {
+        for scenario in ["restart/upgrade-under-load", "restart/backlog-kept", "restart/watch-triggered"] {
+            check("reference/exec-inherit", scenario, &machine(&[]), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_is_not_claimed_is_unsupported_with_the_manifests_reason() {
+        check(
+            "reference/exec-inherit-signal",
+            "restart/watch-triggered",
+            &machine(&[]),
+            Err("unsupported: the manifest does not claim `watch`"),
+        );
+        check(
+            "nginx/quit-start",
+            "restart/backlog-kept",
+            &machine(&[("nginx", Some("/usr/sbin/nginx"))]),
+            Err(
+                "unsupported: the manifest disclaims `stall`: the next start waits for the old master, which waits for \
+                 its workers: stalled ones never exit",
+            ),
+        );
+    }
+
+    #[test]
+    fn a_running_executable_is_not_written_in_place() {
+        check(
+            "reference/exec-inherit",
+            "restart/watch-data",
+            &machine(&[]),
+            Err("unsupported: it watches an executable, and a running one cannot be written in place (ETXTBSY)"),
+        );
+    }
+
+    #[test]
+    fn a_slow_load_needs_a_slow_request() {
+        let catalogue = Catalogue::embedded();
+        let mut target = catalogue.target("reference/exec-inherit").expect("it is embedded").clone();
+        target.endpoints[0].slow = None;
+        let scenario = catalogue.scenario("restart/upgrade-under-load").expect("it is embedded");
+        let why = Plan::new(&target, scenario, &machine(&[]), 0).expect_err("there is no slow request");
+        assert_eq!(why.to_string(), "unsupported: the endpoint `http` names no slow request (`slow`)");
+    }
+
+    #[test]
+    fn a_missing_program_is_unavailable_with_its_remedy() {
+        for programs in [&[][..], &[("nginx", None)]] {
+            check(
+                "nginx/hup",
+                "restart/upgrade-under-load",
+                &machine(programs),
+                Err("unavailable: nginx is not on PATH (apt-get install -y nginx)"),
+            );
+        }
+    }
 }

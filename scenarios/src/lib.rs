@@ -1,1 +1,43 @@
-//! Stub.
+//! The catalogue as data: scenarios, target manifests and expectations, embedded so that an installed command carries
+//! the whole suite. A test holds these lists against the files.
+
+/// A file of this crate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Embedded {
+    /// Its path in this crate's directory.
+    pub path: &'static str,
+    /// Its content.
+    pub text: &'static str,
+}
+
+macro_rules! embedded {
+    ($($path:literal),* $(,)?) => {
+        &[$(Embedded { path: $path, text: include_str!(concat!("../", $path)) }),*]
+    };
+}
+
+/// The scenarios.
+pub const SCENARIOS: &[Embedded] = embedded![
+    "restart/upgrade-under-load.toml",
+    "restart/backlog-kept.toml",
+    "restart/watch-triggered.toml",
+    "restart/watch-data.toml",
+];
+
+/// The targets: references, null targets, peers.
+pub const TARGETS: &[Embedded] = embedded![
+    "targets/reference/exec-inherit.toml",
+    "targets/reference/exec-inherit-signal.toml",
+    "targets/null/exits-at-once.toml",
+    "targets/null/accepts-silently.toml",
+    "targets/null/ignores-signal.toml",
+    "targets/null/claims-restart.toml",
+    "targets/null/old-inode.toml",
+    "peers/nginx/hup.toml",
+    "peers/nginx/usr2.toml",
+    "peers/nginx/quit-start.toml",
+];
+
+/// The known failures of these targets.
+pub const EXPECTATIONS: &[Embedded] =
+    embedded!["expectations/nginx-hup.toml", "expectations/nginx-usr2.toml", "expectations/nginx-quit-start.toml",];

@@ -1,5 +1,4 @@
-//! A scenario (test case): a flat list of steps from a closed vocabulary, and the checks that judge the run.
-//! No conditions, loops or variables: when one seems needed, add a step with a name.
+//! The scenario file as written, and its validated form.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -94,6 +93,33 @@ impl Way {
             Way::Symlink => "symlink",
             Way::HalfWritten => "half-written",
             Way::InPlace => "in-place",
+        }
+    }
+}
+
+/// The JSON Schema of a scenario, generated from its types. `docs/scenario.schema.json` is this.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Script).to_value()
+}
+
+impl Step {
+    /// The word as it stands in scenarios and reports.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Step::Start => "start",
+            Step::Load(_) => "load",
+            Step::Baseline { .. } => "baseline",
+            Step::Upgrade => "upgrade",
+            Step::Settle => "settle",
+            Step::Change(_) => "change",
+            Step::Stall => "stall",
+            Step::Park { .. } => "park",
+            Step::Unstall => "unstall",
+            Step::Quiesce => "quiesce",
+            Step::Stop => "stop",
+            Step::Scan => "scan",
         }
     }
 }

@@ -1,12 +1,11 @@
-//! The manifest file as written: a serde mirror of `target.toml`, nothing else. [`crate::target`] validates it.
-//!
-//! Texts may hold placeholders: `{self}` (the stamped copy of this program as the reference server), `{dir}` (the
-//! run's directory), `{version}` (the deployed version), `{address}` (the first endpoint's address) and `{port}`.
+//! The manifest file as written: a serde mirror of `target.toml`, nothing else.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::Restart;
 
 /// A target: how to start it, load it, restart it and stop it, and what it claims.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -87,6 +86,19 @@ pub enum Profile {
     Activated,
 }
 
+impl Profile {
+    /// The word as it stands in manifests and reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Profile::Daemon => "daemon",
+            Profile::Foreground => "foreground",
+            Profile::Restart => "restart",
+            Profile::Activated => "activated",
+        }
+    }
+}
+
 /// An optional capability; only these can be disclaimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -123,6 +135,31 @@ pub enum Capability {
     Privileges,
     /// Watches a file and restarts when it changes (`restart.watch`).
     Watch,
+}
+
+impl Capability {
+    /// The word as it stands in manifests and reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Capability::Pidfile => "pidfile",
+            Capability::Helpers => "helpers",
+            Capability::StopCommand => "stop-command",
+            Capability::SlowInit => "slow-init",
+            Capability::Stall => "stall",
+            Capability::ConfigTest => "config-test",
+            Capability::Notify => "notify",
+            Capability::NotifyReload => "notify-reload",
+            Capability::Unix => "unix",
+            Capability::Udp => "udp",
+            Capability::Tls => "tls",
+            Capability::H2 => "h2",
+            Capability::Websocket => "websocket",
+            Capability::Chroot => "chroot",
+            Capability::Privileges => "privileges",
+            Capability::Watch => "watch",
+        }
+    }
 }
 
 /// A program that must be on PATH.
@@ -164,7 +201,7 @@ fn default_umask() -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct File {
-    /// Where, usually below `{dir}`.
+    /// Where: below `{dir}`.
     pub path: String,
     /// Its content, with placeholders.
     pub content: String,
@@ -249,121 +286,6 @@ pub enum MainProcess {
     Launched,
     /// The one named in the pidfile.
     Pidfile,
-}
-
-/// How the target is restarted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Restart {
-    /// The steps of one upgrade. The first one that is not `deploy` is the trigger (a `deploy` that changes the watched
-    /// file is the trigger itself).
-    pub steps: Vec<RestartStep>,
-    /// The event that completes the upgrade.
-    pub done: Done,
-    /// The file it watches, if it does (capability `watch`).
-    #[serde(default)]
-    pub watch: Option<Watch>,
-}
-
-/// A watched file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Watch {
-    /// Its path.
-    pub path: String,
-    /// What it is: a running executable cannot be written in place (ETXTBSY).
-    pub kind: WatchKind,
-    /// How many processes hold the listener in one generation.
-    #[serde(default = "one")]
-    pub processes: u32,
-}
-
-fn one() -> u32 {
-    1
-}
-
-/// What a watched file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum WatchKind {
-    /// The program itself.
-    Executable,
-    /// Configuration or other data.
-    Data,
-}
-
-/// One step of a restart.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum RestartStep {
-    /// Render the files with the next version (atomically, by rename) and replace `{self}` by a copy stamped with it.
-    Deploy,
-    /// Send a signal.
-    Signal {
-        /// Name without SIG: "HUP".
-        signal: String,
-        /// To whom.
-        to: Recipient,
-    },
-    /// Run a command from the same clean state, in the target's sandbox; it must exit 0.
-    Run {
-        /// Program and arguments.
-        command: Vec<String>,
-    },
-    /// Launch the target anew with its launch command.
-    Launch,
-    /// Set a file's times to now.
-    Touch(String),
-    /// Replace a file by a copy of itself, by rename: a new inode.
-    Replace(String),
-    /// Write a file's content again, in place.
-    Rewrite(String),
-    /// Wait for something, within the upgrade's deadline.
-    Wait(Await),
-}
-
-/// To whom a signal goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Recipient {
-    /// The current main process.
-    Main,
-    /// The main process as it was before this upgrade.
-    OldMain,
-    /// The main process that this upgrade brought.
-    NewMain,
-    /// The pid in this file.
-    PidIn(String),
-}
-
-/// Something to wait for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Await {
-    /// The pidfile names a live main process other than the old one.
-    NewMain,
-    /// This file exists.
-    File(String),
-    /// This file is gone.
-    FileGone(String),
-    /// The old main process has exited.
-    OldMainExit,
-    /// All processes that held the listener at the trigger, besides main, have exited.
-    OldWorkersExit,
-    /// An answer carries the new version.
-    NewVersion,
-}
-
-/// The event that completes an upgrade.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Done {
-    /// An answer carries the new version.
-    NewVersion,
-    /// The old main process has exited.
-    OldMainExit,
-    /// The last restart step returned.
-    Steps,
 }
 
 /// How the target is stopped.

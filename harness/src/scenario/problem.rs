@@ -1,0 +1,88 @@
+//! What can be wrong with a scenario.
+
+use crate::manifest::{Capability, did_you_mean};
+
+/// Why a scenario cannot be run or judged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScriptProblem {
+    /// A list that must not be empty.
+    #[error("the list is empty")]
+    Empty {
+        /// What it should hold at least one of.
+        of: &'static str,
+    },
+    /// The same thing twice.
+    #[error("`{what}` stands here twice")]
+    Twice {
+        /// It.
+        what: String,
+    },
+    /// A check that the registry does not have.
+    #[error("there is no check `{id}`")]
+    UnknownCheck {
+        /// It.
+        id: String,
+        /// The checks that exist.
+        known: Vec<String>,
+    },
+    /// A step that cannot come here.
+    #[error("`{step}` cannot come here: {reason}")]
+    Order {
+        /// The step's word.
+        step: &'static str,
+        /// Why, after a colon.
+        reason: &'static str,
+        /// What to do about it.
+        fix: &'static str,
+    },
+    /// The list ends too early.
+    #[error("the steps end too early: {reason}")]
+    Unfinished {
+        /// Why, after a colon.
+        reason: &'static str,
+        /// What to do about it.
+        fix: &'static str,
+    },
+    /// A step that only some targets can do.
+    #[error("`{step}` needs the capability `{}`", .capability.word())]
+    Needs {
+        /// The step's word.
+        step: &'static str,
+        /// What it needs.
+        capability: Capability,
+    },
+    /// A step that only targets with the profile restart can do.
+    #[error("`{step}` needs the profile `restart`")]
+    NeedsRestart {
+        /// The step's word.
+        step: &'static str,
+    },
+    /// A number that must not be 0.
+    #[error("0 is not possible here")]
+    Zero,
+    /// A pattern that is not begun by `load`.
+    #[error("the pattern `{pattern}` is not begun by `load`")]
+    Pattern {
+        /// Its word.
+        pattern: &'static str,
+    },
+}
+
+impl ScriptProblem {
+    /// What to do about it.
+    #[must_use]
+    pub fn fix(&self) -> String {
+        match self {
+            ScriptProblem::Empty { of } => format!("name at least one {of}"),
+            ScriptProblem::Twice { .. } => "remove one of them".to_owned(),
+            ScriptProblem::UnknownCheck { id, known } => did_you_mean(id, known.iter().map(String::as_str)),
+            ScriptProblem::Order { fix, .. } | ScriptProblem::Unfinished { fix, .. } => (*fix).to_owned(),
+            ScriptProblem::Needs { capability, .. } => format!("add `needs = [\"{}\"]`", capability.word()),
+            ScriptProblem::NeedsRestart { .. } => "set `profile = \"restart\"`".to_owned(),
+            ScriptProblem::Zero => "write a number from 1 on".to_owned(),
+            ScriptProblem::Pattern { .. } => {
+                "`park` parks connections, and the canary always runs: use `fresh`, `busy`, `slow`".to_owned()
+            }
+        }
+    }
+}

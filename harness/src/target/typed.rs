@@ -1,0 +1,141 @@
+//! The implementation under test, typed: what every other part of the program works with.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Signal, TargetRestart, Template};
+use crate::manifest::{Capability, MainProcess, Profile, Program, Protocol, Role, Slow, Stall};
+
+/// The implementation under test.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Unique name.
+    pub name: String,
+    /// One line.
+    pub about: String,
+    /// Its part in the suite.
+    pub role: Role,
+    /// Claimed profiles.
+    pub profiles: Vec<Profile>,
+    /// Claimed capabilities, and disclaimed ones with the reason.
+    pub capabilities: BTreeMap<Capability, Claim>,
+    /// Programs it needs.
+    pub requires: Vec<Program>,
+    /// The launch.
+    pub launch: TargetLaunch,
+    /// Its files.
+    pub files: Vec<TargetFile>,
+    /// Where it serves; never empty.
+    pub endpoints: Vec<TargetEndpoint>,
+    /// When it is ready.
+    pub ready: TargetReady,
+    /// Which process is main.
+    pub main: MainProcess,
+    /// Its pidfile.
+    pub pidfile: Option<Template>,
+    /// How it is restarted.
+    pub restart: Option<TargetRestart>,
+    /// How it is stopped.
+    pub stop: TargetStop,
+    /// How its accepting is stalled.
+    pub stall: Option<Stall>,
+    /// Deadlines.
+    pub deadlines: TargetDeadlines,
+}
+
+/// Whether a capability is claimed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Claim {
+    /// Claimed.
+    Claimed,
+    /// Disclaimed for this reason.
+    Disclaimed(String),
+}
+
+/// The launch, parsed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetLaunch {
+    /// Program and arguments; never empty.
+    pub command: Vec<Template>,
+    /// Environment beside `PATH`.
+    pub environment: BTreeMap<String, Template>,
+    /// Working directory; the run's directory when absent.
+    pub directory: Option<Template>,
+    /// Umask.
+    pub umask: u32,
+    /// The launcher exits 0 when the service is up.
+    pub returns: bool,
+}
+
+/// A file, parsed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetFile {
+    /// Where.
+    pub path: Template,
+    /// Content.
+    pub content: Template,
+    /// Mode.
+    pub mode: u32,
+    /// Repeat the content up to this size.
+    pub bytes: Option<u64>,
+}
+
+/// An endpoint, parsed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetEndpoint {
+    /// Name for messages.
+    pub name: String,
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Path of a fast request.
+    pub path: String,
+    /// A slow request.
+    pub slow: Option<Slow>,
+    /// Header that carries the version.
+    pub version_header: Option<String>,
+    /// Header that echoes `X-Request-Id`.
+    pub echo_header: Option<String>,
+}
+
+/// Readiness, resolved: endpoints by index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetReady {
+    /// A request to this endpoint is answered.
+    Answers(usize),
+    /// This file exists.
+    File(Template),
+    /// A line of output contains this text.
+    Output(String),
+}
+
+/// Stop, parsed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetStop {
+    /// This signal to main.
+    Signal(Signal),
+    /// This command.
+    Command(Vec<Template>),
+}
+
+/// Deadlines as durations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetDeadlines {
+    /// Launch to ready.
+    pub start: Duration,
+    /// Trigger to done.
+    pub upgrade: Duration,
+    /// Done to the old generation gone.
+    pub drain: Duration,
+    /// Stop asked to main gone.
+    pub stop: Duration,
+    /// Intended send time to last byte.
+    pub request: Duration,
+}

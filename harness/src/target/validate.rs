@@ -1,0 +1,237 @@
+//! From the manifest as written to the target: every text parsed, every reference resolved, every contradiction named.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::text;
+use super::typed::{TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, TargetReady, TargetStop};
+use super::{Signal, Target, TargetProblem, Template, TextProblem};
+use crate::manifest::{Endpoint, File, KeyPath, Manifest, ManifestError, Part, Ready, Source, Stop};
+
+impl Target {
+    /// Reads and validates the text of a manifest; `file_name` is what errors show.
+    ///
+    /// # Errors
+    /// The first thing in it that is wrong, with its place and the fix.
+    pub fn parse(text: &str, file_name: &str) -> Result<Target, ManifestError> {
+        let source = Source::new(file_name, text);
+        Target::validate(&source.read()?, &source)
+    }
+
+    /// Validates a manifest that was read from `source`.
+    ///
+    /// # Errors
+    /// The first thing in it that is wrong, with its place and the fix.
+    pub fn validate(manifest: &Manifest, source: &Source) -> Result<Target, ManifestError> {
+        let reader = Reader { manifest, source };
+        crate::target::name(&manifest.name)
+            .map_err(|problem| source.error(KeyPath::of("name"), Part::Value, problem))?;
+        let deadlines = reader.deadlines()?;
+        let endpoints = reader.endpoints()?;
+        Ok(Target {
+            name: manifest.name.clone(),
+            about: reader.filled(KeyPath::of("about"), &manifest.about)?,
+            role: manifest.role,
+            profiles: reader.profiles()?,
+            capabilities: reader.capabilities()?,
+            requires: reader.requires()?,
+            launch: reader.launch()?,
+            files: reader.files()?,
+            ready: reader.ready()?,
+            endpoints,
+            main: reader.main_process()?,
+            pidfile: manifest.pidfile.as_ref().map(|path| reader.rooted(KeyPath::of("pidfile"), path)).transpose()?,
+            restart: manifest.restart.as_ref().map(|restart| reader.restart(restart)).transpose()?,
+            stop: reader.stop()?,
+            stall: manifest.stall,
+            deadlines,
+        })
+    }
+}
+
+/// A manifest being validated, and where it was read from.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) source: &'a Source,
+}
+
+impl Reader<'_> {
+    /// A text with placeholders.
+    pub(super) fn template(&self, at: KeyPath, text: &str) -> Result<Template, ManifestError> {
+        text::template(text).map_err(|(problem, piece)| {
+            let part = piece.as_deref().map_or(Part::Value, Part::Piece);
+            self.source.error(at, part, problem)
+        })
+    }
+
+    /// A path that does not depend on where the harness was started.
+    pub(super) fn rooted(&self, at: KeyPath, path: &str) -> Result<Template, ManifestError> {
+        let template = self.template(at.clone(), path)?;
+        self.text(at, text::rooted(path))?;
+        Ok(template)
+    }
+
+    /// A path that the run may write.
+    pub(super) fn writable(&self, at: KeyPath, path: &str) -> Result<Template, ManifestError> {
+        let template = self.template(at.clone(), path)?;
+        self.text(at, text::below_dir(path))?;
+        Ok(template)
+    }
+
+    /// Program and arguments.
+    pub(super) fn command(&self, at: &KeyPath, command: &[String]) -> Result<Vec<Template>, ManifestError> {
+        if command.first().is_none_or(|program| program.trim().is_empty()) {
+            return Err(self.source.error(at.clone(), Part::Value, TargetProblem::EmptyCommand));
+        }
+        command.iter().enumerate().map(|(n, word)| self.template(at.clone().index(n), word)).collect()
+    }
+
+    /// The signal of this name.
+    pub(super) fn signal(&self, at: KeyPath, name: &str) -> Result<Signal, ManifestError> {
+        self.text(at, text::signal(name))
+    }
+
+    /// A number from 1 on.
+    pub(super) fn positive(&self, at: KeyPath, number: u64) -> Result<u64, ManifestError> {
+        if number == 0 { Err(self.source.error(at, Part::Value, TargetProblem::Zero)) } else { Ok(number) }
+    }
+
+    /// A text that says something.
+    fn filled(&self, at: KeyPath, text: &str) -> Result<String, ManifestError> {
+        let empty = text.trim().is_empty();
+        if empty { Err(self.source.error(at, Part::Value, TextProblem::Empty)) } else { Ok(text.to_owned()) }
+    }
+
+    fn text<T>(&self, at: KeyPath, parsed: Result<T, TextProblem>) -> Result<T, ManifestError> {
+        parsed.map_err(|problem| self.source.error(at, Part::Value, problem))
+    }
+
+    fn requires(&self) -> Result<Vec<crate::manifest::Program>, ManifestError> {
+        for (n, program) in self.manifest.requires.iter().enumerate() {
+            let at = KeyPath::of("requires").index(n);
+            self.filled(at.clone().key("program"), &program.program)?;
+            self.filled(at.key("install"), &program.install)?;
+        }
+        Ok(self.manifest.requires.clone())
+    }
+
+    fn launch(&self) -> Result<TargetLaunch, ManifestError> {
+        let launch = &self.manifest.launch;
+        let at = KeyPath::of("launch");
+        let mut environment = BTreeMap::new();
+        for (name, value) in &launch.environment {
+            let at = at.clone().key("environment").key(name);
+            text::variable(name).map_err(|problem| self.source.error(at.clone(), Part::Key, problem))?;
+            environment.insert(name.clone(), self.template(at, value)?);
+        }
+        let directory = launch.directory.as_ref();
+        Ok(TargetLaunch {
+            command: self.command(&at.clone().key("command"), &launch.command)?,
+            environment,
+            directory: directory.map(|path| self.rooted(at.clone().key("directory"), path)).transpose()?,
+            umask: self.text(at.key("umask"), text::octal(&launch.umask, 0o777))?,
+            returns: launch.returns,
+        })
+    }
+
+    fn files(&self) -> Result<Vec<TargetFile>, ManifestError> {
+        let files = &self.manifest.files;
+        let file = |(n, file): (usize, &File)| {
+            let at = KeyPath::of("files").index(n);
+            if files[..n].iter().any(|earlier| earlier.path == file.path) {
+                return Err(self.twice(at.key("path"), &file.path));
+            }
+            if let Some(bytes) = file.bytes.filter(|_| file.content.is_empty()) {
+                let problem = TargetProblem::NothingToRepeat { bytes };
+                return Err(self.source.error(at.key("bytes"), Part::Value, problem));
+            }
+            Ok(TargetFile {
+                path: self.writable(at.clone().key("path"), &file.path)?,
+                content: self.template(at.clone().key("content"), &file.content)?,
+                mode: self.text(at.key("mode"), text::octal(&file.mode, 0o7777))?,
+                bytes: file.bytes,
+            })
+        };
+        files.iter().enumerate().map(file).collect()
+    }
+
+    fn endpoints(&self) -> Result<Vec<TargetEndpoint>, ManifestError> {
+        let endpoints = &self.manifest.endpoints;
+        if endpoints.is_empty() {
+            let problem = TargetProblem::EmptyList { of: "endpoint: the first one is loaded" };
+            return Err(self.source.error(KeyPath::of("endpoints"), Part::Value, problem));
+        }
+        for (n, endpoint) in endpoints.iter().enumerate() {
+            if endpoints[..n].iter().any(|earlier| earlier.name == endpoint.name) {
+                return Err(self.twice(KeyPath::of("endpoints").index(n).key("name"), &endpoint.name));
+            }
+        }
+        endpoints.iter().enumerate().map(|(n, endpoint)| self.endpoint(n, endpoint)).collect()
+    }
+
+    fn endpoint(&self, n: usize, endpoint: &Endpoint) -> Result<TargetEndpoint, ManifestError> {
+        let at = |key: &str| KeyPath::of("endpoints").index(n).key(key);
+        let header = |key: &str, name: &Option<String>| {
+            name.as_ref().map(|name| self.text(at(key), text::header(name))).transpose()
+        };
+        if let Some(slow) = &endpoint.slow {
+            self.text(at("slow").key("path"), text::request_path(&slow.path))?;
+            self.positive(at("slow").key("takes_ms"), slow.takes_ms)?;
+            let request_ms = self.manifest.deadlines.request_ms;
+            if slow.takes_ms >= request_ms {
+                let problem = TargetProblem::SlowerThanDeadline { takes_ms: slow.takes_ms, request_ms };
+                return Err(self.source.error(at("slow").key("takes_ms"), Part::Value, problem));
+            }
+        }
+        Ok(TargetEndpoint {
+            name: self.filled(at("name"), &endpoint.name)?,
+            address: self.text(at("address"), text::address(&endpoint.address))?,
+            protocol: endpoint.protocol,
+            path: self.text(at("path"), text::request_path(&endpoint.path))?,
+            slow: endpoint.slow.clone(),
+            version_header: header("version_header", &endpoint.version_header)?,
+            echo_header: header("echo_header", &endpoint.echo_header)?,
+        })
+    }
+
+    fn ready(&self) -> Result<TargetReady, ManifestError> {
+        let at = KeyPath::of("ready");
+        match &self.manifest.ready {
+            Ready::Answers(name) => {
+                let endpoints = &self.manifest.endpoints;
+                endpoints.iter().position(|endpoint| endpoint.name == *name).map(TargetReady::Answers).ok_or_else(
+                    || {
+                        let known = endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
+                        let problem = TargetProblem::NoEndpoint { name: name.clone(), known };
+                        self.source.error(at.key("answers"), Part::Value, problem)
+                    },
+                )
+            }
+            Ready::File(path) => Ok(TargetReady::File(self.rooted(at.key("file"), path)?)),
+            Ready::Output(text) => Ok(TargetReady::Output(self.filled(at.key("output"), text)?)),
+        }
+    }
+
+    fn stop(&self) -> Result<TargetStop, ManifestError> {
+        let at = KeyPath::of("stop");
+        match &self.manifest.stop {
+            Stop::Signal(name) => Ok(TargetStop::Signal(self.signal(at.key("signal"), name)?)),
+            Stop::Command(command) => Ok(TargetStop::Command(self.command(&at.key("command"), command)?)),
+        }
+    }
+
+    fn deadlines(&self) -> Result<TargetDeadlines, ManifestError> {
+        let written = self.manifest.deadlines;
+        let deadline = |key: &str, milliseconds: u64| {
+            self.positive(KeyPath::of("deadlines").key(key), milliseconds).map(Duration::from_millis)
+        };
+        Ok(TargetDeadlines {
+            start: deadline("start_ms", written.start_ms)?,
+            upgrade: deadline("upgrade_ms", written.upgrade_ms)?,
+            drain: deadline("drain_ms", written.drain_ms)?,
+            stop: deadline("stop_ms", written.stop_ms)?,
+            request: deadline("request_ms", written.request_ms)?,
+        })
+    }
+}
