@@ -33,6 +33,8 @@ pub struct Request {
     pub seed: u64,
     /// A failed SHOULD counts as a failed MUST.
     pub strict: bool,
+    /// Nothing was left out by a selector: an expectation that matches nothing is a failure.
+    pub complete: bool,
     /// Keep the directories of passed runs too.
     pub keep: bool,
     /// Where the runs' directories go.

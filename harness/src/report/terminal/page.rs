@@ -64,7 +64,8 @@ impl Page<'_> {
 
     /// Breaks a text at spaces into lines that fit behind an indent. A word that is longer stays whole: a path that was
     /// broken could not be copied.
-    pub(super) fn wrap(&self, indent: usize, text: &str) -> Vec<String> {
+    #[must_use]
+    pub fn wrap(&self, indent: usize, text: &str) -> Vec<String> {
         let room = self.columns().saturating_sub(indent).max(1);
         let mut lines = vec![String::new()];
         for word in text.split_whitespace() {
