@@ -18,7 +18,7 @@ use crate::summary::Exit;
 /// of the story, and reports requirement by requirement, with evidence that a person can verify by hand.
 #[derive(Debug, Parser)]
 #[command(name = "unbroken", version, max_term_width = 100, after_long_help = manual::UNBROKEN)]
-#[command(after_help = "Exit codes and examples: unbroken --help", propagate_version = true)]
+#[command(after_help = "Exit codes and examples: unbroken --help")]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -12,7 +12,7 @@ use super::selection::under;
 use crate::catalogue::Catalogue;
 use crate::check::{CHECKS, Check};
 use crate::report::{Page, wording};
-use crate::scenario::Script;
+use crate::scenario::{Script, Step};
 use crate::summary::Exit;
 use crate::target::{Claim, Target};
 
@@ -108,10 +108,24 @@ fn explain_check(check: &Check, width: usize) -> String {
         .text
 }
 
+/// A step in one line.
+fn step_words(step: &Step) -> String {
+    match step {
+        Step::Load(patterns) => {
+            let words: Vec<&str> = patterns.iter().map(|it| it.word()).collect();
+            format!("load: {}", words.join(", "))
+        }
+        Step::Baseline { ms } => format!("baseline: {ms} ms of load without a restart"),
+        Step::Change(way) => format!("change: {}", way.word()),
+        Step::Park { connections } => format!("park: {connections} connections"),
+        plain => wording::word(plain),
+    }
+}
+
 fn explain_scenario(script: &Script, width: usize) -> String {
     let core = if script.core { "core: run by a bare `check`" } else { "run with --full or when it is named" };
     let needs: Vec<String> = script.needs.iter().map(wording::word).collect();
-    let steps = script.steps.iter().enumerate().map(|(n, step)| format!("{}. {}", n + 1, wording::word(step)));
+    let steps = script.steps.iter().enumerate().map(|(n, step)| format!("{}. {}", n + 1, step_words(step)));
     Sheet::new(&script.name, width)
         .line("about", &script.about)
         .line("run", core)
