@@ -1,1 +1,156 @@
-//! clone3(2) into fresh namespaces, with a pidfd.
+//! clone3(2) into fresh namespaces, with a pidfd; and this very executable run again under another name.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use thiserror::Error;
+
+use super::pidfd::{HostPid, Pidfd};
+
+/// Which namespaces a new process gets of its own (namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Namespaces(u64);
+
+impl Namespaces {
+    /// None: everything is shared with the parent.
+    pub const NONE: Namespaces = Namespaces(0);
+    /// A network namespace only.
+    pub const NETWORK: Namespaces = Namespaces(libc::CLONE_NEWNET as u64);
+    /// pid, mount, net, ipc, uts and cgroup.
+    pub const SANDBOX: Namespaces = Namespaces(
+        (libc::CLONE_NEWPID
+            | libc::CLONE_NEWNS
+            | libc::CLONE_NEWNET
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWUTS
+            | libc::CLONE_NEWCGROUP) as u64,
+    );
+}
+
+/// The two sides of a [`fork`].
+#[derive(Debug)]
+pub enum Forked {
+    /// The new process.
+    Child,
+    /// The old one, with the new one's identity.
+    Parent {
+        /// In the caller's pid namespace.
+        pid: HostPid,
+        /// The same process by identity.
+        pidfd: Pidfd,
+    },
+}
+
+/// Why this executable could not be run again.
+#[derive(Debug, Error)]
+pub enum CloneError {
+    /// clone3(2) itself.
+    #[error("failed to make a process (clone3)")]
+    Clone(#[source] io::Error),
+    /// `/dev/null` for its standard input and output.
+    #[error("failed to open /dev/null")]
+    Null(#[source] io::Error),
+    /// More descriptors than a role ever takes.
+    #[error("failed to pass {0} descriptors: at most {MOST} can be")]
+    TooMany(usize),
+}
+
+/// The most descriptors a role is handed: the child has no allocator, so its list has a fixed length.
+const MOST: usize = 8;
+
+/// The first descriptor number of those handed over; they follow each other from here.
+pub const FIRST_DESCRIPTOR: RawFd = 3;
+
+/// This executable, to be run again as something else.
+#[derive(Debug, Clone, Copy)]
+pub struct Role<'a> {
+    /// argv[0], by which the new process knows its role.
+    pub name: &'a CStr,
+    /// argv[1].
+    pub argument: Option<&'a CStr>,
+    /// Namespaces of its own.
+    pub namespaces: Namespaces,
+    /// Handed over as [`FIRST_DESCRIPTOR`] and the following, close-on-exec cleared. It gets nothing else but
+    /// standard error, so that a panic of it is seen.
+    pub descriptors: &'a [BorrowedFd<'a>],
+}
+
+/// A process that runs this executable in a role.
+#[derive(Debug)]
+pub struct Offspring {
+    /// Its pid as the caller sees it.
+    pub pid: HostPid,
+    /// Its identity.
+    pub pidfd: Pidfd,
+}
+
+/// fork(2) with namespaces and a pidfd. The caller is the parent and has to reap it.
+///
+/// # Errors
+/// Those of clone3(2): EPERM without the privilege for the namespaces.
+///
+/// # Safety
+/// As after fork(2) in a program with threads, the child may only call async-signal-safe functions (no allocation,
+/// no lock) until it executes or exits.
+pub unsafe fn fork(namespaces: Namespaces) -> io::Result<Forked> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: all-zero is a valid clone_args: no flags, no pointers.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = libc::CLONE_PIDFD as u64 | namespaces.0;
+    arguments.pidfd = &raw mut pidfd as u64;
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    // SAFETY: without CLONE_VM this is fork: the child has its own copy of the stack and goes on from here.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) };
+    match pid {
+        0 => Ok(Forked::Child),
+        -1 => Err(io::Error::last_os_error()),
+        pid => Ok(Forked::Parent {
+            pid: HostPid(i32::try_from(pid).expect("pids fit an i32: PID_MAX_LIMIT is 2^22")),
+            // SAFETY: the kernel has just stored a fresh descriptor (close-on-exec) there for us alone.
+            pidfd: Pidfd::from(unsafe { OwnedFd::from_raw_fd(pidfd) }),
+        }),
+    }
+}
+
+/// Runs this executable (`/proc/self/exe`, so that it is the same inode even when the file was replaced) in a role,
+/// with an empty environment. When it cannot be executed, the new process ends with status 127.
+///
+/// # Errors
+/// When the process cannot be made.
+pub fn execute_self(role: &Role<'_>) -> Result<Offspring, CloneError> {
+    if role.descriptors.len() > MOST {
+        return Err(CloneError::TooMany(role.descriptors.len()));
+    }
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null").map_err(CloneError::Null)?;
+    let argument = role.argument.map_or(std::ptr::null(), CStr::as_ptr);
+    let arguments = [role.name.as_ptr(), argument, std::ptr::null()];
+    // SAFETY: the child goes straight into `become_role`, which makes system calls only.
+    match unsafe { fork(role.namespaces) }.map_err(CloneError::Clone)? {
+        Forked::Child => become_role(&arguments, null.as_raw_fd(), role.descriptors),
+        Forked::Parent { pid, pidfd } => Ok(Offspring { pid, pidfd }),
+    }
+}
+
+/// The child's part: dup2, close_range, execve, nothing else.
+fn become_role(arguments: &[*const libc::c_char; 3], null: RawFd, descriptors: &[BorrowedFd<'_>]) -> ! {
+    let environment: [*const libc::c_char; 1] = [std::ptr::null()];
+    let end = FIRST_DESCRIPTOR + descriptors.len() as RawFd;
+    let mut lifted = [-1; MOST];
+    // SAFETY: system calls on our own descriptors; the pointers outlive the calls and end with a null.
+    unsafe {
+        // First out of the way: a source may sit on a number that is another one's destination.
+        for (slot, source) in lifted.iter_mut().zip(descriptors) {
+            *slot = libc::fcntl(source.as_raw_fd(), libc::F_DUPFD_CLOEXEC, end);
+        }
+        let null = libc::fcntl(null, libc::F_DUPFD_CLOEXEC, end);
+        for (destination, source) in (FIRST_DESCRIPTOR..end).zip(lifted) {
+            libc::dup2(source, destination);
+        }
+        libc::dup2(null, 0);
+        libc::dup2(null, 1);
+        libc::close_range(end as libc::c_uint, libc::c_uint::MAX, 0);
+        libc::execve(c"/proc/self/exe".as_ptr(), arguments.as_ptr(), environment.as_ptr());
+        libc::_exit(127)
+    }
+}

@@ -1,1 +1,7 @@
-//! Processes of the target: images, tree, procfs.
+//! Processes of the target: what `/proc` of its pid namespace says of them.
+
+mod procfs;
+mod stat;
+
+pub use procfs::{Descriptor, Procfs, ProcfsError};
+pub use stat::{Stat, StatError};

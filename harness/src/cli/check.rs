@@ -1,0 +1,117 @@
+//! `unbroken check`: starts, loads, restarts and judges targets.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::directory::default_directory;
+use super::failure::Failure;
+use super::interrupt::Interrupt;
+use super::options::{JudgeOptions, ReportOptions, RunOptions};
+use super::progress::Teller;
+use super::reports::Reports;
+use super::selection::{Wanted, select};
+use super::{effect, subject};
+use crate::catalogue::Catalogue;
+use crate::summary::Exit;
+use crate::verify::Request;
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Manifest files, targets, scenarios, checks, or prefixes of them (default: the references)
+    #[arg(value_name = "TARGET|FILE|SELECTOR")]
+    words: Vec<String>,
+    /// Judge only these checks or areas (repeatable, or separated by commas)
+    #[arg(long, value_name = "CHECK", value_delimiter = ',')]
+    run: Vec<String>,
+    /// Leave these checks or areas out (repeatable, or separated by commas)
+    #[arg(long, value_name = "CHECK", value_delimiter = ',')]
+    skip: Vec<String>,
+    /// Run all scenarios, not only the core ones
+    #[arg(long)]
+    full: bool,
+    /// What this machine lacks is not as expected: exit 3 (also UNBROKEN_REQUIRE_ALL=1)
+    #[arg(long)]
+    require_all: bool,
+    /// Keep the directories of passed runs too
+    #[arg(long)]
+    keep: bool,
+    #[command(flatten)]
+    judge: JudgeOptions,
+    #[command(flatten)]
+    how: RunOptions,
+    #[command(flatten)]
+    reports: ReportOptions,
+}
+
+impl Check {
+    /// What standard error may be coloured.
+    pub(super) fn reports(&self) -> &ReportOptions {
+        &self.reports
+    }
+
+    /// Verifies what is selected and reports.
+    pub(super) fn run(&self) -> Result<Exit, Failure> {
+        let here = here()?;
+        let request = self.request(&here)?;
+        let mut reports = Reports::open(&self.reports)?;
+        prepare(&request.directory)?;
+        effect::enter(request.machine.tier, std::slice::from_ref(&request.directory))?;
+        let interrupt = Interrupt::watch()?;
+        let teller = Teller::new(self.how.progress);
+        let verified = effect::verify(&request, interrupt.stop(), &mut |step| teller.tell(&step));
+        teller.finish();
+        let ended = verified.and_then(|summary| {
+            let exit = summary.exit(self.require_all || require_all());
+            reports.write(&summary, exit, &here)?;
+            Ok(exit)
+        });
+        interrupt.end_if_asked();
+        ended
+    }
+
+    fn request(&self, here: &Path) -> Result<Request, Failure> {
+        let catalogue = Catalogue::embedded();
+        let wanted = Wanted { words: &self.words, run: &self.run, skip: &self.skip, full: self.full };
+        let selection = select(wanted, &catalogue, &Path::is_file)?;
+        let subjects = subject::subjects(&selection, &catalogue, self.judge.expect.as_ref())?;
+        let machine = effect::machine(self.how.tier, subjects.iter().flat_map(|it| &it.target.requires))?;
+        Ok(Request {
+            subjects,
+            scenarios: selection.scenarios,
+            run: selection.run,
+            skip: selection.skip,
+            runs: self.how.runs,
+            seed: self.how.seed(),
+            strict: self.judge.strict,
+            complete: selection.complete,
+            keep: self.keep,
+            directory: directory(self.how.directory.as_deref(), here),
+            machine,
+        })
+    }
+}
+
+/// The working directory.
+pub(super) fn here() -> Result<PathBuf, Failure> {
+    env::current_dir().map_err(|error| Failure::environment("find the working directory", error))
+}
+
+/// Where run directories go, absolute: targets may change theirs.
+pub(super) fn directory(asked: Option<&Path>, here: &Path) -> PathBuf {
+    asked.map_or_else(|| default_directory(here), |directory| here.join(directory))
+}
+
+/// Makes the directory of the runs, while this process still has the rights it was started with.
+pub(super) fn prepare(directory: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(directory)
+        .map_err(|error| Failure::environment(format!("make the directory {}", directory.display()), error))
+}
+
+/// Whether the environment asks for `--require-all`.
+fn require_all() -> bool {
+    env::var_os("UNBROKEN_REQUIRE_ALL").is_some_and(|value| !value.is_empty() && value != "0")
+}

@@ -1,0 +1,78 @@
+//! `unbroken judge`: judges saved runs again. Starts nothing.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::check::here;
+use super::effect;
+use super::failure::Failure;
+use super::options::{Expect, JudgeOptions, ReportOptions};
+use super::reports::Reports;
+use super::subject::read_expectations;
+use crate::catalogue::Catalogue;
+use crate::summary::{Exit, Summary};
+
+/// Arguments of `judge`.
+#[derive(Debug, Args)]
+pub(super) struct Judge {
+    /// Directories of saved runs
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    #[command(flatten)]
+    judge: JudgeOptions,
+    #[command(flatten)]
+    reports: ReportOptions,
+}
+
+impl Judge {
+    /// What standard error may be coloured.
+    pub(super) fn reports(&self) -> &ReportOptions {
+        &self.reports
+    }
+
+    /// Judges each run and reports on it.
+    pub(super) fn run(&self) -> Result<Exit, Failure> {
+        if let [_, _, ..] = self.runs[..]
+            && !self.reports.report.is_empty()
+        {
+            return Err(Failure::Usage("--report takes one RUN: a file holds one report".to_owned()));
+        }
+        let here = here()?;
+        let catalogue = Catalogue::embedded();
+        let mut worst = Exit::AsExpected;
+        for run in &self.runs {
+            let summary = self.summary(run, &catalogue)?;
+            let exit = summary.exit(false);
+            Reports::open(&self.reports)?.write(&summary, exit, &here)?;
+            worst = if precedence(exit) > precedence(worst) { exit } else { worst };
+        }
+        Ok(worst)
+    }
+
+    /// The target is known only when the run was read: its expectations are found then.
+    fn summary(&self, run: &Path, catalogue: &Catalogue) -> Result<Summary, Failure> {
+        let plain = effect::rejudge(run, self.judge.strict, &[])?;
+        let Some(target) = plain.targets.first().map(|it| it.target.as_str()) else { return Ok(plain) };
+        let known = match &self.judge.expect {
+            Some(Expect::None) => return Ok(plain),
+            Some(Expect::File(path)) => read_expectations(path, &[target])?.expect,
+            None => catalogue.expectations_of(target).map(|it| it.expect.clone()).unwrap_or_default(),
+        };
+        if known.is_empty() { Ok(plain) } else { effect::rejudge(run, self.judge.strict, &known) }
+    }
+}
+
+/// Which exit code stands for several runs: the order of `Summary::exit`.
+fn precedence(exit: Exit) -> u8 {
+    match exit {
+        Exit::AsExpected => 0,
+        Exit::Inconclusive => 1,
+        Exit::Environment => 2,
+        Exit::Unexpected => 3,
+        Exit::BrokenTarget => 4,
+        Exit::NothingSelected => 5,
+        Exit::Usage => 6,
+        Exit::Internal => 7,
+    }
+}

@@ -1,0 +1,326 @@
+//! The `/proc` of the target's pid namespace, by a kept directory descriptor.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags, RawDir, openat, readlinkat};
+use rustix::io::Errno;
+use thiserror::Error;
+
+use super::stat::{Stat, StatError};
+use crate::id::Pid;
+
+/// Why `/proc` could not be read. A process that vanishes meanwhile, or that may not be looked at, is no error.
+#[derive(Debug, Error)]
+pub enum ProcfsError {
+    /// Opening or reading an entry.
+    #[error("failed to read {path} of the target's /proc")]
+    Read {
+        /// Relative to the root of that `/proc`.
+        path: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A line in an unknown form.
+    #[error(transparent)]
+    Stat(#[from] StatError),
+}
+
+/// An open descriptor of a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Descriptor {
+    /// Its number.
+    pub number: i32,
+    /// Where its link points: a path, "socket:[123]", "pipe:[45]", lossily decoded.
+    pub link: String,
+}
+
+impl Descriptor {
+    /// The inode, when it is a socket.
+    #[must_use]
+    pub fn socket(&self) -> Option<u64> {
+        self.link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    }
+}
+
+/// Which processes of a `/proc` are the target's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// Every one but the init: the pid namespace is the target's own.
+    AllBut(Pid),
+    /// The descendants of this one, which lives among strangers.
+    DescendantsOf(Pid),
+}
+
+/// The target's `/proc`. Looks at it take 10 to 20 µs per process.
+#[derive(Debug)]
+pub struct Procfs {
+    root: OwnedFd,
+    scope: Scope,
+}
+
+impl Procfs {
+    /// The `/proc` of a pid namespace whose only stranger is its `init`.
+    #[must_use]
+    pub fn isolated(root: OwnedFd, init: Pid) -> Procfs {
+        Procfs { root, scope: Scope::AllBut(init) }
+    }
+
+    /// A `/proc` with strangers in it: the target is what descends from `init`.
+    #[must_use]
+    pub fn shared(root: OwnedFd, init: Pid) -> Procfs {
+        Procfs { root, scope: Scope::DescendantsOf(init) }
+    }
+
+    /// Every process of the target, zombies included, by pid. Not a snapshot: the kernel is read process by process.
+    ///
+    /// # Errors
+    /// When `/proc` itself cannot be read.
+    pub fn scan(&self) -> Result<Vec<Stat>, ProcfsError> {
+        let mut all = Vec::new();
+        for pid in self.numbers(".")? {
+            all.extend(self.stat(Pid(pid))?);
+        }
+        match self.scope {
+            Scope::AllBut(init) => all.retain(|stat| stat.image.pid != init),
+            Scope::DescendantsOf(init) => self.keep_descendants(&mut all, init)?,
+        }
+        all.sort_unstable_by_key(|stat| stat.image.pid);
+        Ok(all)
+    }
+
+    /// One process, any; `None` when there is none of that pid.
+    ///
+    /// # Errors
+    /// When `/proc` itself cannot be read.
+    pub fn stat(&self, pid: Pid) -> Result<Option<Stat>, ProcfsError> {
+        let mut buffer = [0; 1024];
+        match self.read_into(&format!("{pid}/stat"), &mut buffer)? {
+            Some(line) => Ok(Some(Stat::parse(line)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The executable's path, with " (deleted)" after its file was replaced; `None` when the process is gone, a zombie,
+    /// or not ours to look at.
+    ///
+    /// # Errors
+    /// When `/proc` itself cannot be read.
+    pub fn executable(&self, pid: Pid) -> Result<Option<String>, ProcfsError> {
+        self.link(&format!("{pid}/exe"))
+    }
+
+    /// The command line, lossily decoded; `None` when the process is gone, empty for a zombie.
+    ///
+    /// # Errors
+    /// When `/proc` itself cannot be read.
+    pub fn command_line(&self, pid: Pid) -> Result<Option<Vec<String>>, ProcfsError> {
+        let Some(bytes) = self.read(&format!("{pid}/cmdline"))? else { return Ok(None) };
+        let Some(bytes) = bytes.strip_suffix(b"\0") else { return Ok(Some(Vec::new())) };
+        Ok(Some(bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()))
+    }
+
+    /// The inodes of the sockets that it holds open; none when it is gone or not ours to look at.
+    ///
+    /// # Errors
+    /// When `/proc` itself cannot be read.
+    pub fn fds_of(&self, pid: Pid) -> Result<Vec<u64>, ProcfsError> {
+        Ok(self.descriptors(pid)?.iter().filter_map(Descriptor::socket).collect())
+    }
+
+    /// Its open descriptors by number; none when it is gone or not ours to look at.
+    ///
+    /// # Errors
+    /// When `/proc` itself cannot be read.
+    pub fn descriptors(&self, pid: Pid) -> Result<Vec<Descriptor>, ProcfsError> {
+        let mut descriptors = Vec::new();
+        for number in self.numbers(&format!("{pid}/fd"))? {
+            let link = self.link(&format!("{pid}/fd/{number}"))?;
+            descriptors.extend(link.map(|link| Descriptor { number, link }));
+        }
+        descriptors.sort_unstable_by_key(|descriptor| descriptor.number);
+        Ok(descriptors)
+    }
+
+    /// The ids of its threads; none when it is gone.
+    ///
+    /// # Errors
+    /// When `/proc` itself cannot be read.
+    pub fn threads(&self, pid: Pid) -> Result<Vec<Pid>, ProcfsError> {
+        Ok(self.numbers(&format!("{pid}/task"))?.into_iter().map(Pid).collect())
+    }
+
+    /// Any small file below it (`12/status`, `12/task/13/schedstat`); `None` when it is gone or not ours to look at.
+    ///
+    /// # Errors
+    /// When `/proc` itself cannot be read.
+    pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, ProcfsError> {
+        let mut content = vec![0; 4096];
+        let mut length = 0;
+        let Some(file) = self.open(path, OFlags::RDONLY)? else { return Ok(None) };
+        loop {
+            match rustix::io::read(&file, &mut content[length..]) {
+                Ok(0) => break,
+                Ok(more) => length += more,
+                Err(Errno::INTR) => {}
+                Err(errno) => return absent(path, errno),
+            }
+            if length == content.len() {
+                content.resize(2 * length, 0);
+            }
+        }
+        content.truncate(length);
+        Ok(Some(content))
+    }
+
+    /// Any link below it; `None` when it is gone or not ours to look at.
+    ///
+    /// # Errors
+    /// When `/proc` itself cannot be read.
+    pub fn link(&self, path: &str) -> Result<Option<String>, ProcfsError> {
+        match readlinkat(&self.root, path, Vec::new()) {
+            Ok(link) => Ok(Some(link.to_string_lossy().into_owned())),
+            Err(errno) => absent(path, errno),
+        }
+    }
+
+    fn open(&self, path: &str, flags: OFlags) -> Result<Option<OwnedFd>, ProcfsError> {
+        match openat(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(errno) => absent(path, errno),
+        }
+    }
+
+    /// Reads a file that one read gives whole.
+    fn read_into<'b>(&self, path: &str, buffer: &'b mut [u8]) -> Result<Option<&'b [u8]>, ProcfsError> {
+        let Some(file) = self.open(path, OFlags::RDONLY)? else { return Ok(None) };
+        let length = loop {
+            match rustix::io::read(&file, &mut *buffer) {
+                Ok(length) => break length,
+                Err(Errno::INTR) => {}
+                Err(errno) => return absent(path, errno),
+            }
+        };
+        Ok(Some(&buffer[..length]))
+    }
+
+    /// The names in a directory that are numbers. Opened anew each time: the position in a directory belongs to the
+    /// open file, and several threads look.
+    fn numbers(&self, path: &str) -> Result<Vec<i32>, ProcfsError> {
+        let mut numbers = Vec::new();
+        let Some(directory) = self.open(path, OFlags::RDONLY | OFlags::DIRECTORY)? else { return Ok(numbers) };
+        let mut buffer = [MaybeUninit::uninit(); 8192];
+        let mut entries = RawDir::new(directory, &mut buffer);
+        while let Some(entry) = entries.next() {
+            match entry {
+                Ok(entry) => numbers.extend(entry.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok())),
+                Err(Errno::INTR) => {}
+                // The process ended while its directory was read.
+                Err(errno) => {
+                    absent::<()>(path, errno)?;
+                    break;
+                }
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// Reduces a look at a shared `/proc` to the descendants of `init`. A parent that ended between the look at its
+    /// child and the look at itself leaves the child with a parent that nobody saw: the kernel has given it another
+    /// one, so it is looked at again.
+    fn keep_descendants(&self, all: &mut Vec<Stat>, init: Pid) -> Result<(), ProcfsError> {
+        let seen: BTreeSet<Pid> = all.iter().map(|stat| stat.image.pid).collect();
+        for stat in all.iter_mut().filter(|stat| stat.ppid != Pid(0) && !seen.contains(&stat.ppid)) {
+            if let Some(now) = self.stat(stat.image.pid)? {
+                *stat = now;
+            }
+        }
+        let mut kin = BTreeSet::from([init]);
+        loop {
+            let known = kin.len();
+            kin.extend(
+                all.iter().filter(|stat| kin.contains(&stat.ppid)).map(|stat| stat.image.pid).collect::<Vec<_>>(),
+            );
+            if kin.len() == known {
+                break;
+            }
+        }
+        kin.remove(&init);
+        all.retain(|stat| kin.contains(&stat.image.pid));
+        Ok(())
+    }
+}
+
+/// Gone (ENOENT, ESRCH) and not ours to look at (EACCES, EPERM) are answers; anything else is an error.
+fn absent<T>(path: &str, errno: Errno) -> Result<Option<T>, ProcfsError> {
+    match errno {
+        Errno::NOENT | Errno::SRCH | Errno::ACCESS | Errno::PERM => Ok(None),
+        errno => Err(ProcfsError::Read { path: path.to_owned(), source: errno.into() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    fn own() -> Pid {
+        Pid(std::process::id() as i32)
+    }
+
+    fn procfs() -> Procfs {
+        let root = std::fs::File::open("/proc").expect("/proc is mounted");
+        Procfs::shared(root.into(), own())
+    }
+
+    #[test]
+    fn a_scan_of_a_shared_proc_shows_descendants_and_no_strangers() {
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", "sleep 1000 & wait"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("/bin/sh exists");
+        let pid = Pid(child.id() as i32);
+        let stop = crate::wait::Stop::new().expect("a descriptor is left");
+        let limit = std::time::Duration::from_secs(10);
+        let grandchild = crate::wait::until(limit, std::time::Duration::from_millis(1), &stop, || {
+            let stats = procfs().scan().expect("/proc is readable");
+            assert!(stats.iter().all(|stat| stat.image.pid != own() && stat.image.pid != Pid(1)));
+            let found = stats.iter().any(|stat| stat.image.pid == pid);
+            match stats.iter().find(|stat| stat.ppid == pid && stat.name == "sleep") {
+                Some(stat) if found => crate::wait::Look::Yes::<_, ()>(stat.image.pid),
+                _ => crate::wait::Look::NotYet,
+            }
+        });
+        let grandchild = grandchild.expect("the shell forks");
+        assert_eq!(procfs().command_line(grandchild).expect("readable"), Some(vec!["sleep".into(), "1000".into()]));
+        // SAFETY: kill(2) on our own unreaped descendant.
+        unsafe { libc::kill(grandchild.0, libc::SIGKILL) };
+        child.wait().expect("it is our child");
+        assert_eq!(procfs().stat(pid).expect("a vanished process is no error"), None);
+        assert_eq!(procfs().command_line(pid).expect("a vanished process is no error"), None);
+        assert!(procfs().fds_of(pid).expect("a vanished process is no error").is_empty());
+    }
+
+    #[test]
+    fn sockets_are_told_by_their_inode() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback has a port to spare");
+        let descriptors = procfs().descriptors(own()).expect("our own are readable");
+        let descriptor = descriptors.iter().find(|descriptor| descriptor.number == socket.as_raw_fd());
+        let inode = descriptor.and_then(Descriptor::socket).expect("it is open and a socket");
+        assert!(procfs().fds_of(own()).expect("our own are readable").contains(&inode));
+    }
+
+    #[test]
+    fn threads_and_executable_of_this_process_are_found() {
+        let threads = procfs().threads(own()).expect("our own are readable");
+        assert!(threads.contains(&own()));
+        let executable = procfs().executable(own()).expect("our own is readable").expect("we live");
+        assert_eq!(Some(executable.as_str()), std::env::current_exe().expect("it has a path").to_str());
+    }
+}

@@ -1,0 +1,129 @@
+//! The sentences that several places of the program say: reports, `list` and `explain` use the same ones.
+
+use serde::Serialize;
+
+use crate::check::witness::{BUSY_MIN, FRESH_PER_SECOND_MIN, IN_FLIGHT_MIN};
+use crate::check::{Check, Witness};
+use crate::machine::Tier;
+use crate::manifest::Role;
+use crate::summary::{Disposition, Exit};
+
+/// The word of an enum as manifests and JSON write it ("exec-inherit", "may-fail").
+#[must_use]
+pub fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(other) => other.to_string(),
+        Err(_) => String::new(),
+    }
+}
+
+/// What an isolation tier is.
+#[must_use]
+pub fn tier(tier: Tier) -> &'static str {
+    match tier {
+        Tier::A => "each target has process, mount, network, ipc, host name and cgroup namespaces of its own",
+        Tier::B => "each target has namespaces of its own, inside a user namespace, without root",
+        Tier::C => "bare, no namespaces: what this cannot prove is inconclusive",
+    }
+}
+
+/// What an exit code means.
+#[must_use]
+pub fn exit(exit: Exit) -> &'static str {
+    match exit {
+        Exit::AsExpected => "everything as expected",
+        Exit::Unexpected => "an unexpected verdict",
+        Exit::Usage => "wrong usage, or a manifest that cannot be used",
+        Exit::Inconclusive => "nothing failed, but not everything could be judged",
+        Exit::NothingSelected => "nothing was selected",
+        Exit::BrokenTarget => "a target does not work without any restart",
+        Exit::Environment => "the harness or its environment broke; this says nothing of the target",
+        Exit::Internal => "a bug of unbroken itself",
+    }
+}
+
+/// What part a target plays.
+#[must_use]
+pub fn role(role: Role) -> &'static str {
+    match role {
+        Role::Reference => "reference: ours and correct, must pass everything it claims",
+        Role::Control => "control: a known bad way of restarting, its failures are expected",
+        Role::Null => "null: only pretends, must never pass",
+        Role::Peer => "peer: somebody else's server",
+    }
+}
+
+/// The verdict column of a table.
+#[must_use]
+pub fn disposition(disposition: Disposition) -> &'static str {
+    match disposition {
+        Disposition::Passed => "pass",
+        Disposition::Unsupported => "not claimed",
+        Disposition::ExpectedFailure => "expected fail",
+        Disposition::Warning => "warning",
+        Disposition::Inconclusive => "inconclusive",
+        Disposition::Error => "error",
+        Disposition::UnexpectedPass => "unexpected pass",
+        Disposition::Failure => "FAIL",
+    }
+}
+
+/// What a witness asks for, as a precondition of a pass.
+#[must_use]
+pub fn witness(witness: Witness) -> String {
+    match witness {
+        Witness::Upgrades => "at least one upgrade was triggered".to_owned(),
+        Witness::FreshLoad => {
+            format!(
+                "at least {FRESH_PER_SECOND_MIN:.0} fresh connections per second, from the trigger to the end of the drain"
+            )
+        }
+        Witness::BusyLoad => format!("at least {BUSY_MIN} busy kept connections right before the trigger"),
+        Witness::RequestsInFlight => format!("at least {IN_FLIGHT_MIN} slow requests in flight at the trigger"),
+        Witness::BacklogNotEmpty => "connections in the old listener's accept queue at the takeover".to_owned(),
+    }
+}
+
+/// What can be done about a witness that was not met, where something can.
+#[must_use]
+pub fn witness_remedy(witness: Witness) -> Option<&'static str> {
+    match witness {
+        Witness::Upgrades => None,
+        Witness::FreshLoad | Witness::BusyLoad | Witness::RequestsInFlight => {
+            Some("Give the machine to the run alone; --runs 5 runs it five times and counts.")
+        }
+        Witness::BacklogNotEmpty => Some("See in the manifest whether `stall` really keeps the target from accepting."),
+    }
+}
+
+/// Which targets owe a check.
+#[must_use]
+pub fn owed_by(check: &Check) -> String {
+    let profile = match check.profile {
+        Some(profile) => format!("targets that claim the profile {}", word(&profile)),
+        None => "every target".to_owned(),
+    };
+    match check.capability {
+        Some(capability) => format!("{profile} and the capability {}", word(&capability)),
+        None => profile,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Capability;
+
+    #[test]
+    fn words_are_those_of_the_manifest() {
+        assert_eq!(word(&Capability::StopCommand), "stop-command");
+        assert_eq!(word(&Role::Peer), "peer");
+    }
+
+    #[test]
+    fn a_check_says_who_owes_it() {
+        let check = crate::check::find("pidfile/upgrade-always-valid").expect("it is in the catalogue");
+        assert_eq!(owed_by(check), "targets that claim the profile restart and the capability pidfile");
+    }
+}

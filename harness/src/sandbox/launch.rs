@@ -1,0 +1,240 @@
+//! The launch of a target from a clean state, as the tiny init does it: no shell, and between fork and exec nothing but
+//! system calls.
+
+use std::ffi::{CString, c_char};
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::cmsg_space;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+
+use super::init::{Failure, errno_below};
+use super::message::{SpawnRequest, Step};
+use crate::id::Pid;
+use crate::kernel::clone::{Forked, Namespaces, fork};
+use crate::kernel::pidfd::{HostPid, Pidfd};
+use crate::kernel::seccomp::hold_listen_calls;
+
+/// A process that executes what was asked for.
+pub(super) struct Launched {
+    pub(super) pid: Pid,
+    pub(super) pidfd: Pidfd,
+    pub(super) hook: Option<OwnedFd>,
+}
+
+/// Everything the child needs, allocated before the fork.
+struct Prepared {
+    /// Paths to try in turn, as execvp(3) does.
+    candidates: Vec<CString>,
+    argv: Vector,
+    environment: Vector,
+    directory: CString,
+    umask: u32,
+    listen_hook: bool,
+}
+
+/// A null-terminated array of strings, and what it points to.
+struct Vector {
+    pointers: Vec<*const c_char>,
+    _strings: Vec<CString>,
+}
+
+impl Vector {
+    fn new(words: impl Iterator<Item = String>) -> Result<Vector, Failure> {
+        let strings: Vec<CString> = words.map(|word| c_string(word.as_bytes())).collect::<Result<_, _>>()?;
+        let pointers = strings.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect();
+        Ok(Vector { pointers, _strings: strings })
+    }
+}
+
+fn c_string(bytes: &[u8]) -> Result<CString, Failure> {
+    CString::new(bytes).map_err(|_| (Step::Arguments, libc::EINVAL))
+}
+
+impl Prepared {
+    fn new(request: &SpawnRequest) -> Result<Prepared, Failure> {
+        let directory = request.directory.as_ref().map_or(&b"/"[..], |path| path.as_os_str().as_bytes());
+        let variables = request.environment.iter().map(|(name, value)| format!("{name}={value}"));
+        Ok(Prepared {
+            candidates: candidates(request)?,
+            argv: Vector::new(request.argv.iter().cloned())?,
+            environment: Vector::new(variables)?,
+            directory: c_string(directory)?,
+            umask: request.umask,
+            listen_hook: request.listen_hook,
+        })
+    }
+}
+
+/// A program with a slash is itself; any other is looked for in the launched environment's PATH.
+fn candidates(request: &SpawnRequest) -> Result<Vec<CString>, Failure> {
+    if request.program.contains('/') || request.program.is_empty() {
+        return Ok(vec![c_string(request.program.as_bytes())?]);
+    }
+    // Without PATH, glibc's execvp looks there.
+    let path = request.environment.get("PATH").map_or("/bin:/usr/bin", String::as_str);
+    path.split(':')
+        .map(|directory| match directory {
+            "" => c_string(request.program.as_bytes()),
+            directory => c_string(format!("{directory}/{}", request.program).as_bytes()),
+        })
+        .collect()
+}
+
+/// Launches. On failure nothing of it is left, not even a zombie.
+pub(super) fn launch(request: &SpawnRequest, stdio: &[OwnedFd; 3]) -> Result<Launched, Failure> {
+    let prepared = Prepared::new(request)?;
+    let failed = |step| move |errno: Errno| (step, errno.raw_os_error());
+    // Close-on-exec: that the child's end closes without a word is how an exec that worked shows.
+    let (near, far) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(failed(Step::Clone))?;
+    let stdio = [stdio[0].as_raw_fd(), stdio[1].as_raw_fd(), stdio[2].as_raw_fd()];
+    // SAFETY: the child goes straight into `become_target`, which makes system calls only.
+    let forked = unsafe { fork(Namespaces::NONE) }.map_err(|error| (Step::Clone, errno_below(&error)))?;
+    let (HostPid(pid), pidfd) = match forked {
+        Forked::Child => become_target(&prepared, stdio, far.as_fd()),
+        Forked::Parent { pid, pidfd } => (pid, pidfd),
+    };
+    drop(far);
+    match hear(&near) {
+        Ok(hook) => Ok(Launched { pid: Pid(pid), pidfd, hook }),
+        Err(failure) => {
+            // It is about to exit, if it has not yet.
+            pidfd.reap().map_err(|error| (Step::Clone, errno_below(&error)))?;
+            Err(failure)
+        }
+    }
+}
+
+/// What the child has to say: a hook, a failure, or nothing because it is another program now.
+fn hear(near: &OwnedFd) -> Result<Option<OwnedFd>, Failure> {
+    let mut hook = None;
+    loop {
+        let mut report = [0; 8];
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let length = match recvmsg(near, &mut [IoSliceMut::new(&mut report)], &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Ok(received) => received.bytes,
+            Err(Errno::INTR) => continue,
+            Err(errno) => return Err((Step::Clone, errno.raw_os_error())),
+        };
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                hook = rights.last();
+            }
+        }
+        match report {
+            _ if length == 0 => return Ok(hook),
+            [HOOKED, ..] => {}
+            [step, a, b, c, d, ..] => {
+                return Err((Step::ALL[usize::from(step)], i32::from_ne_bytes([a, b, c, d])));
+            }
+        }
+    }
+}
+
+/// First byte of the child's message that carries the hook; no [`Step`] has this number.
+const HOOKED: u8 = 255;
+
+/// The child's part. Runs between fork and exec: no allocation, no lock, system calls only.
+fn become_target(prepared: &Prepared, stdio: [RawFd; 3], report: BorrowedFd<'_>) -> ! {
+    let Err((step, errno)) = attempt(prepared, stdio, report);
+    let [a, b, c, d] = errno.raw_os_error().to_ne_bytes();
+    let text = [step as u8, a, b, c, d];
+    let mut none = SendAncillaryBuffer::default();
+    // When even this fails, the exit status is what is left to see.
+    let _ = sendmsg(report, &[IoSlice::new(&text)], &mut none, SendFlags::NOSIGNAL);
+    // SAFETY: ends the process without running anything of ours.
+    unsafe { libc::_exit(127) }
+}
+
+fn attempt(
+    prepared: &Prepared,
+    stdio: [RawFd; 3],
+    report: BorrowedFd<'_>,
+) -> Result<std::convert::Infallible, (Step, Errno)> {
+    let failed = |step| move |errno: Errno| (step, errno);
+    rustix::process::setsid().map_err(failed(Step::Session))?;
+    for (number, source) in (0..).zip(stdio) {
+        // The init's own 0 to 2 are open, so what it was handed has higher numbers: none is overwritten.
+        // SAFETY: dup2(2) on open descriptors.
+        if unsafe { libc::dup2(source, number) } < 0 {
+            return Err((Step::Stdio, last_errno()));
+        }
+    }
+    // SAFETY: marks descriptors; `report` has to stay until exec.
+    if unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) } != 0 {
+        return Err((Step::Stdio, last_errno()));
+    }
+    // SAFETY: umask(2) cannot fail.
+    unsafe { libc::umask(prepared.umask & 0o777) };
+    // SAFETY: a NUL-terminated path that outlives the call.
+    if unsafe { libc::chdir(prepared.directory.as_ptr()) } != 0 {
+        return Err((Step::Directory, last_errno()));
+    }
+    reset_signals().map_err(failed(Step::Signals))?;
+    if prepared.listen_hook {
+        let hook = hold_listen_calls().map_err(|_| (Step::ListenHook, last_errno()))?;
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let rights = [hook.as_fd()];
+        control.push(SendAncillaryMessage::ScmRights(&rights));
+        sendmsg(report, &[IoSlice::new(&[HOOKED])], &mut control, SendFlags::NOSIGNAL)
+            .map_err(failed(Step::ListenHook))?;
+    }
+    Err((Step::Exec, execute(prepared)))
+}
+
+/// Tries the candidates in turn; a missing one is skipped, one that may not be executed is remembered (execvp(3)).
+fn execute(prepared: &Prepared) -> Errno {
+    let mut refused = None;
+    for candidate in &prepared.candidates {
+        // SAFETY: null-terminated arrays of strings that outlive the call.
+        unsafe {
+            libc::execve(candidate.as_ptr(), prepared.argv.pointers.as_ptr(), prepared.environment.pointers.as_ptr())
+        };
+        match last_errno() {
+            Errno::NOENT | Errno::NOTDIR => {}
+            Errno::ACCESS => refused = Some(Errno::ACCESS),
+            errno => return errno,
+        }
+    }
+    refused.unwrap_or(Errno::NOENT)
+}
+
+fn last_errno() -> Errno {
+    // Reads errno without allocating.
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+/// Every signal at its default action (Rust ignores SIGPIPE, nohup ignores SIGHUP) and none blocked. By the raw calls:
+/// the C library refuses to touch the two signals that it keeps for itself. Async-signal-safe.
+pub(super) fn reset_signals() -> Result<(), Errno> {
+    /// SIGRTMAX of the kernel; its signal sets have this many bits.
+    const SIGNALS: libc::c_int = 64;
+    const SET_BYTES: usize = 8;
+    // `struct sigaction` of the kernel is handler, flags, restorer, mask, on some architectures less: all zero is the
+    // default action.
+    let default = [0u64; 4];
+    let unblocked = 0u64;
+    let no_old: *mut libc::c_void = std::ptr::null_mut();
+    for signal in (1..=SIGNALS).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
+        // SAFETY: the structure is at least as long as the kernel's and outlives the call.
+        let set = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), no_old, SET_BYTES) };
+        if set != 0 {
+            return Err(last_errno());
+        }
+    }
+    // SAFETY: the set is 64 bits and outlives the call.
+    match unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const unblocked, no_old, SET_BYTES) }
+    {
+        0 => Ok(()),
+        _ => Err(last_errno()),
+    }
+}

@@ -1,0 +1,155 @@
+//! What the harness and the tiny init say to each other.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::ExitStatus;
+use crate::id::Pid;
+
+/// What to launch. The process starts from a clean state: its own session, every signal at its default and none
+/// blocked, descriptors 0 to 2 only, exactly this environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpawnRequest {
+    /// The executable; without a slash it is looked up in the PATH of `environment`, as execvp(3) does.
+    pub program: String,
+    /// Its arguments, argv[0] first.
+    pub argv: Vec<String>,
+    /// Its whole environment.
+    pub environment: BTreeMap<String, String>,
+    /// Its working directory; `None`: `/`.
+    pub directory: Option<PathBuf>,
+    /// Its file mode creation mask.
+    pub umask: u32,
+    /// Hold every listen(2) of it and its descendants: see [`crate::kernel::seccomp::ListenHook`].
+    pub listen_hook: bool,
+}
+
+/// What was being done when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// Setting the init up: session, signals, descriptors.
+    Init,
+    /// Making mounts private (mount(2)).
+    Propagation,
+    /// Mounting a fresh `/proc`.
+    Proc,
+    /// Bringing loopback up.
+    Loopback,
+    /// sethostname(2).
+    Hostname,
+    /// An argument, variable or path holds a NUL byte.
+    Arguments,
+    /// Making the process (clone3(2)).
+    Clone,
+    /// setsid(2).
+    Session,
+    /// Placing descriptors 0 to 2.
+    Stdio,
+    /// chdir(2).
+    Directory,
+    /// Resetting signals (rt_sigaction(2), rt_sigprocmask(2)).
+    Signals,
+    /// Installing the hook on listen(2) (seccomp(2)) or handing it over.
+    ListenHook,
+    /// execve(2): ENOENT, no such file; EACCES, not executable; ENOEXEC, not a program.
+    Exec,
+}
+
+impl Step {
+    /// All, so that a number can be turned back.
+    pub(super) const ALL: [Step; 13] = [
+        Step::Init,
+        Step::Propagation,
+        Step::Proc,
+        Step::Loopback,
+        Step::Hostname,
+        Step::Arguments,
+        Step::Clone,
+        Step::Session,
+        Step::Stdio,
+        Step::Directory,
+        Step::Signals,
+        Step::ListenHook,
+        Step::Exec,
+    ];
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Step::Init => "set the init up",
+            Step::Propagation => "make mounts private",
+            Step::Proc => "mount /proc",
+            Step::Loopback => "bring loopback up",
+            Step::Hostname => "set the host name",
+            Step::Arguments => "pass arguments without NUL bytes",
+            Step::Clone => "make a process",
+            Step::Session => "make a session",
+            Step::Stdio => "place descriptors 0 to 2",
+            Step::Directory => "change to its directory",
+            Step::Signals => "reset signals",
+            Step::ListenHook => "install the hook on listen",
+            Step::Exec => "execute it",
+        })
+    }
+}
+
+/// From the harness to the init, one at a time.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Request {
+    /// Launch; descriptors: standard input, output, error.
+    Spawn(SpawnRequest),
+    /// A pidfd of this process, please.
+    OpenPid(Pid),
+}
+
+/// From the init to the harness.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Reply {
+    /// The world stands. Descriptors: its `/proc`, and its network namespace when that is its own.
+    Ready {
+        /// The init's pid as the target sees it.
+        init: Pid,
+    },
+    /// It does not.
+    NotReady {
+        /// What failed.
+        step: Step,
+        /// errno.
+        errno: i32,
+    },
+    /// Launched. Descriptors: pidfd, and the hook when it was asked for.
+    Spawned {
+        /// Pid as the target sees it.
+        pid: Pid,
+    },
+    /// Not launched, and nothing of it is left.
+    SpawnFailed {
+        /// What failed.
+        step: Step,
+        /// errno.
+        errno: i32,
+    },
+    /// Descriptor: the pidfd.
+    Opened,
+    /// No pidfd.
+    NotOpened {
+        /// errno; ESRCH: no such process.
+        errno: i32,
+    },
+}
+
+/// From the init to the harness, on a socket of its own: it reaped a process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Reaped {
+    /// Pid as the target sees it.
+    pub(super) pid: Pid,
+    /// How it ended.
+    pub(super) status: ExitStatus,
+    /// Raw CLOCK_MONOTONIC in nanoseconds, when waitid(2) returned.
+    pub(super) monotonic: u64,
+}

@@ -1,0 +1,143 @@
+//! Which tier this machine permits, by attempting it in a process of its own.
+
+use std::ffi::{CStr, OsString};
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::channel::Channel;
+use super::enter::enter;
+use super::role::{PROBE, handed};
+use super::world::Sandbox;
+use crate::kernel::clock::Clock;
+use crate::kernel::clone::{Namespaces, Role, execute_self};
+use crate::kernel::seccomp::{ListenHook, hold_listen_calls};
+use crate::machine::Tier;
+use crate::target::Signal;
+use crate::wait;
+
+/// What [`probe`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TierProbe {
+    /// The best tier that works, at most the requested one.
+    pub tier: Tier,
+    /// Why none better: each one's failure, or that it was requested. Empty for tier A.
+    pub reason: String,
+}
+
+/// How long an attempt may take; it takes milliseconds.
+const ATTEMPT: Duration = Duration::from_secs(60);
+
+/// The question about the hook on listen(2), beside those about the tiers.
+const LISTEN: &CStr = c"listen";
+
+/// Decides the tier: the requested one or, where it does not work, the next lower. Each attempt is a process of its own
+/// that makes a whole sandbox and takes it down; the caller is not disturbed. To be asked before [`enter`].
+#[must_use]
+pub fn probe(requested: Option<Tier>) -> TierProbe {
+    let best = requested.unwrap_or(Tier::A);
+    let mut reasons: Vec<String> = match requested {
+        Some(tier) if tier != Tier::A => vec![format!("tier {tier} was requested")],
+        _ => Vec::new(),
+    };
+    for tier in [Tier::A, Tier::B].into_iter().filter(|tier| *tier >= best) {
+        match attempt(word(tier)) {
+            Ok(()) => return TierProbe { tier, reason: reasons.join("; ") },
+            Err(why) => reasons.push(format!("tier {tier}: {why}")),
+        }
+    }
+    // Tier C needs no privilege; whoever cannot even make a process will hear it from the run.
+    TierProbe { tier: Tier::C, reason: reasons.join("; ") }
+}
+
+/// The hook on listen(2) works here: it holds a call, and lets it go on.
+#[must_use]
+pub fn probe_listen_hook() -> bool {
+    attempt(LISTEN).is_ok()
+}
+
+fn word(tier: Tier) -> &'static CStr {
+    match tier {
+        Tier::A => c"A",
+        Tier::B => c"B",
+        Tier::C => c"C",
+    }
+}
+
+/// Asks a process of its own.
+fn attempt(question: &CStr) -> Result<(), String> {
+    let (mut near, far) = Channel::pair().map_err(|error| sentence(&error))?;
+    let descriptors = [far.as_fd()];
+    let role = Role { name: PROBE, argument: Some(question), namespaces: Namespaces::NONE, descriptors: &descriptors };
+    let offspring = execute_self(&role).map_err(|error| sentence(&error))?;
+    drop(far);
+    let answer = if wait::readable_within(near.as_fd(), ATTEMPT) {
+        near.receive::<Result<(), String>>().map_err(|error| sentence(&error))
+    } else {
+        // It hangs; with its end, its sandbox ends.
+        offspring.pidfd.send_signal(Signal(libc::SIGKILL)).map_err(|error| sentence(&error))?;
+        Ok(None)
+    };
+    let status = offspring.pidfd.reap().map_err(|error| sentence(&error))?;
+    match answer? {
+        Some((answer, _)) => answer,
+        None => Err(format!("the attempt ended with {status:?} and no answer")),
+    }
+}
+
+/// Plays the role: descriptor the socket for the answer, argv[1] the question.
+pub(super) fn run(question: Option<OsString>) {
+    let near = Channel::from(handed(0));
+    let question = question.unwrap_or_default();
+    let answer = match question.to_str() {
+        Some("A") => try_tier(Tier::A),
+        Some("B") => try_tier(Tier::B),
+        Some("C") => try_tier(Tier::C),
+        Some("listen") => try_listen_hook(),
+        _ => Err("an unknown question".to_owned()),
+    };
+    // Nobody to tell is nobody to care.
+    let _ = near.send(&answer, &[]);
+}
+
+fn try_tier(tier: Tier) -> Result<(), String> {
+    enter(tier, &[]).map_err(|error| sentence(&error))?;
+    let sandbox = Sandbox::create(tier, Clock::start()).map_err(|error| sentence(&error))?;
+    sandbox.teardown().map_err(|error| sentence(&error))
+}
+
+fn try_listen_hook() -> Result<(), String> {
+    let (sender, receiver) = mpsc::channel();
+    // The filter stays with the thread that installs it: this one can answer.
+    let target = std::thread::spawn(move || {
+        let hook = hold_listen_calls();
+        let installed = hook.is_ok();
+        // The receiver lives until this thread is joined.
+        let _ = sender.send(hook);
+        if installed { TcpListener::bind("127.0.0.1:0").map(drop) } else { Ok(()) }
+    });
+    let failed = |error: io::Error| sentence(&error);
+    let hook = receiver.recv().map_err(|error| sentence(&error))?.map(ListenHook::from).map_err(failed)?;
+    if !wait::readable_within(hook.as_fd(), ATTEMPT / 2) {
+        return Err("listen(2) was not held".to_owned());
+    }
+    let held = hook.receive().map_err(|error| sentence(&error))?.ok_or("listen(2) was not held")?;
+    hook.answer_continue(held.id).map_err(|error| sentence(&error))?;
+    match target.join() {
+        Ok(listened) => listened.map_err(failed),
+        Err(_) => Err("the attempt panicked".to_owned()),
+    }
+}
+
+/// An error with its sources.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

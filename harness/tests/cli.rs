@@ -1,0 +1,195 @@
+//! The command as a user runs it. Nothing here starts a target.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command as StdCommand, Output, Stdio};
+
+use assert_cmd::Command;
+
+fn unbroken(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_unbroken"));
+    // What the environment of the test says must not decide it.
+    command.env_remove("UNBROKEN_REQUIRE_ALL").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+    command.args(arguments).output().expect("the command was built with the tests and can be started")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("everything that the command says is UTF-8")
+}
+
+/// Exit code, and parts of what standard output and standard error say.
+fn check(arguments: &[&str], code: i32, stdout: &[&str], stderr: &[&str]) {
+    let output = unbroken(arguments);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    let whole = format!("unbroken {}\n--- stdout\n{out}\n--- stderr\n{err}", arguments.join(" "));
+    assert_eq!(output.status.code(), Some(code), "{whole}");
+    for part in stdout {
+        assert!(out.contains(part), "{part:?} is not on standard output of {whole}");
+    }
+    for part in stderr {
+        assert!(err.contains(part), "{part:?} is not on standard error of {whole}");
+    }
+    if stderr.is_empty() {
+        assert_eq!(err, "", "{whole}");
+    }
+}
+
+/// A file that goes with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str, content: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("unbroken-cli-{}-{name}", std::process::id()));
+        fs::write(&path, content).expect("a scratch file can be written");
+        Scratch(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("a scratch path is UTF-8")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _gone = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn help_of_the_command_has_examples_and_exit_codes() {
+    check(&["--help"], 0, &["EXAMPLES", "EXIT CODES", "70 a bug of unbroken", "selftest"], &[]);
+    check(&["--version"], 0, &[env!("CARGO_PKG_VERSION")], &[]);
+}
+
+#[test]
+fn help_of_every_subcommand_says_what_it_ends_with() {
+    for subcommand in ["check", "list", "explain", "judge", "selftest", "schema"] {
+        check(&[subcommand, "--help"], 0, &["Usage: unbroken", "EXIT CODES", "EXAMPLES"], &[]);
+    }
+    check(&["check", "--help"], 0, &["ENVIRONMENT", "UNBROKEN_REQUIRE_ALL", "FILES", "events.jsonl.gz"], &[]);
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    check(&[], 2, &[], &["Usage: unbroken"]);
+    check(&["chekc"], 2, &[], &["'check'"]);
+    check(&["check", "--tier", "X"], 2, &[], &["[possible values: A, B, C]"]);
+    check(&["check", "--runs", "0"], 2, &[], &["--runs"]);
+    check(&["check", "--report", "html=x.html"], 2, &[], &["use terminal or json"]);
+    check(&["judge"], 2, &[], &["<RUN>"]);
+}
+
+#[test]
+fn an_unknown_word_ends_with_2_and_a_suggestion() {
+    check(&["check", "ngnix"], 2, &[], &["did you mean `nginx`?"]);
+    check(&["check", "nginx/hub"], 2, &[], &["did you mean `nginx/hup`?"]);
+    check(&["check", "--run", "handoff/no-refuse"], 2, &[], &["did you mean `handoff/no-refused`?"]);
+    check(&["check", "zzzzzzzz"], 2, &[], &["`unbroken list` shows all there is"]);
+    check(&["explain", "drian"], 2, &[], &["there is no", "drian"]);
+}
+
+#[test]
+fn a_manifest_that_cannot_be_used_ends_with_2_and_its_place() {
+    check(&["check", "absent.toml"], 2, &[], &["there is no manifest file `absent.toml`"]);
+    let bad = Scratch::new("bad.toml", "name = \"mine/server\"\nabuot = \"a slip\"\n");
+    check(&["check", bad.path()], 2, &[], &["unknown key `abuot`", "bad.toml:2", "did you mean `about`?"]);
+}
+
+#[test]
+fn expectations_that_cannot_be_used_end_with_2() {
+    let other = Scratch::new("other.toml", "target = \"nginx/hub\"\n");
+    check(&["check", "nginx/hup", "--expect", other.path()], 2, &[], &["there is no target `nginx/hub`"]);
+    check(&["check", "nginx/hup", "--expect", "/absent/file"], 2, &[], &["cannot read the file"]);
+}
+
+#[test]
+fn nothing_selected_ends_with_4() {
+    check(&["check", "restart/backlog-kept", "drain/keepalive-race"], 4, &[], &["nothing is selected"]);
+    check(&["check", "--run", "drain", "--skip", "drain/"], 4, &[], &["nothing is selected"]);
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_told_before_anything_runs() {
+    check(&["check", "--report", "json=/absent/report.json"], 2, &[], &["/absent/report.json", "cannot be written"]);
+}
+
+#[test]
+fn list_shows_targets_scenarios_and_checks() {
+    check(&["list"], 0, &["reference/exec-inherit", "restart/upgrade-under-load", "handoff/no-refused", "tier"], &[]);
+    let scenarios = text(&unbroken(&["list", "scenarios"]).stdout);
+    assert!(scenarios.contains("restart/upgrade-under-load") && !scenarios.contains("handoff/no-refused"));
+}
+
+#[test]
+fn list_as_json_is_a_document_with_a_format() {
+    let output = unbroken(&["list", "--json"]);
+    assert!(output.status.success());
+    let listing: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!(listing["format"], 1);
+    let targets = listing["targets"].as_array().expect("targets are an array");
+    assert!(targets.iter().any(|it| it["name"] == "reference/exec-inherit" && it["available"] == true));
+    let checks = listing["checks"].as_array().expect("checks are an array");
+    assert_eq!(checks.len(), unbroken::check::CHECKS.len());
+    assert!(["A", "B", "C"].iter().any(|tier| listing["machine"]["tier"] == **tier));
+}
+
+#[test]
+fn a_program_that_is_missing_makes_its_target_unavailable() {
+    let output = Command::new(env!("CARGO_BIN_EXE_unbroken"))
+        .args(["list", "targets", "--json"])
+        .env("PATH", "/absent")
+        .output()
+        .expect("the command can be started");
+    let listing: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    let targets = listing["targets"].as_array().expect("targets are an array");
+    let nginx = targets.iter().find(|it| it["name"] == "nginx/hup").expect("nginx is in the catalogue");
+    assert_eq!(nginx["available"], false);
+    assert_eq!(nginx["missing"][0]["program"], "nginx");
+    assert!(nginx["missing"][0]["remedy"].as_str().is_some_and(|it| it.contains("install")));
+}
+
+#[test]
+fn explain_tells_what_a_check_requires_and_which_defect_it_catches() {
+    let parts = ["never refused", "MUST", "listen(2)", "profile restart", "200 fresh connections", "defect no-refused"];
+    check(&["explain", "handoff/no-refused"], 0, &parts, &[]);
+    check(&["explain", "restart/upgrade-under-load"], 0, &["1. start", "judged by", "handoff/no-refused"], &[]);
+    check(&["explain", "reference/exec-inherit"], 0, &["reference: ours and correct", "command"], &[]);
+}
+
+#[test]
+fn schemas_are_json() {
+    for file in ["manifest", "scenario", "expectations"] {
+        let output = unbroken(&["schema", file]);
+        assert!(output.status.success());
+        let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+        assert!(schema["properties"].is_object(), "{file}");
+    }
+    check(&["schema", "report"], 2, &[], &["[possible values: manifest, scenario, expectations]"]);
+}
+
+#[test]
+fn the_references_have_their_own_help() {
+    check(&["reference", "--help"], 0, &["exec-inherit", "null-exit"], &[]);
+    check(&["reference", "exec-inherit", "--help"], 0, &["WHAT IT GUARANTEES"], &[]);
+}
+
+#[test]
+fn judging_what_is_no_run_is_told() {
+    let output = unbroken(&["judge", "/absent/run"]);
+    assert_eq!(output.status.code(), Some(6));
+    assert!(text(&output.stderr).starts_with("unbroken: failed to "));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut child = StdCommand::new(env!("CARGO_BIN_EXE_unbroken"))
+        .args(["schema", "manifest"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command can be started");
+    // Its reading end is closed before, or while, the command writes.
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+}

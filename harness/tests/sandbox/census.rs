@@ -1,0 +1,47 @@
+//! Who is there: every process of `/proc` with its executable and its namespaces.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// A process that is ours.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) pid: i32,
+    pub(crate) command: String,
+    pub(crate) namespaces: BTreeSet<String>,
+}
+
+/// Every process but this one that runs this executable or lives in one of these namespaces, zombies too.
+pub(crate) fn take(namespaces: &BTreeSet<String>) -> Vec<Entry> {
+    let own = std::env::current_exe().expect("it has a path");
+    let pids = std::fs::read_dir("/proc").expect("/proc is mounted").filter_map(|entry| {
+        entry.ok()?.file_name().to_str()?.parse::<i32>().ok().filter(|pid| *pid != std::process::id() as i32)
+    });
+    let ours = pids.filter_map(|pid| {
+        let directory = PathBuf::from(format!("/proc/{pid}"));
+        let entry = Entry { pid, command: command(&directory), namespaces: namespaces_of(&directory) };
+        let runs_us = std::fs::read_link(directory.join("exe")).is_ok_and(|executable| executable == own);
+        let zombie_of_us = entry.command.starts_with("unbroken-");
+        let inside = entry.namespaces.intersection(namespaces).next().is_some();
+        (runs_us || zombie_of_us || inside).then_some(entry)
+    });
+    ours.collect()
+}
+
+/// The namespaces of these that are not this process's own.
+pub(crate) fn made_by(entries: &[Entry]) -> BTreeSet<String> {
+    let own = namespaces_of(&PathBuf::from("/proc/self"));
+    entries.iter().flat_map(|entry| entry.namespaces.difference(&own).cloned()).collect()
+}
+
+fn namespaces_of(directory: &std::path::Path) -> BTreeSet<String> {
+    let links = std::fs::read_dir(directory.join("ns")).into_iter().flatten();
+    let targets = links.filter_map(|link| std::fs::read_link(link.ok()?.path()).ok());
+    targets.map(|target| target.to_string_lossy().into_owned()).collect()
+}
+
+fn command(directory: &std::path::Path) -> String {
+    let line = std::fs::read(directory.join("cmdline")).unwrap_or_default();
+    let line = if line.is_empty() { std::fs::read(directory.join("comm")).unwrap_or_default() } else { line };
+    String::from_utf8_lossy(&line).replace('\0', " ").trim_end().to_owned()
+}
