@@ -58,8 +58,6 @@ impl Check {
         let here = here()?;
         let request = self.request(&here)?;
         let mut reports = Reports::open(&self.reports)?;
-        prepare(&request.directory)?;
-        effect::enter(request.machine.tier, std::slice::from_ref(&request.directory))?;
         let interrupt = Interrupt::watch()?;
         let teller = Teller::new(self.how.progress);
         let verified = effect::verify(&request, interrupt.stop(), &mut |step| teller.tell(&step));
@@ -78,7 +76,10 @@ impl Check {
         let wanted = Wanted { words: &self.words, run: &self.run, skip: &self.skip, full: self.full };
         let selection = select(wanted, &catalogue, &Path::is_file)?;
         let subjects = subject::subjects(&selection, &catalogue, self.judge.expect.as_ref())?;
-        let machine = effect::machine(self.how.tier, subjects.iter().flat_map(|it| &it.target.requires))?;
+        let directory = directory(self.how.directory.as_deref(), here);
+        prepare(&directory)?;
+        let programs = subjects.iter().flat_map(|it| &it.target.requires);
+        let machine = effect::prepare(self.how.tier, programs, std::slice::from_ref(&directory))?;
         Ok(Request {
             subjects,
             scenarios: selection.scenarios,
@@ -89,7 +90,7 @@ impl Check {
             strict: self.judge.strict,
             complete: selection.complete,
             keep: self.keep,
-            directory: directory(self.how.directory.as_deref(), here),
+            directory,
             machine,
         })
     }

@@ -1,58 +1,56 @@
-//! What commands call: probing, entering a tier, verifying, judging again. Their errors become a [`Failure`] here.
+//! What commands call: preparing the machine, verifying, judging again. Their errors become a [`Failure`] here.
 
 use std::path::{Path, PathBuf};
-
-use anyhow::anyhow;
 
 use super::failure::Failure;
 use crate::expectation::Expectation;
 use crate::machine::{Machine, Tier};
 use crate::manifest::Program;
 use crate::progress::Listener;
-use crate::sandbox;
+use crate::run::RunError;
+use crate::run::machine;
+use crate::selftest::{self, SelftestError, SelftestReport};
 use crate::summary::Summary;
-use crate::verify::Request;
+use crate::verify::{self, Request, VerifyError};
 use crate::wait::Stop;
 
-/// Probes the machine. A tier that was asked for and does not work is a failure: nothing else would be what was asked.
-pub(super) fn machine<'a>(
+/// Probes the machine and enters its tier. No thread may run yet. A tier that was asked for and does not work is a
+/// failure: nothing else would be what was asked.
+pub(super) fn prepare<'a>(
     tier: Option<Tier>,
     programs: impl IntoIterator<Item = &'a Program>,
+    directories: &[PathBuf],
 ) -> Result<Machine, Failure> {
-    let probed = sandbox::probe(tier);
-    if let Some(asked) = tier.filter(|asked| *asked != probed.tier) {
-        return Err(Failure::Environment(anyhow!("use tier {asked} on this machine: {}", probed.reason)));
-    }
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease");
-    let kernel = kernel.map_err(|error| Failure::environment("read the kernel's release", error))?;
-    Ok(Machine {
-        tier: probed.tier,
-        tier_reason: probed.reason,
-        kernel: kernel.trim().to_owned(),
-        processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        uid: rustix::process::geteuid().as_raw(),
-        listen_hook: sandbox::probe_listen_hook(),
-        programs: programs.into_iter().map(|it| (it.program.clone(), find(&it.program))).collect(),
-    })
-}
-
-fn find(program: &str) -> Option<String> {
-    let path = std::env::var_os("PATH")?;
-    let found = std::env::split_paths(&path).map(|directory| directory.join(program)).find(|path| path.is_file());
-    found.map(|path| path.display().to_string())
-}
-
-/// Prepares this process for the tier. No thread may run yet.
-pub(super) fn enter(tier: Tier, directories: &[PathBuf]) -> Result<(), Failure> {
-    sandbox::enter(tier, directories).map_err(|error| Failure::environment(format!("enter tier {tier}"), error))
+    machine::prepare(tier, programs, directories).map_err(|error| Failure::Environment(error.into()))
 }
 
 /// Verifies.
-pub(super) fn verify(_request: &Request, _stop: &Stop, _progress: Listener<'_>) -> Result<Summary, Failure> {
-    Err(Failure::Environment(anyhow!("run anything: the engine is not part of this build")))
+pub(super) fn verify(request: &Request, stop: &Stop, progress: Listener<'_>) -> Result<Summary, Failure> {
+    verify::verify(request, stop, progress).map_err(|error| match &error {
+        VerifyError::Run { source, .. } if blames_manifest(source) => Failure::Unusable(error.into()),
+        VerifyError::Run { .. } | VerifyError::Store(_) => Failure::Environment(error.into()),
+    })
 }
 
 /// Judges a saved run again; starts nothing.
-pub(super) fn rejudge(directory: &Path, _strict: bool, _expectations: &[Expectation]) -> Result<Summary, Failure> {
-    Err(Failure::Environment(anyhow!("judge {}: the engine is not part of this build", directory.display())))
+pub(super) fn rejudge(directory: &Path, strict: bool, expectations: &[Expectation]) -> Result<Summary, Failure> {
+    verify::rejudge(directory, strict, expectations).map_err(|error| Failure::Environment(error.into()))
+}
+
+/// Runs the defect matrix.
+pub(super) fn selftest(
+    request: &selftest::Request<'_>,
+    stop: &Stop,
+    progress: Listener<'_>,
+) -> Result<SelftestReport, Failure> {
+    selftest::run(request, stop, progress).map_err(|error| match &error {
+        SelftestError::Run { source, .. } if blames_manifest(source) => Failure::Unusable(error.into()),
+        SelftestError::Run { .. } | SelftestError::Store(_) | SelftestError::Matrix(_) => {
+            Failure::Environment(error.into())
+        }
+    })
+}
+
+fn blames_manifest(error: &RunError) -> bool {
+    matches!(error, RunError::Command { .. })
 }

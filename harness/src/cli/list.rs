@@ -100,7 +100,7 @@ impl List {
         let asked = |kind: Kind| self.kind.is_none_or(|it| it == kind);
         // Only targets depend on the machine, and probing it takes a moment.
         let machine = if asked(Kind::Targets) {
-            Some(effect::machine(None, catalogue.targets.iter().flat_map(|it| &it.requires))?)
+            Some(effect::prepare(None, catalogue.targets.iter().flat_map(|it| &it.requires), &[])?)
         } else {
             None
         };

@@ -218,7 +218,10 @@ impl<'a> Stage<'a> {
             Ok(load.finish()?)
         };
         let record = end(self.load.take())?;
-        let canary = end(self.canary.take().map(|(load, _process)| load))?;
+        // The process outlives its load, or its last requests would be lost.
+        let (canary_load, process) = self.canary.take().unzip();
+        let canary = end(canary_load)?;
+        drop(process);
         Ok((record, canary))
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -129,7 +129,7 @@ pub struct Sandbox {
     root: Root,
     reader: Option<JoinHandle<Result<(), ChannelError>>>,
     exits: Mutex<Option<Receiver<Exit>>>,
-    procfs: Procfs,
+    procfs: Arc<Procfs>,
     netns: Option<OwnedFd>,
     init: Pid,
 }
@@ -166,7 +166,7 @@ impl Sandbox {
             .spawn(move || read_exits(exits, clock, &sender))
             .map_err(|source| SandboxError::Resource { action: "start a thread for exits", source })?;
         let (control, exits) = (Mutex::new(control), Mutex::new(Some(receiver)));
-        Ok(Sandbox { control, root, reader: Some(reader), exits, procfs, netns, init })
+        Ok(Sandbox { control, root, reader: Some(reader), exits, procfs: Arc::new(procfs), netns, init })
     }
 
     /// Launches from a clean state with these as standard input, output and error.
@@ -208,7 +208,7 @@ impl Sandbox {
 
     /// The world's `/proc`.
     #[must_use]
-    pub fn procfs(&self) -> &Procfs {
+    pub fn procfs(&self) -> &Arc<Procfs> {
         &self.procfs
     }
 

@@ -43,8 +43,8 @@ fn decide(history: &History) -> Vec<Finding> {
         .next()
         .map_or(history.end(), |(event, ())| event.at.not_before);
     let mut watch = Watch::default();
-    for event in history.events.iter().filter(|event| event.at.not_before <= until) {
-        watch.see(event, event.at.not_after >= from && event.at.not_after <= until);
+    for event in history.events.iter().filter(|event| event.at.not_after <= until) {
+        watch.see(event, event.at.not_after >= from);
     }
     watch.conclude(history)
 }
