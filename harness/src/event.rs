@@ -104,6 +104,13 @@ pub enum ProcessChange {
         /// The new parent.
         ppid: Pid,
     },
+    /// It left its session or its terminal (setsid(2)): the first sight of a daemon often comes before that.
+    MovedSession {
+        /// The session id now.
+        session: Pid,
+        /// The controlling terminal now, 0 for none.
+        tty: i32,
+    },
     /// Gone, or a zombie.
     Gone,
 }

@@ -71,6 +71,45 @@ pub fn readable_within(fd: BorrowedFd<'_>, limit: Duration) -> bool {
     }
 }
 
+/// What poll(2) said of one descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Readiness {
+    /// There is something to read.
+    pub readable: bool,
+    /// The other side is gone, or the descriptor is broken; reading tells which.
+    pub hung_up: bool,
+}
+
+impl Readiness {
+    /// A read will not block.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self.readable || self.hung_up
+    }
+}
+
+/// Waits until one of `fds` is readable or hung up, at most `limit`; what each of them is, in the same order.
+#[must_use]
+pub fn ready_within(fds: &[BorrowedFd<'_>], limit: Duration) -> Vec<Readiness> {
+    let end = Instant::now() + limit;
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let timeout =
+            Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut polled, Some(&timeout)) {
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => break,
+            // As in `readable_within`; nothing is known to be ready then.
+            Err(_) => return vec![Readiness::default(); fds.len()],
+        }
+    }
+    let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+    let readiness =
+        |flags: PollFlags| Readiness { readable: flags.contains(PollFlags::IN), hung_up: flags.intersects(gone) };
+    polled.iter().map(|it| readiness(it.revents())).collect()
+}
+
 /// What one look at a condition gave.
 #[derive(Debug)]
 pub enum Look<T, E> {

@@ -27,7 +27,7 @@ const PORTS_MAX: usize = 2_000;
 pub struct Destroyed {
     /// Its identity.
     pub cookie: Cookie,
-    /// Its local address; the wildcard for a connection from an accept queue (its address was reset).
+    /// Its local address; of a connection from an accept queue the listener's, wildcard or not (measured).
     pub local: SocketAddr,
     /// Its state; always CLOSE, also for a listener.
     pub state: TcpState,
@@ -59,7 +59,7 @@ impl DestroyEvents {
     ///
     /// # Errors
     /// ENOBUFS when the buffer overflowed: events are lost and the caller must look for itself again.
-    pub fn next(&mut self) -> io::Result<Option<Destroyed>> {
+    pub fn next_event(&mut self) -> io::Result<Option<Destroyed>> {
         let Some(datagram) = self.netlink.try_receive()? else { return Ok(None) };
         // The kernel sends one socket per datagram.
         match parse(datagram).next() {
@@ -137,17 +137,18 @@ mod tests {
 
     fn next(events: &mut DestroyEvents) -> Option<Destroyed> {
         // Half a second without any event is the end: they come within 0.1 ms.
-        readable_within(events.as_fd(), Duration::from_millis(500)).then(|| events.next().expect("next")).flatten()
+        readable_within(events.as_fd(), Duration::from_millis(500))
+            .then(|| events.next_event().expect("next"))
+            .flatten()
     }
 
-    #[test]
-    fn parked_connections_have_events_of_their_own_before_the_listeners() {
+    fn check(bind: &str, connect: &str) {
         in_fresh_netns(|_| {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-            let address = listener.local_addr().expect("bound");
+            let listener = TcpListener::bind(bind).expect("bind");
             let cookie = Cookie(rustix::net::sockopt::socket_cookie(&listener).expect("cookie"));
-            let mut events = DestroyEvents::open(&[address.port()]).expect("open");
-            let _parked: Vec<_> = (0..64).map(|_| TcpStream::connect(address).expect("connect")).collect();
+            let local: SocketAddr = bind.parse().expect("an address");
+            let mut events = DestroyEvents::open(&[local.port()]).expect("open");
+            let _parked: Vec<_> = (0..64).map(|_| TcpStream::connect(connect).expect("connect")).collect();
             drop(listener);
             let mut seen = Vec::new();
             while let Some(event) = next(&mut events) {
@@ -155,9 +156,17 @@ mod tests {
             }
             assert_eq!(seen.len(), 65);
             let last = seen.pop().expect("65 events");
-            assert_eq!((last.cookie, last.local, last.state), (cookie, address, TcpState::CLOSE));
-            assert!(seen.iter().all(|it| it.cookie != cookie && it.local.port() == address.port()));
+            assert_eq!((last.cookie, last.local, last.state), (cookie, local, TcpState::CLOSE));
+            assert!(seen.iter().all(|it| it.cookie != cookie && it.local == local), "{seen:?}");
         });
+    }
+
+    #[test]
+    fn parked_connections_have_events_of_their_own_before_the_listeners() {
+        check("127.0.0.1:80", "127.0.0.1:80");
+        check("0.0.0.0:80", "127.0.0.1:80");
+        check("[::]:80", "[::1]:80");
+        check("[::]:80", "127.0.0.1:80");
     }
 
     #[test]
