@@ -4,7 +4,7 @@
 //! of a queued connection (the listen(2) hook sees it). shutdown(2) of a shared listener ends it without an event: the
 //! next dump lacks it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -73,7 +73,7 @@ impl ListenerObserver {
                 rows: None,
                 sampled_at: now,
                 drained_at: now,
-                known: BTreeMap::new(),
+                known: BTreeSet::new(),
                 bursts: BTreeMap::new(),
             };
             watch.sample(vantage, account)?;
@@ -82,11 +82,9 @@ impl ListenerObserver {
     }
 }
 
-/// Connections destroyed in the accept queue of one port, not told yet.
+/// Connections destroyed in an accept queue, not told yet.
 #[derive(Debug)]
 struct Burst {
-    /// Where, should no listener's end follow.
-    address: SocketAddr,
     count: u32,
     at: Interval,
 }
@@ -103,9 +101,9 @@ struct ListenerWatch {
     /// When the DESTROY socket was last known to be empty.
     drained_at: Nanos,
     /// Every listener seen so far.
-    known: BTreeMap<Cookie, SocketAddr>,
-    /// By port.
-    bursts: BTreeMap<u16, Burst>,
+    known: BTreeSet<Cookie>,
+    /// By the listener's address.
+    bursts: BTreeMap<SocketAddr, Burst>,
 }
 
 impl Watch for ListenerWatch {
@@ -135,7 +133,7 @@ impl ListenerWatch {
         rows.sort_unstable_by_key(|row| (row.local, row.cookie));
         account.sampled(began);
         if self.rows.as_ref().is_none_or(|before| is_news(before, &rows)) {
-            self.known.extend(rows.iter().map(|row| (row.cookie, row.local)));
+            self.known.extend(rows.iter().map(|row| row.cookie));
             self.inodes.set(rows.iter().map(|row| row.inode));
             let at = Interval::new(self.sampled_at, vantage.clock.now());
             vantage.put(at, What::Listeners { rows: rows.iter().map(ListenSocket::row).collect() });
@@ -163,19 +161,16 @@ impl ListenerWatch {
     fn destroyed(&mut self, event: Destroyed, vantage: &Vantage) {
         let now = vantage.clock.now();
         let at = Interval::new(self.drained_at, now);
-        let port = event.local.port();
-        if let Some(address) = self.known.get(&event.cookie).copied() {
-            if let Some(burst) = self.bursts.remove(&port) {
-                let whole = Interval::new(burst.at.not_before, now);
-                put_burst(Burst { address, at: whole, ..burst }, vantage);
+        let address = event.local;
+        if self.known.contains(&event.cookie) {
+            if let Some(burst) = self.bursts.remove(&address) {
+                put_burst(address, &burst, vantage);
             }
             let what = What::ListenerDestroyed { cookie: event.cookie, address: address.to_string() };
             vantage.put(at, what);
             return;
         }
-        // The connection's own address was reset when it was disconnected.
-        let address = self.known.values().copied().find(|known| known.port() == port).unwrap_or(event.local);
-        let burst = self.bursts.entry(port).or_insert(Burst { address, count: 0, at });
+        let burst = self.bursts.entry(address).or_insert(Burst { count: 0, at });
         burst.count += 1;
         burst.at.not_after = now;
     }
@@ -186,13 +181,13 @@ impl ListenerWatch {
         let is_open = |burst: &Burst| !all && now.since(burst.at.not_after) < BURST_QUIET;
         let (open, quiet): (BTreeMap<_, _>, BTreeMap<_, _>) =
             std::mem::take(&mut self.bursts).into_iter().partition(|(_, burst)| is_open(burst));
-        quiet.into_values().for_each(|burst| put_burst(burst, vantage));
+        quiet.iter().for_each(|(address, burst)| put_burst(*address, burst, vantage));
         self.bursts = open;
     }
 }
 
-fn put_burst(burst: Burst, vantage: &Vantage) {
-    let what = What::QueuedDestroyed { address: burst.address.to_string(), count: burst.count };
+fn put_burst(address: SocketAddr, burst: &Burst, vantage: &Vantage) {
+    let what = What::QueuedDestroyed { address: address.to_string(), count: burst.count };
     vantage.put(burst.at, what);
 }
 

@@ -131,6 +131,10 @@ impl<V: ProcessView> ProcessWatch<V> {
         let changed = self.compare(rows, at, vantage);
         self.scanned_at = began;
         let inodes = self.listeners.get();
+        // A newcomer in the middle of its first execve(2) may be a holder: without it the answer would be wrong.
+        if !self.unsettled.is_empty() {
+            return Ok(());
+        }
         if changed || inodes != self.inodes || began.since(self.held_at) >= HOLDERS {
             self.look_for_holders(inodes, began, vantage);
         }

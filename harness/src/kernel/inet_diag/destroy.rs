@@ -27,7 +27,7 @@ const PORTS_MAX: usize = 2_000;
 pub struct Destroyed {
     /// Its identity.
     pub cookie: Cookie,
-    /// Its local address; the wildcard for a connection from an accept queue (its address was reset).
+    /// Its local address; of a connection from an accept queue the listener's, wildcard or not (measured).
     pub local: SocketAddr,
     /// Its state; always CLOSE, also for a listener.
     pub state: TcpState,
@@ -142,14 +142,13 @@ mod tests {
             .flatten()
     }
 
-    #[test]
-    fn parked_connections_have_events_of_their_own_before_the_listeners() {
+    fn check(bind: &str, connect: &str) {
         in_fresh_netns(|_| {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-            let address = listener.local_addr().expect("bound");
+            let listener = TcpListener::bind(bind).expect("bind");
             let cookie = Cookie(rustix::net::sockopt::socket_cookie(&listener).expect("cookie"));
-            let mut events = DestroyEvents::open(&[address.port()]).expect("open");
-            let _parked: Vec<_> = (0..64).map(|_| TcpStream::connect(address).expect("connect")).collect();
+            let local: SocketAddr = bind.parse().expect("an address");
+            let mut events = DestroyEvents::open(&[local.port()]).expect("open");
+            let _parked: Vec<_> = (0..64).map(|_| TcpStream::connect(connect).expect("connect")).collect();
             drop(listener);
             let mut seen = Vec::new();
             while let Some(event) = next(&mut events) {
@@ -157,9 +156,17 @@ mod tests {
             }
             assert_eq!(seen.len(), 65);
             let last = seen.pop().expect("65 events");
-            assert_eq!((last.cookie, last.local, last.state), (cookie, address, TcpState::CLOSE));
-            assert!(seen.iter().all(|it| it.cookie != cookie && it.local == address), "{seen:?}");
+            assert_eq!((last.cookie, last.local, last.state), (cookie, local, TcpState::CLOSE));
+            assert!(seen.iter().all(|it| it.cookie != cookie && it.local == local), "{seen:?}");
         });
+    }
+
+    #[test]
+    fn parked_connections_have_events_of_their_own_before_the_listeners() {
+        check("127.0.0.1:80", "127.0.0.1:80");
+        check("0.0.0.0:80", "127.0.0.1:80");
+        check("[::]:80", "[::1]:80");
+        check("[::]:80", "127.0.0.1:80");
     }
 
     #[test]
