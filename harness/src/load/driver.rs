@@ -172,6 +172,12 @@ impl Load {
         self.gauges.in_flight.load(Ordering::Relaxed)
     }
 
+    /// Slow requests sent and not ended now.
+    #[must_use]
+    pub fn slow_in_flight(&self) -> u32 {
+        self.gauges.slow_in_flight.load(Ordering::Relaxed)
+    }
+
     /// Stops the schedules, waits until every request in flight has ended, by its own deadline at the latest, and
     /// closes the idle kept connections.
     ///

@@ -22,6 +22,8 @@ pub(super) struct Gauges {
     pub(super) busy: AtomicU32,
     /// Requests sent and not ended.
     pub(super) in_flight: AtomicU32,
+    /// Those of them that are slow.
+    pub(super) slow_in_flight: AtomicU32,
     /// The highest version so far and when it was first seen; locked only when it rises.
     newest: Mutex<Option<(Version, Nanos)>>,
 }
@@ -129,6 +131,9 @@ impl Ledger {
     pub(super) fn sent(&self, attempt: &mut Attempt) {
         attempt.sent = Some(self.clock.now());
         self.gauges.in_flight.fetch_add(1, Ordering::Relaxed);
+        if attempt.pattern == Pattern::Slow {
+            self.gauges.slow_in_flight.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Ends a request.
@@ -136,6 +141,9 @@ impl Ledger {
         let ended = self.clock.now();
         if attempt.sent.is_some() {
             self.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
+            if attempt.pattern == Pattern::Slow {
+                self.gauges.slow_in_flight.fetch_sub(1, Ordering::Relaxed);
+            }
         }
         let ending = ending.unwrap_or_else(|Failure { class, evidence }| Ending::Failed { class, evidence });
         if let Ending::Answered { version: Some(version), .. } = ending

@@ -46,8 +46,8 @@ pub(super) struct Stage<'a> {
     pub(super) launched: Option<Launched>,
     pub(super) stalled: Vec<Pidfd>,
     pub(super) load: Option<Load>,
-    /// A schedule sends requests (parked connections are none).
-    pub(super) scheduled: bool,
+    /// The patterns that a schedule sends (parked connections have none).
+    pub(super) patterns: Vec<Pattern>,
     pub(super) diag: RefCell<Diag>,
     canary: Option<(Load, Canary)>,
     pub(super) observers: Observers,
@@ -95,7 +95,7 @@ impl<'a> Stage<'a> {
             launched: None,
             stalled: Vec::new(),
             load: None,
-            scheduled: false,
+            patterns: Vec::new(),
             diag,
             canary: None,
             observers,
@@ -164,7 +164,7 @@ impl<'a> Stage<'a> {
         if let Some(load) = &self.load {
             load.begin(patterns)?;
         }
-        self.scheduled = true;
+        self.patterns.extend(patterns);
         let patterns = patterns.iter().map(|pattern| pattern.word().to_owned()).collect();
         self.sink.put_at(self.clock.now(), What::LoadBegan { patterns });
         Ok(())

@@ -8,6 +8,7 @@ use crate::event::{ExitStatus, Phase, What};
 use crate::id::{Image, UpgradeId, Version};
 use crate::manifest::{Done, MainProcess};
 use crate::ready::Probe;
+use crate::request::Pattern;
 use crate::run::{RunError, Stage};
 use crate::target::{Signal, TargetAwait, TargetRecipient, TargetRestartStep, Template};
 use crate::wait::{Look, WaitError, until};
@@ -15,6 +16,12 @@ use crate::wait::{Look, WaitError, until};
 /// How often a condition of an upgrade that no event announces is looked at: below the millisecond, so that the time of
 /// the done event is exact to about that.
 const LOOK_EVERY: Duration = Duration::from_micros(500);
+
+/// Kept connections before a trigger: all but a few that are being opened again (the floor is 12 of 16).
+const BUSY_STEADY: u32 = 14;
+
+/// Slow requests before a trigger: above the floor of 10 by those that may end before the trigger is pulled.
+const SLOW_STEADY: u32 = 13;
 
 /// A probe that takes longer than this is given up and another one sent: it may wait in the queue of a stalled old
 /// listener, and a deadline or an interrupt must not be held up by it.
@@ -35,6 +42,7 @@ impl Stage<'_> {
     /// Runs one upgrade until its done event, or until its deadline passed (which is evidence, not an error).
     pub(super) fn upgrade(&mut self) -> Result<(), RunError> {
         let Some(restart) = self.plan.target.restart.clone() else { return Ok(()) };
+        self.await_steady_load()?;
         let before = self.before_upgrade()?;
         self.phase(Phase::Trigger);
         let acts = |step: &TargetRestartStep| !matches!(step, TargetRestartStep::Deploy | TargetRestartStep::Wait(_));
@@ -63,6 +71,17 @@ impl Stage<'_> {
             self.last_upgrade = Some(before);
         }
         Ok(())
+    }
+
+    /// Waits until the load is at its floors again: the last upgrade may have cut it, and slow requests need their time
+    /// to become many. When they do not, the witnesses will say so.
+    fn await_steady_load(&self) -> Result<(), RunError> {
+        let Some(load) = &self.load else { return Ok(()) };
+        let steady = || {
+            let busy = !self.patterns.contains(&Pattern::Busy) || load.busy_connections() >= BUSY_STEADY;
+            yes(busy && (!self.patterns.contains(&Pattern::Slow) || load.slow_in_flight() >= SLOW_STEADY))
+        };
+        self.within(self.plan.target.deadlines.start, steady).map(|_steady| ())
     }
 
     /// What is to be known before a trigger, and the counters before it.
@@ -218,7 +237,7 @@ impl Stage<'_> {
         self.until_deadline(before, || {
             let newest = self.load.as_ref().and_then(crate::load::Load::newest_version);
             let seen = newest.is_some_and(|(version, _)| version >= wanted);
-            yes(seen || (!self.scheduled && matches!(self.probe(0, PROBE_LIMIT), Ok(Probe::Answered { version }) if version >= Some(wanted))))
+            yes(seen || (self.patterns.is_empty() && matches!(self.probe(0, PROBE_LIMIT), Ok(Probe::Answered { version }) if version >= Some(wanted))))
         })
     }
 

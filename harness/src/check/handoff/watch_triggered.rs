@@ -50,8 +50,9 @@ fn decide(history: &History) -> Vec<Finding> {
         let upgrades = came.len() / usize::try_from(watch.processes.max(1)).expect("u32 fits usize on Linux");
         let names: Vec<String> = came.iter().map(|image| image.pid.to_string()).collect();
         let text = format!(
-            "{how} at {}: {upgrades} upgrades until {until} (new processes on the listener: {})",
+            "{how} at {}: {upgrades} upgrade{} until {until} (new processes on the listener: {})",
             event.at.not_before,
+            if upgrades == 1 { "" } else { "s" },
             if names.is_empty() { "none".to_owned() } else { names.join(", ") }
         );
         let evidence = vec![Evidence::text(text).event(event.seq)];

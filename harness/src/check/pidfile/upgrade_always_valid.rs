@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use std::time::Duration;
+
 use crate::check::{Check, Witness};
 use crate::clock::Interval;
 use crate::event::{Event, PidfileChange, ProcessChange, What};
@@ -116,7 +118,7 @@ fn broken_sequence(during: &[&Seen<'_>]) -> Vec<Evidence> {
 }
 
 fn span(at: &Interval) -> String {
-    if at.not_before == at.not_after {
+    if at.not_after.since(at.not_before) < Duration::from_millis(1) {
         format!("at {}", at.not_after)
     } else {
         format!("between {} and {}", at.not_before, at.not_after)
