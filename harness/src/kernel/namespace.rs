@@ -95,15 +95,13 @@ mod tests {
     #[test]
     fn a_new_network_namespace_takes_connections_once_loopback_is_up() {
         let entered = std::thread::spawn(|| {
-            if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-                return Err(error);
-            }
+            unshare(CloneFlags::CLONE_NEWNET)?;
             let before = TcpListener::bind("127.0.0.1:0").expect("binding needs no interface");
             let address = before.local_addr().expect("it is bound");
             assert!(TcpStream::connect(address).is_err());
             loopback_up().expect("this thread owns the namespace");
             TcpStream::connect(address).expect("loopback is up");
-            Ok(())
+            Ok::<_, nix::Error>(())
         });
         if let Err(error) = entered.join().expect("the thread does not panic") {
             let _ = writeln!(io::stderr(), "unavailable: network namespaces ({error})");

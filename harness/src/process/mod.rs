@@ -1,5 +1,6 @@
 //! Processes of the target: what `/proc` of its pid namespace says of them.
 
+mod kept;
 mod procfs;
 mod stat;
 

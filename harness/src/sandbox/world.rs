@@ -357,3 +357,14 @@ impl Drop for Root {
         let _ = self.end();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sandbox_may_be_used_from_several_threads() {
+        fn shareable<T: Send + Sync>() {}
+        shareable::<Sandbox>();
+    }
+}
