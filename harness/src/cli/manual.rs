@@ -102,7 +102,7 @@ Proof that every check can fail: each deliberate defect of the references must b
 in every run, the clean references must pass in every run, and the null targets, which only pretend,
 must never pass.
 
-ROW is a defect, a target or a check; without one everything is tested.
+ROW is a defect, a target, a scenario or a check; without one everything is tested.
 
 EXAMPLES
   unbroken selftest

@@ -11,6 +11,7 @@ mod directory;
 mod effect;
 mod explain;
 mod failure;
+mod hog;
 mod interrupt;
 mod judge;
 mod list;

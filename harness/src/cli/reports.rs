@@ -51,15 +51,23 @@ impl<'a> Reports<'a> {
 
     /// Writes the report everywhere it belongs.
     pub(super) fn write(&mut self, summary: &Summary, exit: Exit, here: &Path) -> Result<(), Failure> {
+        self.write_with(here, |format, page| format.render(summary, exit, page))
+    }
+
+    /// Writes a report of another kind everywhere it belongs.
+    pub(super) fn write_with(
+        &mut self,
+        here: &Path,
+        render: impl Fn(Format, &Page<'_>) -> String,
+    ) -> Result<(), Failure> {
         for (to, file) in &mut self.files {
             let page = Page { width: WIDTH, colour: false, here };
-            let text = to.format.render(summary, exit, &page);
-            put(file, &text)
+            put(file, &render(to.format, &page))
                 .map_err(|error| Failure::environment(format!("write the report {}", to.path.display()), error))?;
         }
         let format = if self.options.json { Format::Json } else { Format::Terminal };
         let page = Page { width: width(), colour: self.options.colour.on_stdout(), here };
-        say(&format.render(summary, exit, &page))
+        say(&render(format, &page))
     }
 }
 

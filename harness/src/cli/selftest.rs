@@ -1,16 +1,24 @@
 //! `unbroken selftest`: proof that every check can fail.
 
-use anyhow::anyhow;
 use clap::Args;
 
+use super::check::{directory, here, prepare};
+use super::effect;
 use super::failure::Failure;
+use super::hog::Hog;
+use super::interrupt::Interrupt;
 use super::options::{ReportOptions, RunOptions};
+use super::progress::Teller;
+use super::reports::Reports;
+use crate::catalogue::Catalogue;
+use crate::report;
+use crate::selftest::Request;
 use crate::summary::Exit;
 
 /// Arguments of `selftest`.
 #[derive(Debug, Args)]
 pub(super) struct Selftest {
-    /// Defects, targets or checks to test (default: all)
+    /// Defects, targets, scenarios or checks to test (default: all)
     #[arg(value_name = "ROW")]
     only: Vec<String>,
     /// Let a processor hog run beside: no verdict may depend on a quiet machine
@@ -30,7 +38,36 @@ impl Selftest {
 
     /// Runs the matrix and reports.
     pub(super) fn run(&self) -> Result<Exit, Failure> {
-        let (rows, how) = (self.only.len(), &self.how);
-        Err(Failure::Environment(anyhow!("test {rows} rows, hog {}, {how:?}: no engine in this build", self.hog)))
+        let here = here()?;
+        let catalogue = Catalogue::embedded();
+        let mut reports = Reports::open(&self.reports)?;
+        let directory = directory(self.how.directory.as_deref(), &here);
+        prepare(&directory)?;
+        let programs = catalogue.targets.iter().flat_map(|it| &it.requires);
+        let machine = effect::prepare(self.how.tier, programs, std::slice::from_ref(&directory))?;
+        let request = Request {
+            catalogue: &catalogue,
+            machine,
+            runs: self.how.runs,
+            only: self.only.clone(),
+            seed: self.how.seed(),
+            hog: self.hog,
+            directory,
+        };
+        let interrupt = Interrupt::watch()?;
+        let hog = if self.hog { Some(Hog::start()?) } else { None };
+        let teller = Teller::new(self.how.progress);
+        let tested = effect::selftest(&request, interrupt.stop(), &mut |step| teller.tell(&step));
+        teller.finish();
+        drop(hog);
+        let ended = tested.and_then(|tested| {
+            if tested.rows.is_empty() {
+                return Err(Failure::NothingSelected(format!("no row of the matrix is {}", self.only.join(" or "))));
+            }
+            reports.write_with(&here, |format, page| report::selftest::render(&tested, format, page))?;
+            Ok(if tested.ok { Exit::AsExpected } else { Exit::Unexpected })
+        });
+        interrupt.end_if_asked();
+        ended
     }
 }

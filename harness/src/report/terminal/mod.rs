@@ -14,5 +14,6 @@ mod render;
 mod table;
 mod unrun;
 
+pub(super) use page::Ink;
 pub use page::Page;
 pub use render::render;

@@ -17,7 +17,7 @@ pub struct Page<'a> {
 
 /// What a piece of text is, for its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ink {
+pub(in crate::report) enum Ink {
     /// As it should be.
     Good,
     /// Broken.
@@ -42,7 +42,7 @@ impl Page<'_> {
     }
 
     /// The text in its colour, or as it is. Pad before: the sequences count as characters.
-    pub(super) fn paint(&self, ink: Ink, text: &str) -> String {
+    pub(in crate::report) fn paint(&self, ink: Ink, text: &str) -> String {
         if !self.colour || text.is_empty() {
             return text.to_owned();
         }
@@ -83,7 +83,7 @@ impl Page<'_> {
     }
 
     /// The paragraph behind an indent, with line breaks.
-    pub(super) fn paragraph(&self, indent: usize, text: &str) -> String {
+    pub(in crate::report) fn paragraph(&self, indent: usize, text: &str) -> String {
         self.wrap(indent, text).iter().map(|line| format!("{:indent$}{line}\n", "")).collect()
     }
 }

@@ -1,0 +1,130 @@
+//! The report of the defect matrix: which defects were caught, how often, and what was not as it must be.
+
+use std::fmt::Write;
+
+use super::terminal::Ink;
+use super::{Format, Page, wording};
+use crate::selftest::{RowReport, SelftestReport};
+
+/// The report in this format.
+#[must_use]
+pub fn render(report: &SelftestReport, format: Format, page: &Page<'_>) -> String {
+    match format {
+        Format::Terminal => text(report, page),
+        Format::Json => json(report),
+    }
+}
+
+fn json(report: &SelftestReport) -> String {
+    let mut text = serde_json::to_string_pretty(report).expect("a report has no map with keys other than text");
+    text.push('\n');
+    text
+}
+
+fn text(report: &SelftestReport, page: &Page<'_>) -> String {
+    let machine = &report.machine;
+    let hog = if report.hog { " · with a processor hog" } else { "" };
+    let mut text = format!(
+        "{} · Linux {} · tier {} · seed {}\nbegan {} · each row {} times{hog}\n\n",
+        page.paint(Ink::Title, &format!("unbroken {} selftest", report.version)),
+        machine.kernel,
+        machine.tier,
+        report.seed,
+        report.began,
+        report.runs
+    );
+    let width = report.rows.iter().map(|row| name(row).chars().count()).max().unwrap_or_default();
+    let scenario = report.rows.iter().map(|row| row.scenario.len()).max().unwrap_or_default();
+    for row in &report.rows {
+        let (ink, word) = if row.ok { (Ink::Good, "ok") } else { (Ink::Bad, "WRONG") };
+        let kind = wording::word(&row.kind);
+        let held = format!("{} of {}", row.held, report.runs);
+        let _ = writeln!(
+            text,
+            "  {kind:<6}  {:<width$}  {:<scenario$}  {held:>9}  {}",
+            name(row),
+            row.scenario,
+            page.paint(ink, word)
+        );
+    }
+    text.push('\n');
+    for row in report.rows.iter().filter(|row| !row.ok) {
+        let _ = writeln!(text, "{}  {} · {}", page.paint(Ink::Bad, "WRONG"), name(row), row.scenario);
+        for wrong in &row.wrong {
+            text.push_str(&page.paragraph(6, wrong));
+        }
+        text.push('\n');
+    }
+    let wrong = report.rows.iter().filter(|row| !row.ok).count();
+    let line = if report.ok {
+        page.paint(Ink::Good, &format!("all {} rows are as they must be, in every run", report.rows.len()))
+    } else {
+        page.paint(Ink::Bad, &format!("{wrong} of {} rows are not as they must be", report.rows.len()))
+    };
+    text + &line + "\n"
+}
+
+/// What the row is about: its defect, else its target.
+fn name(row: &RowReport) -> String {
+    if row.defect.is_empty() { row.target.clone() } else { format!("{} in {}", row.defect, row.target) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::machine::{Machine, Tier};
+    use crate::selftest::RowKind;
+
+    fn row(kind: RowKind, defect: &str, held: u32, wrong: &[&str]) -> RowReport {
+        RowReport {
+            kind,
+            target: "reference/exec-inherit".to_owned(),
+            defect: defect.to_owned(),
+            scenario: "restart/upgrade-under-load".to_owned(),
+            ok: wrong.is_empty(),
+            held,
+            cells: BTreeMap::new(),
+            wrong: wrong.iter().map(|it| (*it).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn the_report_is_the_stored_text() {
+        let machine = Machine {
+            tier: Tier::A,
+            tier_reason: String::new(),
+            kernel: "6.18.5".to_owned(),
+            processors: 2,
+            uid: 0,
+            listen_hook: true,
+            programs: BTreeMap::new(),
+        };
+        let report = SelftestReport {
+            format: 1,
+            version: "0.1.0",
+            commit: None,
+            began: "2026-11-22T21:26:00Z".to_owned(),
+            machine,
+            runs: 20,
+            hog: true,
+            seed: 42,
+            ok: false,
+            rows: vec![
+                row(RowKind::Clean, "", 20, &[]),
+                row(RowKind::Defect, "no-refused", 20, &[]),
+                row(
+                    RowKind::Defect,
+                    "backlog-kept",
+                    19,
+                    &["handoff/backlog-kept must Fail and was inconclusive (/runs/0007)"],
+                ),
+            ],
+        };
+        let page = Page { width: 110, colour: false, here: Path::new("/") };
+        let got = render(&report, Format::Terminal, &page);
+        assert!(got == include_str!("testdata/selftest.txt"), "the report changed; it is now:\n{got}");
+    }
+}
