@@ -154,3 +154,18 @@ fn become_role(arguments: &[*const libc::c_char; 3], null: RawFd, descriptors: &
         libc::_exit(127)
     }
 }
+
+/// A descriptor that this process was handed by number at its start; `None` when that number is not open.
+///
+/// # Safety
+/// Nothing else in this process may own that number.
+#[must_use]
+pub unsafe fn inherited(number: RawFd) -> Option<OwnedFd> {
+    // Handed over without close-on-exec, of necessity; from here on it has it, like every other.
+    // SAFETY: fcntl(2) on a number, open or not.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+        return None;
+    }
+    // SAFETY: it is open, and the caller promises that nobody else owns it.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, WaitId, WaitIdOptions};
@@ -181,20 +181,6 @@ const INFO_EXIT: u64 = 1 << 3;
 
 /// PIDFD_GET_INFO: `_IOWR(0xFF, 11, struct pidfd_info)`.
 const GET_INFO: libc::Ioctl = libc::_IOWR::<Info>(0xFF, 11);
-
-/// Duplicates a raw descriptor that this process was handed by number at its start.
-///
-/// # Safety
-/// The number must be an open descriptor that nothing else in this process owns.
-#[must_use]
-pub unsafe fn inherited(number: RawFd) -> OwnedFd {
-    // SAFETY: the caller's promise.
-    let fd = unsafe { OwnedFd::from_raw_fd(number) };
-    // Handed over without close-on-exec, of necessity; from here on it has it, like every other. It can only fail for
-    // a number that is not open.
-    let _ = rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC);
-    fd
-}
 
 #[cfg(test)]
 mod tests {

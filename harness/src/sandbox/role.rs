@@ -4,8 +4,7 @@ use std::ffi::{CStr, OsStr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::kernel::clone::FIRST_DESCRIPTOR;
-use crate::kernel::pidfd::inherited;
+use crate::kernel::clone::{FIRST_DESCRIPTOR, inherited};
 
 /// pid 1 of the target's world.
 pub(super) const INIT: &CStr = c"unbroken-init";
@@ -47,9 +46,10 @@ fn begin(role: &CStr) {
     let _ = rustix::thread::set_name(role);
 }
 
-/// The descriptor that was handed over at this position, from 0. Each is taken once, at the role's begin.
+/// The descriptor that was handed over at this position, from 0. Each is taken once, at the role's begin. Without it this
+/// process was not started by `execute_self`, and ends.
 pub(super) fn handed(position: i32) -> OwnedFd {
-    // SAFETY: a role's descriptors are open by the contract of `execute_self`, and nothing in a process that has just
-    // begun owns them.
-    unsafe { inherited(FIRST_DESCRIPTOR + position) }
+    // SAFETY: nothing in a process that has just begun owns a role's descriptors.
+    let descriptor = unsafe { inherited(FIRST_DESCRIPTOR + position) };
+    descriptor.unwrap_or_else(|| std::process::exit(EXIT_BUG))
 }

@@ -11,7 +11,8 @@ pub(crate) struct Entry {
     pub(crate) namespaces: BTreeSet<String>,
 }
 
-/// Every process but this one that runs this executable or lives in one of these namespaces, zombies too.
+/// Every process but this one that runs this executable or lives in one of these namespaces. Another harness on the same
+/// machine is nobody's business here; zombies have no executable, and are the parent's to count.
 pub(crate) fn take(namespaces: &BTreeSet<String>) -> Vec<Entry> {
     let own = std::env::current_exe().expect("it has a path");
     let pids = std::fs::read_dir("/proc").expect("/proc is mounted").filter_map(|entry| {
@@ -21,9 +22,8 @@ pub(crate) fn take(namespaces: &BTreeSet<String>) -> Vec<Entry> {
         let directory = PathBuf::from(format!("/proc/{pid}"));
         let entry = Entry { pid, command: command(&directory), namespaces: namespaces_of(&directory) };
         let runs_us = std::fs::read_link(directory.join("exe")).is_ok_and(|executable| executable == own);
-        let zombie_of_us = entry.command.starts_with("unbroken-");
         let inside = entry.namespaces.intersection(namespaces).next().is_some();
-        (runs_us || zombie_of_us || inside).then_some(entry)
+        (runs_us || inside).then_some(entry)
     });
     ours.collect()
 }
