@@ -41,3 +41,5 @@ pub mod target;
 pub mod verdict;
 pub mod verify;
 pub mod wait;
+
+pub use sandbox::run_if_asked;

@@ -193,7 +193,11 @@ struct Job {
 ///
 /// # Errors
 /// [`SelftestError`]; a row that is not as it must be is in the report.
-pub fn run(request: &Request<'_>, stop: &Stop, progress: progress::Listener<'_>) -> Result<SelftestReport, SelftestError> {
+pub fn run(
+    request: &Request<'_>,
+    stop: &Stop,
+    progress: progress::Listener<'_>,
+) -> Result<SelftestReport, SelftestError> {
     let began = date::now_rfc3339();
     let mut jobs = jobs(request.catalogue)?;
     jobs.retain(|job| request.only.is_empty() || request.only.iter().any(|word| job.concerns(word)));
@@ -233,13 +237,16 @@ fn jobs(catalogue: &Catalogue) -> Result<Vec<Job>, SelftestError> {
             jobs.push(job(RowKind::Clean, target, "", scenario, |_, _| Must::Pass)?);
         }
     }
-    let matrix: Matrix = toml::from_str(unbroken_scenarios::MATRIX)
-        .map_err(|error| SelftestError::Matrix(error.to_string()))?;
+    let matrix: Matrix =
+        toml::from_str(unbroken_scenarios::MATRIX).map_err(|error| SelftestError::Matrix(error.to_string()))?;
     for row in &matrix.row {
         let target = catalogue.targets.iter().find(|target| target.name == row.target);
         let scenario = catalogue.scenarios.iter().find(|scenario| scenario.script().name == row.scenario);
         let (Some(target), Some(scenario)) = (target, scenario) else {
-            return Err(SelftestError::Matrix(format!("{} · {}: no such target or scenario", row.target, row.scenario)));
+            return Err(SelftestError::Matrix(format!(
+                "{} · {}: no such target or scenario",
+                row.target, row.scenario
+            )));
         };
         let mut target = target.clone();
         target.launch.command.extend(["--defect", &row.defect].map(|word| Template(word.to_owned())));
@@ -298,7 +305,11 @@ impl Job {
     /// A word of the command line means this row.
     fn concerns(&self, word: &str) -> bool {
         let must_fail = self.must.iter().any(|(check, must)| *must == Must::Fail && check == &word);
-        self.name() == word || self.defect == word || self.target.name == word || self.scenario.script().name == word || must_fail
+        self.name() == word
+            || self.defect == word
+            || self.target.name == word
+            || self.scenario.script().name == word
+            || must_fail
     }
 }
 
@@ -344,7 +355,11 @@ impl Work<'_> {
     fn one(&mut self, job: &Job, plan: &Plan, report: &mut RowReport) -> Result<(), SelftestError> {
         self.number += 1;
         let scenario = job.scenario.script().name.clone();
-        let target = if job.defect.is_empty() { job.target.name.clone() } else { format!("{} --defect {}", job.target.name, job.defect) };
+        let target = if job.defect.is_empty() {
+            job.target.name.clone()
+        } else {
+            format!("{} --defect {}", job.target.name, job.defect)
+        };
         (self.progress)(Progress::RunBegan { target, scenario, number: self.number, of: self.of });
         let began = std::time::Instant::now();
         let directory = self.session.join(format!("{:04}", self.number));
@@ -376,7 +391,8 @@ fn count(job: &Job, outcome: &Outcome, report: &mut RowReport) -> Vec<String> {
     for result in &outcome.results {
         let Status::Verdict(verdict) = result.status else { continue };
         let must = job.must.get(result.check).copied().unwrap_or(Must::Pass);
-        let cell = report.cells.entry(result.check).or_insert(Cell { must, pass: 0, inconclusive: 0, error: 0, fail: 0 });
+        let cell =
+            report.cells.entry(result.check).or_insert(Cell { must, pass: 0, inconclusive: 0, error: 0, fail: 0 });
         match verdict {
             Verdict::Pass => cell.pass += 1,
             Verdict::Inconclusive => cell.inconclusive += 1,

@@ -105,14 +105,8 @@ pub fn rejudge(directory: &Path, strict: bool, expectations: &[Expectation]) -> 
     let outcome = judge(&history, &|_| true);
     let plan = &history.plan;
     let judged = [Judged { run: 1, directory: directory.to_owned(), outcome }];
-    let terms = Terms {
-        target: &plan.target.name,
-        role: plan.target.role,
-        runs: 1,
-        strict,
-        expectations,
-        complete: false,
-    };
+    let terms =
+        Terms { target: &plan.target.name, role: plan.target.role, runs: 1, strict, expectations, complete: false };
     Ok(Summary {
         version: env!("CARGO_PKG_VERSION"),
         began: date::now_rfc3339(),
@@ -139,7 +133,8 @@ fn wants(request: &Request, scenario: &Scenario) -> bool {
 /// Whether this check is to be judged.
 fn selected(request: &Request, check: &Check) -> bool {
     let matches = |pattern: &String| {
-        check.id == pattern || check.id.strip_prefix(pattern.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
+        check.id == pattern
+            || check.id.strip_prefix(pattern.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
     };
     (request.run.is_empty() || request.run.iter().any(matches)) && !request.skip.iter().any(matches)
 }

@@ -171,9 +171,7 @@ impl Defect {
     /// Never: a test looks up every variant that can be parsed.
     #[must_use]
     pub fn row(self) -> &'static DefectRow {
-        ALL.iter()
-            .find(|row| row.defect == self)
-            .expect("every defect has a row")
+        ALL.iter().find(|row| row.defect == self).expect("every defect has a row")
     }
 
     /// Id of the check that must catch it.
@@ -187,15 +185,9 @@ impl FromStr for Defect {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let known = || {
-            ALL.iter()
-                .map(|row| row.name)
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
+        let known = || ALL.iter().map(|row| row.name).collect::<Vec<_>>().join(", ");
         let row = ALL.iter().find(|row| row.name == name);
-        row.map(|row| row.defect)
-            .ok_or_else(|| format!("no such defect; there are {}", known()))
+        row.map(|row| row.defect).ok_or_else(|| format!("no such defect; there are {}", known()))
     }
 }
 
@@ -221,18 +213,11 @@ impl Succession {
     pub fn of(defect: Option<Defect>) -> Self {
         match defect {
             // The simulated slow start of the new generation.
-            Some(Defect::NoRefused) => Self::Rebind {
-                gap: Duration::from_millis(50),
-                sharing: Sharing::Exclusive,
-            },
-            Some(Defect::ListenerContinuity(gap)) => Self::Rebind {
-                gap: gap.duration(),
-                sharing: Sharing::Exclusive,
-            },
-            Some(Defect::ListenerContinuityReuseport(gap)) => Self::Rebind {
-                gap: gap.duration(),
-                sharing: Sharing::ReusePort,
-            },
+            Some(Defect::NoRefused) => Self::Rebind { gap: Duration::from_millis(50), sharing: Sharing::Exclusive },
+            Some(Defect::ListenerContinuity(gap)) => Self::Rebind { gap: gap.duration(), sharing: Sharing::Exclusive },
+            Some(Defect::ListenerContinuityReuseport(gap)) => {
+                Self::Rebind { gap: gap.duration(), sharing: Sharing::ReusePort }
+            }
             Some(Defect::BacklogKept) => Self::Overlap,
             _ => Self::Shared,
         }
@@ -286,18 +271,9 @@ mod tests {
             assert_eq!(row.defect.row().name, row.name);
             let check = row.defect.catches().split_once('/').expect("area/name").1;
             let stem = row.name.split('=').next().expect("a first part");
-            assert!(
-                stem.starts_with(check),
-                "{} must begin with the name of {check}",
-                row.name
-            );
+            assert!(stem.starts_with(check), "{} must begin with the name of {check}", row.name);
         }
-        assert!(
-            "none"
-                .parse::<Defect>()
-                .expect_err("unknown")
-                .contains("took-over")
-        );
+        assert!("none".parse::<Defect>().expect_err("unknown").contains("took-over"));
     }
 
     #[test]

@@ -44,26 +44,14 @@ impl Drain {
         let (signal, gate) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let ended = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (begun, live) = (OnceLock::new(), AtomicUsize::new(0));
-        Ok(Arc::new(Self {
-            patience,
-            begun,
-            gate: Mutex::new(Some(gate)),
-            signal,
-            live,
-            ended,
-        }))
+        Ok(Arc::new(Self { patience, begun, gate: Mutex::new(Some(gate)), signal, live, ended }))
     }
 
     /// Begins the drain; later calls change nothing.
     pub fn begin(&self) {
         // Time first: whoever is woken by the pipe must find it.
         self.begun.get_or_init(Instant::now);
-        drop(
-            self.gate
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
+        drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// Whether the drain has begun.
@@ -75,9 +63,7 @@ impl Drain {
     /// When idle kept connections are closed; `None` before the drain.
     #[must_use]
     pub fn idle_until(&self) -> Option<Instant> {
-        self.begun
-            .get()
-            .map(|begun| *begun + self.patience.idle_grace)
+        self.begun.get().map(|begun| *begun + self.patience.idle_grace)
     }
 
     /// When the rest is cut; `None` before the drain.
@@ -113,9 +99,7 @@ impl Drain {
     #[must_use]
     pub fn enter(self: &Arc<Self>) -> Pass {
         self.live.fetch_add(1, Ordering::AcqRel);
-        Pass {
-            drain: Arc::clone(self),
-        }
+        Pass { drain: Arc::clone(self) }
     }
 }
 
@@ -138,11 +122,7 @@ mod tests {
     use crate::poll::{readable, until};
 
     fn drain() -> Arc<Drain> {
-        Drain::new(Patience {
-            idle_grace: Duration::from_secs(1),
-            timeout: Duration::from_secs(5),
-        })
-        .expect("drain")
+        Drain::new(Patience { idle_grace: Duration::from_secs(1), timeout: Duration::from_secs(5) }).expect("drain")
     }
 
     #[test]

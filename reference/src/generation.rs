@@ -68,10 +68,7 @@ impl Generation {
                 return Ok(());
             }
             if drain.deadline().is_some_and(|at| at <= Instant::now()) {
-                self.log.line(format_args!(
-                    "drain deadline: {} connections cut",
-                    drain.live()
-                ));
+                self.log.line(format_args!("drain deadline: {} connections cut", drain.live()));
                 return Ok(());
             }
             let woken = self.wait(exhausted_until.take())?;
@@ -97,10 +94,7 @@ impl Generation {
     fn wait(&self, exhausted_until: Option<Instant>) -> io::Result<Woken> {
         let drain = &self.service.drain;
         let full = self.connections_max.is_some_and(|max| drain.live() >= max);
-        let queue = self
-            .listener
-            .as_ref()
-            .filter(|_| !full && exhausted_until.is_none());
+        let queue = self.listener.as_ref().filter(|_| !full && exhausted_until.is_none());
         // A signalfd never hangs up, so it can stand for what is not waited on.
         let absent = || poll::ignored(self.signals.as_fd());
         let ended = drain.ended();
@@ -111,10 +105,7 @@ impl Generation {
             self.alive.as_ref().map_or_else(absent, poll::readable),
         ];
         poll::until(&mut entries, drain.deadline().or(exhausted_until))?;
-        Ok(Woken {
-            connection: poll::fired(&entries[2]),
-            master_gone: poll::fired(&entries[3]),
-        })
+        Ok(Woken { connection: poll::fired(&entries[2]), master_gone: poll::fired(&entries[3]) })
     }
 
     /// Gives up the listener and begins the drain. Closed, not shut down: shutdown(2) would end it for the successor too.
@@ -123,17 +114,13 @@ impl Generation {
             return;
         }
         if self.farewell == Farewell::Vanish {
-            self.log
-                .line(format_args!("{reason}, exits without draining"));
+            self.log.line(format_args!("{reason}, exits without draining"));
             std::process::exit(0);
         }
         self.listener = None;
         self.listener_closed = None;
         self.service.drain.begin();
-        self.log.line(format_args!(
-            "{reason}, draining {} connections",
-            self.service.drain.live()
-        ));
+        self.log.line(format_args!("{reason}, draining {} connections", self.service.drain.live()));
     }
 
     /// Takes one connection if there is one; the time to pause for if the system is exhausted.
@@ -149,16 +136,12 @@ impl Generation {
         let service = Arc::clone(&self.service);
         // Counted here, not in the thread: the drain must not miss a connection whose thread has not run yet.
         let pass = service.drain.enter();
-        let thread = std::thread::Builder::new()
-            .stack_size(STACK)
-            .spawn(move || {
-                service.serve(stream);
-                drop(pass);
-            });
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || {
+            service.serve(stream);
+            drop(pass);
+        });
         if let Err(error) = thread {
-            self.log.line(format_args!(
-                "cannot start a thread, connection dropped: {error}"
-            ));
+            self.log.line(format_args!("cannot start a thread, connection dropped: {error}"));
         }
         None
     }

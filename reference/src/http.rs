@@ -26,16 +26,8 @@ impl Head {
     /// A number from the query, or `None` if the key is missing or its value is no number.
     #[must_use]
     pub fn number(&self, key: &str) -> Option<u64> {
-        let pairs = self
-            .query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='));
-        pairs
-            .into_iter()
-            .find(|(name, _)| *name == key)?
-            .1
-            .parse()
-            .ok()
+        let pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.into_iter().find(|(name, _)| *name == key)?.1.parse().ok()
     }
 }
 
@@ -52,17 +44,10 @@ pub struct BadRequest(
 /// [`BadRequest`] as soon as no continuation can make it a request.
 pub fn parse(buffer: &[u8]) -> Result<Option<(Head, usize)>, BadRequest> {
     // RFC 9112 §2.2: ignore empty lines before a request.
-    let skipped = buffer
-        .iter()
-        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
-        .count();
+    let skipped = buffer.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
     let rest = &buffer[skipped..];
     let Some(length) = rest.windows(4).position(|window| window == b"\r\n\r\n") else {
-        return if buffer.len() > HEAD_MAX {
-            Err(BadRequest("head too long"))
-        } else {
-            Ok(None)
-        };
+        return if buffer.len() > HEAD_MAX { Err(BadRequest("head too long")) } else { Ok(None) };
     };
     let text = std::str::from_utf8(&rest[..length]).map_err(|_| BadRequest("head is not text"))?;
     let mut lines = text.split("\r\n");
@@ -76,8 +61,7 @@ pub fn parse(buffer: &[u8]) -> Result<Option<(Head, usize)>, BadRequest> {
 /// RFC 9112 §3.
 fn request_line(line: &str) -> Result<Head, BadRequest> {
     let mut words = line.split(' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (words.next(), words.next(), words.next(), words.next())
+    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
     else {
         return Err(BadRequest("request line"));
     };
@@ -86,20 +70,11 @@ fn request_line(line: &str) -> Result<Head, BadRequest> {
         "HTTP/1.0" => true,
         _ => return Err(BadRequest("protocol version")),
     };
-    if method.is_empty()
-        || !method.bytes().all(|byte| byte.is_ascii_alphabetic())
-        || !target.starts_with('/')
-    {
+    if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_alphabetic()) || !target.starts_with('/') {
         return Err(BadRequest("request line"));
     }
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    Ok(Head {
-        method: method.to_owned(),
-        path: path.to_owned(),
-        query: query.to_owned(),
-        closes,
-        ..Head::default()
-    })
+    Ok(Head { method: method.to_owned(), path: path.to_owned(), query: query.to_owned(), closes, ..Head::default() })
 }
 
 /// RFC 9112 §5; names are case-insensitive (RFC 9110 §5.1).
@@ -109,10 +84,7 @@ fn header(head: &mut Head, line: &str) -> Result<(), BadRequest> {
         return Err(BadRequest("header name"));
     }
     let value = value.trim_matches([' ', '\t']);
-    if value
-        .bytes()
-        .any(|byte| byte.is_ascii_control() && byte != b'\t')
-    {
+    if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
         return Err(BadRequest("header value"));
     }
     match name.to_ascii_lowercase().as_str() {
@@ -120,9 +92,7 @@ fn header(head: &mut Head, line: &str) -> Result<(), BadRequest> {
         "content-length" => head.body_length = length(head, value)?,
         // Without chunked decoding the end of the body would be a guess (RFC 9112 §6.1).
         "transfer-encoding" => {
-            return Err(BadRequest(
-                "transfer coding not supported, send Content-Length",
-            ));
+            return Err(BadRequest("transfer coding not supported, send Content-Length"));
         }
         "expect" => head.expects_continue = value.eq_ignore_ascii_case("100-continue"),
         "x-request-id" => head.request_id = Some(value.to_owned()),
@@ -145,16 +115,8 @@ fn connection(head: &mut Head, value: &str) {
 /// RFC 9110 §8.6: digits only; a second, different length is an attack (RFC 9112 §6.3).
 fn length(head: &Head, value: &str) -> Result<u64, BadRequest> {
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    let length = value
-        .parse()
-        .ok()
-        .filter(|_| digits)
-        .ok_or(BadRequest("Content-Length"))?;
-    if head.body_length != 0 && head.body_length != length {
-        Err(BadRequest("Content-Length"))
-    } else {
-        Ok(length)
-    }
+    let length = value.parse().ok().filter(|_| digits).ok_or(BadRequest("Content-Length"))?;
+    if head.body_length != 0 && head.body_length != length { Err(BadRequest("Content-Length")) } else { Ok(length) }
 }
 
 #[cfg(test)]
@@ -192,9 +154,7 @@ mod tests {
             ("HTTP/1.0\r\n", true),
             ("HTTP/1.0\r\nconnection: foo, keep-alive\r\n", false),
         ] {
-            let parsed = parse(format!("GET / {lines}\r\n").as_bytes())
-                .expect("good")
-                .expect("complete");
+            let parsed = parse(format!("GET / {lines}\r\n").as_bytes()).expect("good").expect("complete");
             assert_eq!(parsed.0.closes, want, "{lines:?}");
         }
     }
@@ -206,14 +166,8 @@ mod tests {
         check("GET / HTTP/2\r\n\r\n", Err(BadRequest("protocol version")));
         check(&head("Host"), Err(BadRequest("header line")));
         check(&head("Host : x"), Err(BadRequest("header name")));
-        check(
-            &head("Content-Length: +5"),
-            Err(BadRequest("Content-Length")),
-        );
-        check(
-            &head("Content-Length: 5\r\nContent-Length: 6"),
-            Err(BadRequest("Content-Length")),
-        );
+        check(&head("Content-Length: +5"), Err(BadRequest("Content-Length")));
+        check(&head("Content-Length: 5\r\nContent-Length: 6"), Err(BadRequest("Content-Length")));
         check(&"x".repeat(HEAD_MAX + 1), Err(BadRequest("head too long")));
     }
 }

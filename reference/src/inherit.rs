@@ -49,18 +49,12 @@ impl fmt::Display for InheritError {
             Self::NoSocket(fd) => write!(out, "descriptor {fd} is not an open socket"),
             Self::NotListening => write!(out, "descriptor {LISTENER_FD} is not a listening socket"),
             Self::ForeignAddress { wanted, found } => {
-                write!(
-                    out,
-                    "descriptor {LISTENER_FD} listens on {found} instead of {wanted}"
-                )
+                write!(out, "descriptor {LISTENER_FD} listens on {found} instead of {wanted}")
             }
             Self::NoAddress => write!(out, "descriptor {LISTENER_FD} has no internet address"),
             Self::NoPipe(fd) => write!(out, "descriptor {fd} is not a pipe"),
         }?;
-        write!(
-            out,
-            "; a stray mark is refused (unset {MARK} to start a server)"
-        )
+        write!(out, "; a stray mark is refused (unset {MARK} to start a server)")
     }
 }
 
@@ -96,11 +90,7 @@ pub fn take(wanted: SocketAddr) -> Result<Inherited, InheritError> {
     verify_pipe(ALIVE_FD)?;
     // SAFETY: called once before any thread exists (documented above), so nobody reads the environment at the same time.
     unsafe { std::env::remove_var(MARK) };
-    Ok(Inherited {
-        listener: TcpListener::from(adopt(LISTENER_FD)),
-        ready: adopt(READY_FD),
-        alive: adopt(ALIVE_FD),
-    })
+    Ok(Inherited { listener: TcpListener::from(adopt(LISTENER_FD)), ready: adopt(READY_FD), alive: adopt(ALIVE_FD) })
 }
 
 /// A descriptor by its number, for questions only.
@@ -121,21 +111,13 @@ fn verify_listener(fd: RawFd, wanted: SocketAddr) -> Result<(), InheritError> {
     let found = SocketAddr::try_from(name).map_err(|_| InheritError::NoAddress)?;
     // Port 0 asks for any port, so any port is the configured one.
     let port_fits = wanted.port() == 0 || found.port() == wanted.port();
-    if found.ip() == wanted.ip() && port_fits {
-        Ok(())
-    } else {
-        Err(InheritError::ForeignAddress { wanted, found })
-    }
+    if found.ip() == wanted.ip() && port_fits { Ok(()) } else { Err(InheritError::ForeignAddress { wanted, found }) }
 }
 
 /// fstat(2): a FIFO is what the master hands on as readiness and life line.
 fn verify_pipe(fd: RawFd) -> Result<(), InheritError> {
     let stat = rustix::fs::fstat(peek(fd)).map_err(|_| InheritError::NoPipe(fd))?;
-    if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_fifo() {
-        Ok(())
-    } else {
-        Err(InheritError::NoPipe(fd))
-    }
+    if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_fifo() { Ok(()) } else { Err(InheritError::NoPipe(fd)) }
 }
 
 /// Owns an inherited descriptor and makes it close-on-exec again: it was handed to this process, not to its children.
@@ -163,32 +145,17 @@ mod tests {
         assert_eq!(verify_listener(listener.as_raw_fd(), found), Ok(()));
         assert_eq!(verify_listener(listener.as_raw_fd(), local()), Ok(()));
         let wanted = SocketAddr::new(found.ip(), found.port() ^ 1);
-        assert_eq!(
-            verify_listener(listener.as_raw_fd(), wanted),
-            Err(InheritError::ForeignAddress { wanted, found })
-        );
+        assert_eq!(verify_listener(listener.as_raw_fd(), wanted), Err(InheritError::ForeignAddress { wanted, found }));
     }
 
     #[test]
     fn other_descriptors_are_refused() {
         let (pipe, _writer) = std::io::pipe().expect("pipe");
-        assert_eq!(
-            verify_listener(pipe.as_raw_fd(), local()),
-            Err(InheritError::NoSocket(pipe.as_raw_fd()))
-        );
+        assert_eq!(verify_listener(pipe.as_raw_fd(), local()), Err(InheritError::NoSocket(pipe.as_raw_fd())));
         assert_eq!(verify_pipe(pipe.as_raw_fd()), Ok(()));
         let udp = std::net::UdpSocket::bind(local()).expect("udp");
-        assert_eq!(
-            verify_listener(udp.as_raw_fd(), local()),
-            Err(InheritError::NotListening)
-        );
-        assert_eq!(
-            verify_pipe(udp.as_raw_fd()),
-            Err(InheritError::NoPipe(udp.as_raw_fd()))
-        );
-        assert_eq!(
-            verify_listener(9999, local()),
-            Err(InheritError::NoSocket(9999))
-        );
+        assert_eq!(verify_listener(udp.as_raw_fd(), local()), Err(InheritError::NotListening));
+        assert_eq!(verify_pipe(udp.as_raw_fd()), Err(InheritError::NoPipe(udp.as_raw_fd())));
+        assert_eq!(verify_listener(9999, local()), Err(InheritError::NoSocket(9999)));
     }
 }

@@ -32,11 +32,7 @@ pub enum Sharing {
 /// # Errors
 /// What socket(2), bind(2) or listen(2) report; EADDRINUSE when another server listens there.
 pub fn bind(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
-    let family = if address.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
@@ -94,8 +90,7 @@ mod tests {
 
     #[test]
     fn an_empty_queue_does_not_block() {
-        let listener =
-            bind("127.0.0.1:0".parse().expect("address"), Sharing::Exclusive).expect("bind");
+        let listener = bind("127.0.0.1:0".parse().expect("address"), Sharing::Exclusive).expect("bind");
         assert!(accept(&listener).expect("accept").is_none());
     }
 }

@@ -13,17 +13,13 @@ impl Log {
     /// The process that holds the listener and starts generations.
     #[must_use]
     pub fn master() -> Self {
-        Self {
-            name: "master".to_owned(),
-        }
+        Self { name: "master".to_owned() }
     }
 
     /// This process as a generation that serves: `slave-PID`.
     #[must_use]
     pub fn slave() -> Self {
-        Self {
-            name: slave_name(std::process::id()),
-        }
+        Self { name: slave_name(std::process::id()) }
     }
 
     /// Writes one line with one write(2), so that lines of several generations on one pipe never mix (pipe(7), PIPE_BUF).

@@ -72,10 +72,7 @@ impl fmt::Display for MasterError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen(address, error) => write!(out, "failed to listen on {address}: {error}"),
-            Self::NeverReady => write!(
-                out,
-                "failed to start: the first generation did not become ready"
-            ),
+            Self::NeverReady => write!(out, "failed to start: the first generation did not become ready"),
             Self::Pidfile(error) => write!(out, "failed to {error}"),
             Self::System(error) => write!(out, "failed to go on: {error}"),
         }
@@ -122,26 +119,14 @@ pub fn run(settings: Settings, signals: Signals) -> Result<(), MasterError> {
     for slave in &mut master.slaves {
         slave.kill();
     }
-    while master
-        .slaves
-        .iter()
-        .any(|slave| matches!(slave.child.reap(), Ok(None)))
-    {
-        let mut entries: Vec<_> = master
-            .slaves
-            .iter()
-            .map(|slave| poll::readable(&slave.child))
-            .collect();
+    while master.slaves.iter().any(|slave| matches!(slave.child.reap(), Ok(None))) {
+        let mut entries: Vec<_> = master.slaves.iter().map(|slave| poll::readable(&slave.child)).collect();
         poll::until(&mut entries, None)?;
         drop(entries);
-        master
-            .slaves
-            .retain(|slave| matches!(slave.child.reap(), Ok(None)));
+        master.slaves.retain(|slave| matches!(slave.child.reap(), Ok(None)));
     }
     if let Some(Err(error)) = master.pidfile.take().map(Pidfile::remove) {
-        master
-            .log
-            .line(format_args!("cannot remove the pidfile: {error}"));
+        master.log.line(format_args!("cannot remove the pidfile: {error}"));
     }
     result
 }
@@ -160,8 +145,7 @@ impl Master {
             signals,
             address,
             listener: Some(listener),
-            life_line: rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-                .map_err(io::Error::from)?,
+            life_line: rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from)?,
             slaves: Vec::new(),
             pidfile: None,
             pending: 0,
@@ -193,31 +177,16 @@ impl Master {
     fn wait(&self) -> io::Result<Vec<bool>> {
         let deadlines = self.slaves.iter().filter_map(Slave::deadline);
         let watch = self.settings.watch.as_ref();
-        let others = [
-            self.respawn.filter(|_| !self.is_starting()),
-            watch.and_then(Watch::deadline),
-        ];
+        let others = [self.respawn.filter(|_| !self.is_starting()), watch.and_then(Watch::deadline)];
         let deadline = deadlines.chain(others.into_iter().flatten()).min();
 
-        let mut entries: Vec<_> = self
-            .slaves
-            .iter()
-            .map(|slave| poll::readable(&slave.child))
-            .collect();
+        let mut entries: Vec<_> = self.slaves.iter().map(|slave| poll::readable(&slave.child)).collect();
         entries.push(poll::readable(&self.signals));
         entries.extend(watch.map(poll::readable));
-        entries.extend(
-            self.slaves
-                .iter()
-                .filter(|slave| slave.is_starting())
-                .map(|slave| poll::readable(&slave.ready)),
-        );
+        entries
+            .extend(self.slaves.iter().filter(|slave| slave.is_starting()).map(|slave| poll::readable(&slave.ready)));
         poll::until(&mut entries, deadline)?;
-        Ok(entries
-            .iter()
-            .take(self.slaves.len())
-            .map(poll::fired)
-            .collect())
+        Ok(entries.iter().take(self.slaves.len()).map(poll::fired).collect())
     }
 
     fn is_starting(&self) -> bool {
@@ -248,21 +217,13 @@ impl Master {
     /// them asked for.
     fn request_upgrade(&mut self, count: u32, reason: &str) {
         self.log.line(format_args!("upgrade requested: {reason}"));
-        self.pending = if self.settings.defect == Some(Defect::WatchTriggered) {
-            self.pending + count
-        } else {
-            1
-        };
+        self.pending = if self.settings.defect == Some(Defect::WatchTriggered) { self.pending + count } else { 1 };
     }
 
     /// Gives up the listener and drains everyone; asked again, cuts what is left.
     fn stop(&mut self) {
         let again = std::mem::replace(&mut self.stopping, true);
-        self.log.line(if again {
-            "told to stop again, cutting what is left"
-        } else {
-            "told to stop"
-        });
+        self.log.line(if again { "told to stop again, cutting what is left" } else { "told to stop" });
         for slave in &mut self.slaves {
             if again || slave.is_starting() {
                 slave.kill();
@@ -285,9 +246,7 @@ impl Master {
             }
         }
         self.slaves = alive;
-        exits
-            .into_iter()
-            .try_for_each(|(slave, exit)| self.bury(&slave, exit))
+        exits.into_iter().try_for_each(|(slave, exit)| self.bury(&slave, exit))
     }
 
     /// What the end of a child means, by the stage that it was in.
@@ -299,19 +258,16 @@ impl Master {
                 self.log.line(format_args!("{name} was cut: {exit}"));
             }
             Stage::Serving { since } => {
-                self.log
-                    .line(format_args!("{name} ended unexpectedly: {exit}"));
+                self.log.line(format_args!("{name} ended unexpectedly: {exit}"));
                 self.schedule_respawn(since.elapsed() >= STABLE_AFTER);
             }
             Stage::Starting { .. } | Stage::Killed { was_ready: false } => {
-                self.log
-                    .line(format_args!("{name} ended before it was ready: {exit}"));
+                self.log.line(format_args!("{name} ended before it was ready: {exit}"));
                 if !self.ever_ready && !self.stopping {
                     return Err(MasterError::NeverReady);
                 }
                 if let Some(old) = self.slaves.iter().find(|slave| slave.is_serving()) {
-                    self.log
-                        .line(format_args!("upgrade failed, {} serves on", old.name()));
+                    self.log.line(format_args!("upgrade failed, {} serves on", old.name()));
                 } else {
                     self.schedule_respawn(false);
                 }
@@ -325,11 +281,8 @@ impl Master {
         if self.stopping || self.slaves.iter().any(Slave::is_serving) {
             return;
         }
-        self.respawn_pause = if was_stable {
-            Duration::ZERO
-        } else {
-            (self.respawn_pause * 2).clamp(RESPAWN.0, RESPAWN.1)
-        };
+        self.respawn_pause =
+            if was_stable { Duration::ZERO } else { (self.respawn_pause * 2).clamp(RESPAWN.0, RESPAWN.1) };
         self.respawn = Some(Instant::now() + self.respawn_pause);
     }
 
@@ -337,9 +290,7 @@ impl Master {
     fn hear_ready(&mut self) -> Result<(), MasterError> {
         for at in 0..self.slaves.len() {
             let slave = &mut self.slaves[at];
-            if !slave.is_starting()
-                || !poll::until(&mut [poll::readable(&slave.ready)], Some(Instant::now()))?
-            {
+            if !slave.is_starting() || !poll::until(&mut [poll::readable(&slave.ready)], Some(Instant::now()))? {
                 continue;
             }
             match rustix::io::read(&slave.ready, &mut [0_u8]) {
@@ -353,12 +304,7 @@ impl Master {
 
     /// A child is ready: it serves from now on, the ones before it drain.
     fn promote(&mut self, at: usize) -> Result<(), MasterError> {
-        let stage = std::mem::replace(
-            &mut self.slaves[at].stage,
-            Stage::Serving {
-                since: Instant::now(),
-            },
-        );
+        let stage = std::mem::replace(&mut self.slaves[at].stage, Stage::Serving { since: Instant::now() });
         let name = self.slaves[at].name();
         // Before the old one is told, so that its own lines follow this one.
         if self.ever_ready {
@@ -369,11 +315,7 @@ impl Master {
                 slave.drain(self.settings.patience);
             }
         }
-        if let Stage::Starting {
-            own_listener: Some(own),
-            ..
-        } = stage
-        {
+        if let Stage::Starting { own_listener: Some(own), .. } = stage {
             self.listener = Some(own);
         }
         self.respawn = None;
@@ -400,8 +342,7 @@ impl Master {
         let now = Instant::now();
         for slave in &mut self.slaves {
             if slave.deadline().is_some_and(|deadline| deadline <= now) {
-                self.log
-                    .line(format_args!("{} takes too long, killed", slave.name()));
+                self.log.line(format_args!("{} takes too long, killed", slave.name()));
                 slave.kill();
             }
         }
@@ -454,25 +395,11 @@ impl Master {
 
     /// Starts a generation.
     fn spawn(&mut self, own_listener: Option<TcpListener>) -> io::Result<()> {
-        let listener = own_listener
-            .as_ref()
-            .or(self.listener.as_ref())
-            .ok_or(io::ErrorKind::NotConnected)?;
+        let listener = own_listener.as_ref().or(self.listener.as_ref()).ok_or(io::ErrorKind::NotConnected)?;
         let (ready, said) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let child = self.settings.program.spawn(&[
-            listener.as_fd(),
-            said.as_fd(),
-            self.life_line.0.as_fd(),
-        ])?;
+        let child = self.settings.program.spawn(&[listener.as_fd(), said.as_fd(), self.life_line.0.as_fd()])?;
         let deadline = Instant::now() + self.settings.ready_timeout;
-        let slave = Slave {
-            child,
-            ready,
-            stage: Stage::Starting {
-                deadline,
-                own_listener,
-            },
-        };
+        let slave = Slave { child, ready, stage: Stage::Starting { deadline, own_listener } };
         self.log.line(format_args!("started {}", slave.name()));
         self.slaves.push(slave);
         Ok(())

@@ -32,11 +32,7 @@ pub enum PidfileError {
 impl fmt::Display for PidfileError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Running(path, pid) => write!(
-                out,
-                "write pidfile {}: already running, pid {pid}",
-                path.display()
-            ),
+            Self::Running(path, pid) => write!(out, "write pidfile {}: already running, pid {pid}", path.display()),
             Self::NotRegular(path) => {
                 write!(out, "write pidfile {}: not a regular file", path.display())
             }
@@ -61,8 +57,7 @@ impl Pidfile {
     /// # Errors
     /// [`PidfileError`]; whatever lay there is untouched then.
     pub fn create(path: &Path) -> Result<Self, PidfileError> {
-        let path =
-            std::path::absolute(path).map_err(|error| PidfileError::Io(path.to_owned(), error))?;
+        let path = std::path::absolute(path).map_err(|error| PidfileError::Io(path.to_owned(), error))?;
         loop {
             let placed = match open_existing(&path)? {
                 Some(stale) => replace(&path, &stale)?,
@@ -86,11 +81,8 @@ impl Pidfile {
     /// # Errors
     /// [`PidfileError`]; the old file stays then.
     pub fn rewrite(&mut self) -> Result<(), PidfileError> {
-        let (temporary, file) =
-            write_beside(&self.path).map_err(|error| PidfileError::Io(self.path.clone(), error))?;
-        temporary
-            .rename_over(&self.path)
-            .map_err(|error| PidfileError::Io(self.path.clone(), error))?;
+        let (temporary, file) = write_beside(&self.path).map_err(|error| PidfileError::Io(self.path.clone(), error))?;
+        temporary.rename_over(&self.path).map_err(|error| PidfileError::Io(self.path.clone(), error))?;
         self.file = file;
         Ok(())
     }
@@ -110,11 +102,7 @@ impl Pidfile {
     /// # Errors
     /// What unlink(2) reports.
     pub fn remove(self) -> io::Result<()> {
-        if is_at(&self.file, &self.path) {
-            std::fs::remove_file(&self.path)
-        } else {
-            Ok(())
-        }
+        if is_at(&self.file, &self.path) { std::fs::remove_file(&self.path) } else { Ok(()) }
     }
 }
 
@@ -127,9 +115,7 @@ fn open_existing(path: &Path) -> Result<Option<File>, PidfileError> {
         Ok(file) if file.metadata().map_err(failed)?.is_file() => Ok(Some(file)),
         Ok(_) => Err(PidfileError::NotRegular(path.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
-            Err(PidfileError::NotRegular(path.to_owned()))
-        }
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => Err(PidfileError::NotRegular(path.to_owned())),
         Err(error) => Err(failed(error)),
     }
 }
@@ -139,10 +125,7 @@ fn replace(path: &Path, stale: &File) -> Result<Option<File>, PidfileError> {
     if rustix::fs::flock(stale, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut pid = String::new();
         let _ = stale.take(32).read_to_string(&mut pid);
-        return Err(PidfileError::Running(
-            path.to_owned(),
-            pid.trim().to_owned(),
-        ));
+        return Err(PidfileError::Running(path.to_owned(), pid.trim().to_owned()));
     }
     // Locked, but perhaps no longer the file at the path: then its replacement is somebody's.
     if !is_at(stale, path) {
@@ -195,19 +178,12 @@ impl Drop for Temporary {
 fn write_beside(path: &Path) -> io::Result<(Temporary, File)> {
     let pid = std::process::id();
     let mut name = OsString::from(".");
-    name.push(
-        path.file_name()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?,
-    );
+    name.push(path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?);
     name.push(format!(".{pid}"));
     let path = path.with_file_name(name);
     // Only a crashed process with our pid can have left one.
     let _ = std::fs::remove_file(&path);
-    let mut file = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(MODE)
-        .open(&path)?;
+    let mut file = File::options().write(true).create_new(true).mode(MODE).open(&path)?;
     let temporary = Temporary { path };
     // The umask may have taken bits away.
     file.set_permissions(std::fs::Permissions::from_mode(MODE))?;
@@ -227,24 +203,14 @@ mod tests {
 
     #[test]
     fn stale_content_is_replaced_exactly_and_no_temporary_stays() {
-        for stale in [
-            None,
-            Some(""),
-            Some("garbage"),
-            Some("1\n"),
-            Some("99999999999999 and a tail\n"),
-        ] {
+        for stale in [None, Some(""), Some("garbage"), Some("1\n"), Some("99999999999999 and a tail\n")] {
             let scratch = Scratch::new("pidfile-stale");
             let path = scratch.path().join("pid");
             if let Some(text) = stale {
                 std::fs::write(&path, text).expect("write");
             }
             let pidfile = Pidfile::create(&path).expect("create");
-            assert_eq!(
-                std::fs::read_to_string(&path).expect("read"),
-                own_line(),
-                "{stale:?}"
-            );
+            assert_eq!(std::fs::read_to_string(&path).expect("read"), own_line(), "{stale:?}");
             assert_eq!(path.metadata().expect("stat").mode() & 0o7777, MODE);
             assert_eq!(std::fs::read_dir(scratch.path()).expect("list").count(), 1);
             pidfile.remove().expect("remove");
@@ -258,17 +224,9 @@ mod tests {
         let path = scratch.path().join("pid");
         let mut first = Pidfile::create(&path).expect("create");
         let error = Pidfile::create(&path).expect_err("held");
-        assert!(
-            error
-                .to_string()
-                .contains(&format!("already running, pid {}", std::process::id())),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&format!("already running, pid {}", std::process::id())), "{error}");
         first.rewrite().expect("rewrite");
-        assert!(matches!(
-            Pidfile::create(&path),
-            Err(PidfileError::Running(..))
-        ));
+        assert!(matches!(Pidfile::create(&path), Err(PidfileError::Running(..))));
         assert_eq!(std::fs::read_to_string(&path).expect("read"), own_line());
     }
 
@@ -288,20 +246,12 @@ mod tests {
         let scratch = Scratch::new("pidfile-irregular");
         let victim = scratch.path().join("victim");
         std::fs::write(&victim, "precious").expect("write");
-        let (link, dir, fifo) = (
-            scratch.path().join("l"),
-            scratch.path().join("d"),
-            scratch.path().join("f"),
-        );
+        let (link, dir, fifo) = (scratch.path().join("l"), scratch.path().join("d"), scratch.path().join("f"));
         std::os::unix::fs::symlink(&victim, &link).expect("symlink");
         std::fs::create_dir(&dir).expect("mkdir");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("mkfifo");
         for path in [&link, &dir, &fifo] {
-            assert!(
-                matches!(Pidfile::create(path), Err(PidfileError::NotRegular(_))),
-                "{}",
-                path.display()
-            );
+            assert!(matches!(Pidfile::create(path), Err(PidfileError::NotRegular(_))), "{}", path.display());
         }
         assert_eq!(std::fs::read_to_string(&victim).expect("read"), "precious");
     }

@@ -32,17 +32,11 @@ impl Program {
     /// # Errors
     /// When the path cannot be found out (see [`own_path`]) or an argument holds a NUL byte.
     pub fn own() -> io::Result<Self> {
-        let arguments = std::env::args_os()
-            .map(c_string)
-            .collect::<io::Result<_>>()?;
+        let arguments = std::env::args_os().map(c_string).collect::<io::Result<_>>()?;
         let environment = std::env::vars_os()
             .map(|(name, value)| c_string([name, value].join(OsStr::new("="))))
             .collect::<io::Result<_>>()?;
-        Ok(Self {
-            path: c_string(own_path()?.into_os_string())?,
-            arguments,
-            environment,
-        })
+        Ok(Self { path: c_string(own_path()?.into_os_string())?, arguments, environment })
     }
 
     /// Adds or replaces one variable of the environment.
@@ -51,10 +45,8 @@ impl Program {
     /// When it holds a NUL byte.
     pub fn with_variable(mut self, name: &str, value: &str) -> io::Result<Self> {
         let prefix = format!("{name}=");
-        self.environment
-            .retain(|entry| !entry.as_bytes().starts_with(prefix.as_bytes()));
-        self.environment
-            .push(c_string(format!("{prefix}{value}").into())?);
+        self.environment.retain(|entry| !entry.as_bytes().starts_with(prefix.as_bytes()));
+        self.environment.push(c_string(format!("{prefix}{value}").into())?);
         Ok(self)
     }
 
@@ -83,10 +75,8 @@ impl Program {
     pub fn spawn(&self, handed: &[BorrowedFd<'_>]) -> io::Result<Child> {
         let end = FIRST_HANDED + RawFd::try_from(handed.len()).expect("a handful of descriptors");
         // Lifted above the target numbers first: dup2(2) onto 3 must not destroy one that is still to be copied to 4.
-        let lifted = handed
-            .iter()
-            .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, end))
-            .collect::<Result<Vec<OwnedFd>, _>>()?;
+        let lifted =
+            handed.iter().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, end)).collect::<Result<Vec<OwnedFd>, _>>()?;
         let numbers: Vec<RawFd> = lifted.iter().map(AsRawFd::as_raw_fd).collect();
         let arguments = null_terminated(&self.arguments);
         let environment = null_terminated(&self.environment);
@@ -121,8 +111,7 @@ fn become_program(
                 libc::_exit(126);
             }
         }
-        let first_foreign =
-            libc::c_uint::try_from(FIRST_HANDED).unwrap_or(3) + handed.len() as libc::c_uint;
+        let first_foreign = libc::c_uint::try_from(FIRST_HANDED).unwrap_or(3) + handed.len() as libc::c_uint;
         // What a launcher leaked to the master ends here. Failure (Linux before 5.9) leaves only close-on-exec to protect us.
         libc::syscall(libc::SYS_close_range, first_foreign, libc::c_uint::MAX, 0);
         let mut empty: libc::sigset_t = std::mem::zeroed();
@@ -171,10 +160,7 @@ impl Child {
     /// What waitid(2) reports.
     pub fn reap(&self) -> io::Result<Option<Exit>> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        Ok(
-            rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options)?
-                .map(|status| Exit::from(&status)),
-        )
+        Ok(rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options)?.map(|status| Exit::from(&status)))
     }
 }
 
@@ -215,14 +201,7 @@ impl std::fmt::Display for Exit {
 pub fn seal_descriptors() {
     let first = libc::c_uint::try_from(FIRST_HANDED).unwrap_or(3);
     // SAFETY: changes a flag of descriptors, closes none; an old kernel answers ENOSYS and nothing changes.
-    unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            first,
-            libc::c_uint::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    };
+    unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
 }
 
 /// Where this program lies, as an absolute path that names the running image at this moment.
@@ -234,18 +213,14 @@ pub fn seal_descriptors() {
 /// When `/proc` is not mounted, or the file is gone already.
 pub fn own_path() -> io::Result<PathBuf> {
     let running = std::fs::metadata("/proc/self/exe")?;
-    let is_running = |path: &PathBuf| {
-        std::fs::metadata(path)
-            .is_ok_and(|at| (at.dev(), at.ino()) == (running.dev(), running.ino()))
-    };
+    let is_running =
+        |path: &PathBuf| std::fs::metadata(path).is_ok_and(|at| (at.dev(), at.ino()) == (running.dev(), running.ino()));
     let named = std::env::args_os().next().unwrap_or_default();
     let candidates: Vec<PathBuf> = if named.as_bytes().contains(&b'/') {
         std::path::absolute(&named).into_iter().collect()
     } else {
         let search = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&search)
-            .filter_map(|dir| std::path::absolute(dir.join(&named)).ok())
-            .collect()
+        std::env::split_paths(&search).filter_map(|dir| std::path::absolute(dir.join(&named)).ok()).collect()
     };
     match candidates.into_iter().find(is_running) {
         Some(path) => Ok(path),
@@ -282,11 +257,7 @@ fn become_helper() -> ! {
 
 /// Pointers for execve(2), ended by a null pointer.
 fn null_terminated(strings: &[CString]) -> Vec<*const libc::c_char> {
-    strings
-        .iter()
-        .map(|string| string.as_ptr())
-        .chain([std::ptr::null()])
-        .collect()
+    strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
 /// Bytes for execve(2).
@@ -314,9 +285,7 @@ mod tests {
             environment: vec![c"is_slave=no".to_owned()],
         };
         let program = program.with_variable("is_slave", "true").expect("variable");
-        let child = program
-            .spawn(&[reader.as_fd(), writer.as_fd()])
-            .expect("spawn");
+        let child = program.spawn(&[reader.as_fd(), writer.as_fd()]).expect("spawn");
         drop((writer, stray));
         let mut said = String::new();
         std::io::Read::read_to_string(&mut &reader, &mut said).expect("read");
@@ -327,11 +296,7 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_executed_is_an_exit() {
-        let program = Program {
-            path: c"/nonexistent".to_owned(),
-            arguments: vec![],
-            environment: vec![],
-        };
+        let program = Program { path: c"/nonexistent".to_owned(), arguments: vec![], environment: vec![] };
         let child = program.spawn(&[]).expect("spawn");
         crate::poll::until(&mut [crate::poll::readable(&child)], None).expect("poll");
         assert_eq!(child.reap().expect("reap"), Some(Exit::Status(127)));

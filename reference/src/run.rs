@@ -112,9 +112,7 @@ impl Technique {
 pub fn run_if_asked() {
     let mut arguments = std::env::args_os();
     let named = arguments.next().unwrap_or_default();
-    let is_asked = Path::new(&named)
-        .file_name()
-        .is_some_and(|name| name.as_bytes().ends_with(NAME.as_bytes()));
+    let is_asked = Path::new(&named).file_name().is_some_and(|name| name.as_bytes().ends_with(NAME.as_bytes()));
     if is_asked {
         std::process::exit(i32::from(dispatch(arguments)));
     }

@@ -12,8 +12,7 @@ impl Scratch {
     pub(crate) fn new(name: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("unbroken-{name}-{}-{number}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("unbroken-{name}-{}-{number}", std::process::id()));
         std::fs::create_dir(&path).expect("a fresh directory");
         Self { path }
     }

@@ -48,12 +48,7 @@ pub struct Service {
 impl Service {
     /// Serves one connection until its end. A client that goes away is not an error of the server.
     pub fn serve(&self, stream: TcpStream) {
-        let mut connection = Connection {
-            service: self,
-            stream,
-            unread: Vec::new(),
-            fresh: true,
-        };
+        let mut connection = Connection { service: self, stream, unread: Vec::new(), fresh: true };
         let _ = connection.run();
     }
 }
@@ -100,10 +95,7 @@ impl Connection<'_> {
                 Ok(Some(head)) => self.exchange(&head)?,
                 Ok(None) => return Ok(()),
                 Err(BadRequest(reason)) => {
-                    let head = Head {
-                        closes: true,
-                        ..Head::default()
-                    };
+                    let head = Head { closes: true, ..Head::default() };
                     self.respond(&head, "400 Bad Request", &Body::Text(format!("{reason}\n")))?
                 }
             };
@@ -191,10 +183,7 @@ impl Connection<'_> {
     fn read_body(&mut self, length: u64) -> io::Result<u64> {
         let mut checksum = FNV_OFFSET;
         let mut left = length;
-        let buffered = self
-            .unread
-            .len()
-            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        let buffered = self.unread.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         checksum = fnv1a(checksum, &self.unread[..buffered]);
         self.unread.drain(..buffered);
         left -= buffered as u64;
@@ -213,15 +202,8 @@ impl Connection<'_> {
 
     /// Writes one answer. Whether it announces the end is decided now, as late as possible.
     fn respond(&mut self, head: &Head, status: &str, body: &Body) -> io::Result<Next> {
-        let next = if head.closes || self.service.drain.has_begun() {
-            Next::Close
-        } else {
-            Next::Keep
-        };
-        let mut text = format!(
-            "HTTP/1.1 {status}\r\nX-Version: {}\r\n",
-            self.service.version
-        );
+        let next = if head.closes || self.service.drain.has_begun() { Next::Close } else { Next::Keep };
+        let mut text = format!("HTTP/1.1 {status}\r\nX-Version: {}\r\n", self.service.version);
         if let Some(id) = &head.request_id {
             text += &format!("X-Request-Id: {id}\r\n");
         }
@@ -243,9 +225,7 @@ impl Connection<'_> {
     /// Byte i is i modulo the period.
     fn write_pattern(&mut self, length: u64) -> io::Result<()> {
         // Longer than a block by one period, so that a block can begin at any phase.
-        let pattern: Vec<u8> = (0..(64 * 1024 + PATTERN_PERIOD))
-            .map(|at| (at % PATTERN_PERIOD) as u8)
-            .collect();
+        let pattern: Vec<u8> = (0..(64 * 1024 + PATTERN_PERIOD)).map(|at| (at % PATTERN_PERIOD) as u8).collect();
         let mut sent = 0;
         while sent < length {
             let phase = usize::try_from(sent % PATTERN_PERIOD).expect("below the period");
@@ -297,13 +277,9 @@ fn answer(head: &Head, checksum: u64) -> (&'static str, Body) {
             Some(bytes) => ("200 OK", Body::Pattern(bytes)),
             None => bad("bytes=N is missing"),
         },
-        "/upload" if head.method == "POST" => (
-            "200 OK",
-            Body::Text(format!(
-                "bytes={} checksum={checksum:016x}\n",
-                head.body_length
-            )),
-        ),
+        "/upload" if head.method == "POST" => {
+            ("200 OK", Body::Text(format!("bytes={} checksum={checksum:016x}\n", head.body_length)))
+        }
         _ => ("404 Not Found", Body::Text("not found\n".to_owned())),
     }
 }
@@ -314,11 +290,7 @@ fn bytes_unsent(stream: &TcpStream) -> u64 {
     let mut count: libc::c_int = 0;
     // SAFETY: TIOCOUTQ (the same number as SIOCOUTQ) stores one int at the given address.
     let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
-    if result < 0 {
-        0
-    } else {
-        u64::try_from(count).unwrap_or(0)
-    }
+    if result < 0 { 0 } else { u64::try_from(count).unwrap_or(0) }
 }
 
 /// Start value of FNV-1a, 64 bits (draft-eastlake-fnv).
@@ -326,9 +298,7 @@ const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 
 /// FNV-1a, 64 bits: detects any accidental change of a body, and is three lines in every language.
 fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(hash, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -339,24 +309,13 @@ mod tests {
 
     /// A connection to a service in a thread.
     fn served(kept: KeptConnection) -> (TcpStream, Arc<Drain>, std::thread::JoinHandle<()>) {
-        let patience = Patience {
-            idle_grace: Duration::from_millis(200),
-            timeout: Duration::from_secs(60),
-        };
+        let patience = Patience { idle_grace: Duration::from_millis(200), timeout: Duration::from_secs(60) };
         let drain = Drain::new(patience).expect("drain");
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let client = TcpStream::connect(listener.local_addr().expect("name")).expect("connect");
         let stream = listener.accept().expect("accept").0;
-        let service = Service {
-            version: 3,
-            drain: Arc::clone(&drain),
-            kept,
-        };
-        (
-            client,
-            drain,
-            std::thread::spawn(move || service.serve(stream)),
-        )
+        let service = Service { version: 3, drain: Arc::clone(&drain), kept };
+        (client, drain, std::thread::spawn(move || service.serve(stream)))
     }
 
     fn ask(client: &mut TcpStream, request: &str) -> String {
@@ -367,13 +326,7 @@ mod tests {
             assert_eq!(client.read(&mut byte).expect("read"), 1, "{text}");
             text.push(char::from(byte[0]));
         }
-        let length: usize = text
-            .split("Content-Length: ")
-            .nth(1)
-            .expect("length")
-            .trim()
-            .parse()
-            .expect("number");
+        let length: usize = text.split("Content-Length: ").nth(1).expect("length").trim().parse().expect("number");
         let mut body = vec![0; length];
         client.read_exact(&mut body).expect("body");
         text + &String::from_utf8_lossy(&body)
@@ -387,14 +340,8 @@ mod tests {
             hello,
             "HTTP/1.1 200 OK\r\nX-Version: 3\r\nX-Request-Id: 42\r\nContent-Length: 12\r\n\r\nhello world\n"
         );
-        let upload = ask(
-            &mut client,
-            "POST /upload HTTP/1.1\r\nContent-Length: 6\r\n\r\nfoobar",
-        );
-        assert!(
-            upload.ends_with("bytes=6 checksum=85944171f73967e8\n"),
-            "{upload}"
-        );
+        let upload = ask(&mut client, "POST /upload HTTP/1.1\r\nContent-Length: 6\r\n\r\nfoobar");
+        assert!(upload.ends_with("bytes=6 checksum=85944171f73967e8\n"), "{upload}");
         assert!(ask(&mut client, "GET /slow?ms=x HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 400 "));
         assert!(ask(&mut client, "GET /none HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
         drop(client);
@@ -404,17 +351,11 @@ mod tests {
     #[test]
     fn a_stream_repeats_its_pattern() {
         let (mut client, _drain, server) = served(KeptConnection::Answer);
-        client
-            .write_all(b"GET /stream?bytes=200000 HTTP/1.1\r\nConnection: close\r\n\r\n")
-            .expect("send");
+        client.write_all(b"GET /stream?bytes=200000 HTTP/1.1\r\nConnection: close\r\n\r\n").expect("send");
         let mut all = Vec::new();
         client.read_to_end(&mut all).expect("read");
         let body = &all[all.len() - 200_000..];
-        assert!(
-            body.iter()
-                .enumerate()
-                .all(|(at, byte)| at as u64 % PATTERN_PERIOD == u64::from(*byte))
-        );
+        assert!(body.iter().enumerate().all(|(at, byte)| at as u64 % PATTERN_PERIOD == u64::from(*byte)));
         drop(client);
         server.join().expect("ends");
     }
@@ -443,13 +384,8 @@ mod tests {
 
         let (mut client, drain, server) = served(KeptConnection::Answer);
         drain.begin();
-        client
-            .set_read_timeout(Some(Duration::from_millis(300)))
-            .expect("timeout");
-        assert_eq!(
-            client.read(&mut [0]).expect_err("still open").kind(),
-            io::ErrorKind::WouldBlock
-        );
+        client.set_read_timeout(Some(Duration::from_millis(300))).expect("timeout");
+        assert_eq!(client.read(&mut [0]).expect_err("still open").kind(), io::ErrorKind::WouldBlock);
         assert!(ask(&mut client, "GET / HTTP/1.1\r\n\r\n").contains("Connection: close"));
         drop(client);
         server.join().expect("ends");
@@ -457,17 +393,12 @@ mod tests {
 
     #[test]
     fn the_two_defects_of_kept_connections_look_different_to_a_client() {
-        for (kept, want) in [
-            (KeptConnection::CloseUnread, true),
-            (KeptConnection::Swallow, false),
-        ] {
+        for (kept, want) in [(KeptConnection::CloseUnread, true), (KeptConnection::Swallow, false)] {
             let (mut client, drain, server) = served(kept);
             ask(&mut client, "GET / HTTP/1.1\r\n\r\n");
             drain.begin();
             client.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("send");
-            let reset = client
-                .read(&mut [0])
-                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset);
+            let reset = client.read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset);
             assert_eq!(reset, want, "{kept:?}");
             server.join().expect("ends");
         }

@@ -59,11 +59,7 @@ impl Signals {
             return Ok(None);
         };
         let hangup = u32::try_from(libc::SIGHUP).is_ok_and(|number| number == info.ssi_signo);
-        Ok(Some(if hangup {
-            Request::Upgrade
-        } else {
-            Request::Stop
-        }))
+        Ok(Some(if hangup { Request::Upgrade } else { Request::Stop }))
     }
 }
 

@@ -17,10 +17,7 @@ const DRAIN_SLACK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) enum Stage {
     /// Started, not ready yet; brings a listener of its own if the succession overlaps.
-    Starting {
-        deadline: Instant,
-        own_listener: Option<TcpListener>,
-    },
+    Starting { deadline: Instant, own_listener: Option<TcpListener> },
     /// Accepts connections.
     Serving { since: Instant },
     /// Has been told to finish.
@@ -64,18 +61,13 @@ impl Slave {
     /// Tells it to finish.
     pub(crate) fn drain(&mut self, patience: Patience) {
         self.child.signal(Signal::TERM);
-        self.stage = Stage::Draining {
-            deadline: Instant::now() + patience.timeout + DRAIN_SLACK,
-        };
+        self.stage = Stage::Draining { deadline: Instant::now() + patience.timeout + DRAIN_SLACK };
     }
 
     /// Ends it; it is still to be reaped.
     pub(crate) fn kill(&mut self) {
         self.child.signal(Signal::KILL);
-        let was_ready = !matches!(
-            self.stage,
-            Stage::Starting { .. } | Stage::Killed { was_ready: false }
-        );
+        let was_ready = !matches!(self.stage, Stage::Starting { .. } | Stage::Killed { was_ready: false });
         self.stage = Stage::Killed { was_ready };
     }
 }

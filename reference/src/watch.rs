@@ -62,19 +62,9 @@ impl Watch {
     /// What inotify_init1(2) or inotify_add_watch(2) report.
     pub fn new(path: &Path, mode: Mode) -> io::Result<Self> {
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        let mut watch = Self {
-            fd,
-            path: std::path::absolute(path)?,
-            mode,
-            hops: Vec::new(),
-            quiet_at: None,
-        };
+        let mut watch = Self { fd, path: std::path::absolute(path)?, mode, hops: Vec::new(), quiet_at: None };
         watch.follow()?;
-        if watch.hops.is_empty() {
-            Err(io::ErrorKind::NotFound.into())
-        } else {
-            Ok(watch)
-        }
+        if watch.hops.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(watch) }
     }
 
     /// When to call [`Watch::changes`] even if the descriptor is silent.
@@ -119,9 +109,7 @@ impl Watch {
         loop {
             match reader.next() {
                 Ok(event) => {
-                    let name = event
-                        .file_name()
-                        .map(|name| OsStr::from_bytes(name.to_bytes()));
+                    let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
                     relevant += u32::from(self.concerns(event.wd(), event.events(), name));
                 }
                 Err(rustix::io::Errno::AGAIN) => return Ok(relevant),
@@ -137,10 +125,7 @@ impl Watch {
         if events.contains(ReadFlags::QUEUE_OVERFLOW) {
             return true;
         }
-        let hop = self
-            .hops
-            .iter()
-            .find(|(at, hop)| *at == wd && Some(hop.name.as_os_str()) == name);
+        let hop = self.hops.iter().find(|(at, hop)| *at == wd && Some(hop.name.as_os_str()) == name);
         let Some((_, hop)) = hop else { return false };
         if !events.contains(ReadFlags::CREATE) || self.mode == Mode::Raw {
             return true;
@@ -152,10 +137,7 @@ impl Watch {
 
     /// Watches the directories that the path leads through now, and no others.
     fn follow(&mut self) -> io::Result<()> {
-        let mut flags = WatchFlags::CLOSE_WRITE
-            | WatchFlags::MOVED_TO
-            | WatchFlags::ATTRIB
-            | WatchFlags::CREATE;
+        let mut flags = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::ATTRIB | WatchFlags::CREATE;
         if self.mode == Mode::Raw {
             flags |= WatchFlags::MODIFY;
         }
@@ -197,14 +179,9 @@ fn hops_of(path: &Path) -> Vec<Hop> {
             continue;
         }
         let there = here.join(&name);
-        let link = std::fs::read_link(&there)
-            .ok()
-            .filter(|_| hops.len() < LINKS_MAX);
+        let link = std::fs::read_link(&there).ok().filter(|_| hops.len() < LINKS_MAX);
         if link.is_some() || ahead.is_empty() {
-            hops.push(Hop {
-                directory: here.clone(),
-                name,
-            });
+            hops.push(Hop { directory: here.clone(), name });
         }
         match link {
             Some(target) => {
@@ -221,13 +198,8 @@ fn hops_of(path: &Path) -> Vec<Hop> {
 
 /// The names in a path, last one first.
 fn components_reversed(path: &Path) -> Vec<OsString> {
-    let names = path
-        .components()
-        .filter(|part| !matches!(part, Component::RootDir | Component::CurDir));
-    names
-        .rev()
-        .map(|part| part.as_os_str().to_owned())
-        .collect()
+    let names = path.components().filter(|part| !matches!(part, Component::RootDir | Component::CurDir));
+    names.rev().map(|part| part.as_os_str().to_owned()).collect()
 }
 
 /// Whether the file is there and nobody has it open for writing.
@@ -236,10 +208,7 @@ fn components_reversed(path: &Path) -> Vec<OsString> {
 /// ask; for others the events alone must do. The lease is given back at once; a writer that comes in between waits for that
 /// instant, and the SIGIO that announces it is ignored (see [`crate::signal`]).
 fn is_finished(path: &Path) -> bool {
-    let opened = File::options()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path);
+    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
     let file = match opened {
         Ok(file) => file,
         // Executable but not readable is a fine program.
@@ -247,8 +216,7 @@ fn is_finished(path: &Path) -> bool {
     };
     // SAFETY: F_SETLEASE takes an int and touches no memory of ours.
     let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) };
-    let open_for_writing =
-        result < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock;
+    let open_for_writing = result < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock;
     if result == 0 {
         // SAFETY: as above.
         unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
@@ -268,13 +236,9 @@ mod tests {
     fn count(watch: &mut Watch) -> u32 {
         let mut changes = 0;
         loop {
-            let patience = watch
-                .deadline()
-                .unwrap_or_else(|| Instant::now() + Duration::from_millis(150));
-            let (woken, was_pending) = (
-                poll::until(&mut [poll::readable(watch)], Some(patience)).expect("poll"),
-                watch.deadline().is_some(),
-            );
+            let patience = watch.deadline().unwrap_or_else(|| Instant::now() + Duration::from_millis(150));
+            let (woken, was_pending) =
+                (poll::until(&mut [poll::readable(watch)], Some(patience)).expect("poll"), watch.deadline().is_some());
             changes += watch.changes().expect("read");
             if !woken && !was_pending {
                 return changes;
@@ -289,14 +253,7 @@ mod tests {
         let mut watch = Watch::new(&path, mode).expect("watch");
         change(&path);
         let found = count(&mut watch);
-        assert!(
-            if mode == Mode::Raw {
-                found >= want
-            } else {
-                found == want
-            },
-            "{way}: {found}"
-        );
+        assert!(if mode == Mode::Raw { found >= want } else { found == want }, "{way}: {found}");
     }
 
     const SETTLED: Mode = Mode::Settled(Duration::from_millis(30));
@@ -308,17 +265,14 @@ mod tests {
     #[test]
     fn each_way_of_writing_is_one_change() {
         check("nothing", SETTLED, 0, |_| {});
-        check("in place", SETTLED, 1, |path| {
-            std::fs::write(path, "2").expect("write")
-        });
+        check("in place", SETTLED, 1, |path| std::fs::write(path, "2").expect("write"));
         check("rename", SETTLED, 1, |path| {
             std::fs::write(beside(path), "2").expect("write");
             std::fs::rename(beside(path), path).expect("rename");
         });
         check("touch", SETTLED, 1, |path| {
             let file = File::options().append(true).open(path).expect("open");
-            file.set_modified(std::time::SystemTime::now())
-                .expect("touch");
+            file.set_modified(std::time::SystemTime::now()).expect("touch");
         });
         check("link", SETTLED, 1, |path| {
             std::fs::remove_file(path).expect("unlink");
@@ -329,15 +283,9 @@ mod tests {
             std::fs::remove_file(path).expect("unlink");
             std::fs::write(path, "2").expect("write");
         });
-        check("removed", SETTLED, 0, |path| {
-            std::fs::remove_file(path).expect("unlink")
-        });
-        check("another file", SETTLED, 0, |path| {
-            std::fs::write(beside(path), "2").expect("write")
-        });
-        check("read", SETTLED, 0, |path| {
-            drop(std::fs::read(path).expect("read"))
-        });
+        check("removed", SETTLED, 0, |path| std::fs::remove_file(path).expect("unlink"));
+        check("another file", SETTLED, 0, |path| std::fs::write(beside(path), "2").expect("write"));
+        check("read", SETTLED, 0, |path| drop(std::fs::read(path).expect("read")));
     }
 
     #[test]
@@ -348,9 +296,7 @@ mod tests {
         let mut watch = Watch::new(&path, SETTLED).expect("watch");
         let mut writer = File::create(&path).expect("truncate");
         writer.write_all(b"ha").expect("half");
-        writer
-            .set_modified(std::time::SystemTime::now())
-            .expect("touch while writing");
+        writer.set_modified(std::time::SystemTime::now()).expect("touch while writing");
         assert_eq!(count(&mut watch), 0);
         writer.write_all(b"lf").expect("the rest");
         drop(writer);
@@ -384,8 +330,6 @@ mod tests {
 
     #[test]
     fn the_raw_defect_counts_events_instead_of_changes() {
-        check("in place", Mode::Raw, 2, |path| {
-            std::fs::write(path, "2").expect("write")
-        });
+        check("in place", Mode::Raw, 2, |path| std::fs::write(path, "2").expect("write"));
     }
 }

@@ -28,8 +28,7 @@ struct Server {
 
 impl Server {
     fn start(name: &str, arguments: &[&str]) -> Self {
-        let directory =
-            std::env::temp_dir().join(format!("unbroken-reference-{}-{name}", std::process::id()));
+        let directory = std::env::temp_dir().join(format!("unbroken-reference-{}-{name}", std::process::id()));
         fs::create_dir(&directory).expect("a fresh directory");
         install(&directory, 1);
         let mut child = command(&directory)
@@ -40,36 +39,18 @@ impl Server {
             .expect("start");
         let (sender, lines) = channel();
         let stderr = BufReader::new(child.stderr.take().expect("piped"));
-        std::thread::spawn(move || {
-            stderr
-                .lines()
-                .map_while(Result::ok)
-                .all(|line| sender.send(line).is_ok())
-        });
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self {
-            directory,
-            child,
-            lines,
-            address: unknown,
-        };
+        let mut server = Self { directory, child, lines, address: unknown };
         let line = server.wait_for("listening on ");
-        server.address = line
-            .rsplit(' ')
-            .next()
-            .expect("a word")
-            .parse()
-            .expect("an address");
+        server.address = line.rsplit(' ').next().expect("a word").parse().expect("an address");
         server
     }
 
     /// The next log line that contains the text.
     fn wait_for(&self, text: &str) -> String {
         loop {
-            let line = self
-                .lines
-                .recv_timeout(DEADLINE)
-                .unwrap_or_else(|_| panic!("no line with {text:?}"));
+            let line = self.lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no line with {text:?}"));
             if line.contains(text) {
                 return line;
             }
@@ -103,10 +84,7 @@ impl Drop for Server {
 
 fn command(directory: &Path) -> Command {
     let mut command = Command::new(directory.join("unbroken-reference"));
-    command
-        .current_dir(directory)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
+    command.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null());
     command
 }
 
@@ -115,8 +93,7 @@ fn install(directory: &Path, number: u64) {
     let new = directory.join("new");
     fs::copy("/proc/self/exe", &new).expect("copy");
     let mut file = File::options().append(true).open(&new).expect("open");
-    file.write_all(version::trailer(number).as_bytes())
-        .expect("stamp");
+    file.write_all(version::trailer(number).as_bytes()).expect("stamp");
     drop(file);
     fs::rename(new, directory.join("unbroken-reference")).expect("install");
 }
@@ -138,10 +115,7 @@ fn ask(stream: &mut TcpStream, path: &str) -> std::io::Result<String> {
 
 fn version_at(address: SocketAddr) -> u64 {
     let answer = ask(&mut TcpStream::connect(address).expect("connect"), "/").expect("answer");
-    let value = answer
-        .lines()
-        .find_map(|line| line.strip_prefix("X-Version: "))
-        .expect("a version");
+    let value = answer.lines().find_map(|line| line.strip_prefix("X-Version: ")).expect("a version");
     value.parse().expect("a number")
 }
 
@@ -162,19 +136,13 @@ impl Load {
             threads: Vec::new(),
         };
         for (requests, path) in [(1, "/"), (u64::MAX, "/"), (u64::MAX, "/slow?ms=20")] {
-            let (running, answers, failures) = (
-                Arc::clone(&load.running),
-                Arc::clone(&load.answers),
-                Arc::clone(&load.failures),
-            );
+            let (running, answers, failures) =
+                (Arc::clone(&load.running), Arc::clone(&load.answers), Arc::clone(&load.failures));
             load.threads.push(std::thread::spawn(move || {
                 while running.load(Ordering::Relaxed) {
                     match talk(address, path, requests, &running) {
                         Ok(count) => drop(answers.fetch_add(count, Ordering::Relaxed)),
-                        Err(error) => failures
-                            .lock()
-                            .expect("unpoisoned")
-                            .push(format!("{path} {requests}: {error}")),
+                        Err(error) => failures.lock().expect("unpoisoned").push(format!("{path} {requests}: {error}")),
                     }
                 }
             }));
@@ -184,9 +152,7 @@ impl Load {
 
     fn finish(self) -> u64 {
         self.running.store(false, Ordering::Relaxed);
-        self.threads
-            .into_iter()
-            .for_each(|thread| thread.join().expect("no panic"));
+        self.threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
         let failures = self.failures.lock().expect("unpoisoned");
         assert!(failures.is_empty(), "{} lost: {failures:?}", failures.len());
         self.answers.load(Ordering::Relaxed)
@@ -194,19 +160,11 @@ impl Load {
 }
 
 /// Requests on one connection until it is announced to end; the number of answers.
-fn talk(
-    address: SocketAddr,
-    path: &str,
-    requests: u64,
-    running: &AtomicBool,
-) -> std::io::Result<u64> {
+fn talk(address: SocketAddr, path: &str, requests: u64, running: &AtomicBool) -> std::io::Result<u64> {
     let mut stream = TcpStream::connect(address)?;
     for done in 1..=requests {
         let answer = ask(&mut stream, path)?;
-        if done == requests
-            || answer.contains("Connection: close")
-            || !running.load(Ordering::Relaxed)
-        {
+        if done == requests || answer.contains("Connection: close") || !running.load(Ordering::Relaxed) {
             return Ok(done);
         }
     }
@@ -236,26 +194,14 @@ fn upgrades_under_load_lose_nothing() {
 }
 
 fn a_bad_executable_changes_nothing_and_a_good_one_follows() {
-    let mut server = Server::start(
-        "rollback",
-        &[
-            "exec-inherit",
-            "--ready-timeout-ms",
-            "300",
-            "--drain-timeout-ms",
-            "500",
-        ],
-    );
+    let mut server =
+        Server::start("rollback", &["exec-inherit", "--ready-timeout-ms", "300", "--drain-timeout-ms", "500"]);
     server.wait_for("is ready");
-    for (number, bad) in [
-        (2, "#!/bin/sh\nexit 1\n"),
-        (3, "#!/bin/sh\nexec sleep 60 3>&- 4>&- 5>&-\n"),
-        (4, "garbage"),
-    ] {
+    for (number, bad) in [(2, "#!/bin/sh\nexit 1\n"), (3, "#!/bin/sh\nexec sleep 60 3>&- 4>&- 5>&-\n"), (4, "garbage")]
+    {
         let new = server.directory.join("new");
         fs::write(&new, bad).expect("write");
-        fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .expect("chmod");
+        fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
         fs::rename(new, server.directory.join("unbroken-reference")).expect("install");
         server.wait_for("serves on");
         install(&server.directory, number);
@@ -269,11 +215,7 @@ fn a_bad_executable_changes_nothing_and_a_good_one_follows() {
 fn a_killed_generation_is_replaced() {
     let mut server = Server::start("killed", &["exec-inherit"]);
     let line = server.wait_for("is ready");
-    let pid = line
-        .split(['-', ' '])
-        .find_map(|word| word.parse().ok())
-        .and_then(Pid::from_raw)
-        .expect("slave-PID");
+    let pid = line.split(['-', ' ']).find_map(|word| word.parse().ok()).and_then(Pid::from_raw).expect("slave-PID");
     kill_process(pid, Signal::KILL).expect("kill");
     server.wait_for("is ready");
     assert_eq!(version_at(server.address), 1);
@@ -303,47 +245,27 @@ fn a_false_mark_is_refused() {
     let server = Server::start("mark", &["exec-inherit"]);
     server.wait_for("is ready");
     let mut marked = command(&server.directory);
-    marked
-        .args(["exec-inherit", "--address", "127.0.0.1:0"])
-        .env(inherit::MARK, inherit::MARK_VALUE);
+    marked.args(["exec-inherit", "--address", "127.0.0.1:0"]).env(inherit::MARK, inherit::MARK_VALUE);
     let output = marked.output().expect("run");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(
-        said.contains("descriptor 3") && said.contains("stray mark"),
-        "{said}"
-    );
+    assert!(said.contains("descriptor 3") && said.contains("stray mark"), "{said}");
 }
 
 fn main() {
     unbroken_reference::run_if_asked();
     let tests: [(&str, fn()); 6] = [
-        (
-            "upgrades_under_load_lose_nothing",
-            upgrades_under_load_lose_nothing,
-        ),
+        ("upgrades_under_load_lose_nothing", upgrades_under_load_lose_nothing),
         (
             "a_bad_executable_changes_nothing_and_a_good_one_follows",
             a_bad_executable_changes_nothing_and_a_good_one_follows,
         ),
-        (
-            "a_killed_generation_is_replaced",
-            a_killed_generation_is_replaced,
-        ),
-        (
-            "a_dead_master_takes_its_generations_along",
-            a_dead_master_takes_its_generations_along,
-        ),
-        (
-            "the_old_inode_never_changes_its_version",
-            the_old_inode_never_changes_its_version,
-        ),
+        ("a_killed_generation_is_replaced", a_killed_generation_is_replaced),
+        ("a_dead_master_takes_its_generations_along", a_dead_master_takes_its_generations_along),
+        ("the_old_inode_never_changes_its_version", the_old_inode_never_changes_its_version),
         ("a_false_mark_is_refused", a_false_mark_is_refused),
     ];
-    let filter = std::env::args()
-        .skip(1)
-        .find(|word| !word.starts_with('-'))
-        .unwrap_or_default();
+    let filter = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
     for (name, test) in tests.into_iter().filter(|(name, _)| name.contains(&filter)) {
         test();
         let _ = writeln!(std::io::stderr(), "test {name} ... ok");

@@ -15,10 +15,10 @@ use unbroken::scenario::Scenario;
 use unbroken::summary::Exit;
 use unbroken::verify::{Request, Subject, verify};
 use unbroken::wait::Stop;
-use unbroken::{report, run, sandbox, selftest};
+use unbroken::{report, run, selftest};
 
 fn main() -> ExitCode {
-    sandbox::run_if_asked();
+    unbroken::run_if_asked();
     unbroken_reference::run_if_asked();
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
@@ -91,7 +91,8 @@ fn conforms(subject: Subject, scenario: Scenario, machine: Machine, directory: P
     if exit == Exit::AsExpected || (tier == Tier::C && exit == Exit::Inconclusive) {
         return Ok(());
     }
-    Err(Failed::from(report::terminal::render(&summary, false)))
+    let page = report::Page { width: 120, colour: false, here: std::path::Path::new("/") };
+    Err(Failed::from(report::terminal::render(&summary, exit, &page)))
 }
 
 /// The row of the defect matrix is as it must be.

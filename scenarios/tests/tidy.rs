@@ -11,17 +11,36 @@ const FILE_LINES_MAX: usize = 700;
 const NEVER: &[(&[&str], &[&str])] = &[
     (
         &[
-            "clock", "id", "machine", "manifest", "target", "scenario", "plan", "event", "history", "request", "verdict",
-            "expectation", "progress", "measure",
+            "clock",
+            "id",
+            "machine",
+            "manifest",
+            "target",
+            "scenario",
+            "plan",
+            "event",
+            "history",
+            "request",
+            "verdict",
+            "expectation",
+            "progress",
+            "measure",
         ],
         &[
-            "kernel", "process", "ready", "load", "observe", "sandbox", "run", "cli", "report", "verify", "wait", "selftest",
+            "kernel", "process", "ready", "load", "observe", "sandbox", "run", "cli", "report", "verify", "wait",
+            "selftest",
         ],
     ),
-    (&["judge", "summary"], &["kernel", "process", "ready", "load", "observe", "sandbox", "run", "cli", "report", "wait"]),
+    (
+        &["judge", "summary"],
+        &["kernel", "process", "ready", "load", "observe", "sandbox", "run", "cli", "report", "wait"],
+    ),
     (
         &["check"],
-        &["kernel", "process", "ready", "load", "observe", "sandbox", "run", "cli", "report", "wait", "judge", "summary"],
+        &[
+            "kernel", "process", "ready", "load", "observe", "sandbox", "run", "cli", "report", "wait", "judge",
+            "summary",
+        ],
     ),
     (&["report"], &["kernel", "process", "ready", "load", "observe", "sandbox", "run", "cli", "wait"]),
     (
@@ -126,7 +145,10 @@ fn only_wait_sleeps() {
 fn rooms_have_names() {
     for path in sources(&root()) {
         let stem = path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
-        assert!(!["util", "utils", "common", "helper", "helpers", "manager", "misc"].contains(&stem.as_str()), "{stem}");
+        assert!(
+            !["util", "utils", "common", "helper", "helpers", "manager", "misc"].contains(&stem.as_str()),
+            "{stem}"
+        );
     }
 }
 

@@ -70,6 +70,12 @@ impl Witness {
     }
 }
 
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts and seconds of a run are small and positive"
+)]
 fn fresh(history: &History, upgrade: &Upgrade) -> (bool, String) {
     let until = upgrade.settled.map_or(upgrade.window_end, |settled| settled.not_after);
     let seconds = until.since(upgrade.trigger.not_before).as_secs_f64();
@@ -77,10 +83,10 @@ fn fresh(history: &History, upgrade: &Upgrade) -> (bool, String) {
         .load()
         .filter(|it| it.pattern == Pattern::Fresh && it.began >= upgrade.trigger.not_before && it.began <= until)
         .count();
-    #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
     let rate = sent as f64 / seconds.max(1e-3);
     let text = format!("{sent} fresh connections in {seconds:.3} s after the trigger ({rate:.0}/s, floor 200/s)");
-    (rate >= FRESH_PER_SECOND_MIN, text)
+    // A span holds as many ticks as whole periods fit into it; a part of a period may hold none.
+    (sent >= (seconds * FRESH_PER_SECOND_MIN).floor() as usize, text)
 }
 
 fn busy(history: &History, upgrade: &Upgrade) -> (bool, String) {

@@ -59,7 +59,10 @@ impl Stat {
         let (ppid, pgrp, session, tty) = (Pid(number()?), Pid(number()?), Pid(number()?), number()?);
         // Fields are counted from 1 in proc(5); eight follows tty_nr (7).
         let start_ticks = rest.nth(22 - 8)?.parse().ok()?;
-        let start_stack = rest.nth(28 - 23)?.parse().ok()?;
+        let start_code: u64 = rest.nth(26 - 23)?.parse().ok()?;
+        let start_stack = rest.nth(28 - 27)?.parse().ok()?;
+        // In the middle of execve(2) the new stack may be known before the new code: no image yet.
+        let start_stack = if start_code == 0 { 0 } else { start_stack };
         let image = Image { pid: Pid(pid), start_ticks, start_stack };
         Some(Stat { image, ppid, pgrp, session, tty, state, name })
     }

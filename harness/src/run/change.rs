@@ -85,7 +85,9 @@ impl Stage<'_> {
             Way::Touch => return self.touch(path),
             Way::Symlink => switch_symlink(path, content),
             Way::HalfWritten => self.write_in_halves(path, content),
-            Way::InPlace => File::options().write(true).truncate(true).open(path).and_then(|mut it| it.write_all(content)),
+            Way::InPlace => {
+                File::options().write(true).truncate(true).open(path).and_then(|mut it| it.write_all(content))
+            }
         };
         written.map_err(|source| failed(way.word(), path, &source))
     }

@@ -41,7 +41,12 @@ pub(super) struct Observers {
 impl Observers {
     /// Starts all observers that need no target yet: they watch before it lives. Their stop is their own: they look on
     /// while an interrupted run is taken down.
-    pub(super) fn start(plan: &Plan, sandbox: &Sandbox, deployer: &Deployer, vantage: Vantage) -> Result<Observers, RunError> {
+    pub(super) fn start(
+        plan: &Plan,
+        sandbox: &Sandbox,
+        deployer: &Deployer,
+        vantage: Vantage,
+    ) -> Result<Observers, RunError> {
         let addresses = plan.target.endpoints.iter().map(|endpoint| endpoint.address).collect();
         let endpoints = Endpoints::new(addresses);
         let inodes = ListenerInodes::default();
@@ -74,7 +79,8 @@ impl Observers {
     pub(super) fn stdio(&mut self) -> Result<[OwnedFd; 3], RunError> {
         let input = OwnedFd::from(File::open("/dev/null")?);
         let mut observed = |stream: &str| -> Result<OwnedFd, RunError> {
-            let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+            let (reader, writer) =
+                rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from)?;
             let file = self.output.join(format!("{stream}.log"));
             self.handles.push(OutputObserver::spawn(stream, reader, file, self.vantage.clone())?);
             Ok(writer)
@@ -134,7 +140,6 @@ pub(super) fn open_diag(netns: Option<BorrowedFd<'_>>) -> Result<Diag, RunError>
     });
     opened.unwrap_or_else(|_| Err(RunError::Environment("failed to open inet_diag: its thread panicked".to_owned())))
 }
-
 
 struct TargetProcesses(Arc<Procfs>);
 

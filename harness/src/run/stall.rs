@@ -30,7 +30,8 @@ impl Stage<'_> {
             }
         }
         let limit = self.plan.target.deadlines.start;
-        let stopped = self.within(limit, || yes(workers.iter().all(|image| self.state(*image).is_none_or(|it| it == 'T'))))?;
+        let stopped =
+            self.within(limit, || yes(workers.iter().all(|image| self.state(*image).is_none_or(|it| it == 'T'))))?;
         if !stopped {
             self.deadline_passed("stall", limit);
         }

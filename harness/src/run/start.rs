@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::event::What;
-use crate::kernel::pidfd::Pidfd;
 use crate::id::Pid;
+use crate::kernel::pidfd::Pidfd;
 use crate::ready::{self, Probe, ProbeError};
 use crate::run::{RunError, Stage};
 use crate::sandbox::SpawnRequest;
@@ -150,8 +150,13 @@ impl Stage<'_> {
     /// A target that never became ready: says where it does listen, the usual mistake.
     fn explain_unready(&mut self, last: &str) {
         let wanted = self.plan.target.endpoints[0].address;
-        let listening: Vec<String> = self.all_listeners().unwrap_or_default().into_iter().map(|row| row.address).collect();
-        let told = if listening.is_empty() { "nothing listens".to_owned() } else { format!("it listens on {}", listening.join(", ")) };
+        let listening: Vec<String> =
+            self.all_listeners().unwrap_or_default().into_iter().map(|row| row.address).collect();
+        let told = if listening.is_empty() {
+            "nothing listens".to_owned()
+        } else {
+            format!("it listens on {}", listening.join(", "))
+        };
         let reason = format!("no answer on {wanted} ({last}); in its network namespace {told}");
         self.action_failed("start", &reason);
     }
@@ -175,10 +180,7 @@ pub(super) fn clean_environment() -> BTreeMap<String, String> {
     BTreeMap::from([("PATH".to_owned(), PATH.to_owned())])
 }
 
-fn environment(
-    declared: &BTreeMap<String, Template>,
-    fill: impl Fn(&Template) -> String,
-) -> BTreeMap<String, String> {
+fn environment(declared: &BTreeMap<String, Template>, fill: impl Fn(&Template) -> String) -> BTreeMap<String, String> {
     let mut environment = clean_environment();
     environment.extend(declared.iter().map(|(name, value)| (name.clone(), fill(value))));
     environment

@@ -104,15 +104,22 @@ pub fn read(directory: &Path) -> Result<History, StoreError> {
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
-    let mut text = serde_json::to_vec_pretty(value)
-        .map_err(|source| StoreError::Content { path: path.to_owned(), line: 1, source })?;
+    let mut text = serde_json::to_vec_pretty(value).map_err(|source| StoreError::Content {
+        path: path.to_owned(),
+        line: 1,
+        source,
+    })?;
     text.push(b'\n');
     fs::write(path, text).map_err(|source| StoreError::File { path: path.to_owned(), source })
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
     let text = fs::read(path).map_err(|source| StoreError::File { path: path.to_owned(), source })?;
-    serde_json::from_slice(&text).map_err(|source| StoreError::Content { path: path.to_owned(), line: source.line(), source })
+    serde_json::from_slice(&text).map_err(|source| StoreError::Content {
+        path: path.to_owned(),
+        line: source.line(),
+        source,
+    })
 }
 
 fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, StoreError> {
@@ -121,8 +128,11 @@ fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, StoreError> {
     let mut rows = Vec::new();
     for (n, line) in reader.lines().enumerate() {
         let line = line.map_err(file)?;
-        let row = serde_json::from_str(&line)
-            .map_err(|source| StoreError::Content { path: path.to_owned(), line: n + 1, source })?;
+        let row = serde_json::from_str(&line).map_err(|source| StoreError::Content {
+            path: path.to_owned(),
+            line: n + 1,
+            source,
+        })?;
         rows.push(row);
     }
     Ok(rows)

@@ -281,7 +281,9 @@ fn describe(step: &TargetRestartStep) -> String {
     match step {
         TargetRestartStep::Deploy => "deploy".to_owned(),
         TargetRestartStep::Signal { signal, to } => format!("signal {signal} to {}", recipient(to)),
-        TargetRestartStep::Run(command) => format!("run {}", command.iter().map(Template::as_written).collect::<Vec<_>>().join(" ")),
+        TargetRestartStep::Run(command) => {
+            format!("run {}", command.iter().map(Template::as_written).collect::<Vec<_>>().join(" "))
+        }
         TargetRestartStep::Launch => "launch".to_owned(),
         TargetRestartStep::Touch(path) => format!("touch {}", path.as_written()),
         TargetRestartStep::Replace(path) => format!("replace {}", path.as_written()),

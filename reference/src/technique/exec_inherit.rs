@@ -83,11 +83,7 @@ impl Options {
 /// # Errors
 /// The reason, complete, for standard error.
 pub fn run(options: &Options) -> Result<(), String> {
-    if inherit::is_marked() {
-        serve(options)
-    } else {
-        command(options, None)
-    }
+    if inherit::is_marked() { serve(options) } else { command(options, None) }
 }
 
 /// The master. `image` is executed instead of the program's own path, for null targets.
@@ -96,24 +92,15 @@ pub fn run(options: &Options) -> Result<(), String> {
 /// The reason, complete, for standard error.
 pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
     process::seal_descriptors();
-    let failed = |what: &'static str| {
-        move |error: std::io::Error| format!("master failed to {what}: {error}")
-    };
+    let failed = |what: &'static str| move |error: std::io::Error| format!("master failed to {what}: {error}");
     let own = Program::own().map_err(failed("find its own path"))?;
     // Now, while the working directory exists: the file is written later.
-    let pidfile = options
-        .pidfile
-        .as_ref()
-        .map(std::path::absolute)
-        .transpose()
-        .map_err(failed("find its pidfile"))?;
+    let pidfile = options.pidfile.as_ref().map(std::path::absolute).transpose().map_err(failed("find its pidfile"))?;
     let watch = options.open_watch(&own).map_err(failed("watch"))?;
     if options.defect == Some(Defect::NothingLeft) {
         process::leave_helper_behind().map_err(failed("start its helper"))?;
     }
-    let program = own
-        .with_variable(inherit::MARK, inherit::MARK_VALUE)
-        .map_err(failed("mark its children"))?;
+    let program = own.with_variable(inherit::MARK, inherit::MARK_VALUE).map_err(failed("mark its children"))?;
     let program = match image {
         Some(path) => program.with_path(path).map_err(failed("name the image"))?,
         None => program,
@@ -137,25 +124,18 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
 /// The reason, complete, for standard error: a stray mark, or no signals to be stopped by.
 pub fn serve(options: &Options) -> Result<(), String> {
     let log = Log::slave();
-    let refused = |error: &dyn std::fmt::Display| {
-        format!("slave-{} refuses to serve: {error}", std::process::id())
-    };
+    let refused = |error: &dyn std::fmt::Display| format!("slave-{} refuses to serve: {error}", std::process::id());
     let inherited = inherit::take(options.address).map_err(|error| refused(&error))?;
     let signals = Signals::take().map_err(|error| refused(&error))?;
     let drain = Drain::new(options.patience()).map_err(|error| refused(&error))?;
     let version = version::own().map_err(|error| refused(&error))?;
-    let service = Arc::new(Service {
-        version,
-        drain,
-        kept: KeptConnection::of(options.defect),
-    });
+    let service = Arc::new(Service { version, drain, kept: KeptConnection::of(options.defect) });
     log.line(format_args!("serves version {version}"));
 
     // Ready: the listener is verified and everything that can fail has been done. One byte, then closed.
     let _ = rustix::io::write(&inherited.ready, b"\n");
     // A defect that binds anew waits for this end of file to know that the old copy of the listener is closed.
-    let listener_closed =
-        Some(inherited.ready).filter(|_| Succession::of(options.defect) != Succession::Shared);
+    let listener_closed = Some(inherited.ready).filter(|_| Succession::of(options.defect) != Succession::Shared);
     let farewell = match options.defect {
         Some(Defect::InflightCompletes) => Farewell::Vanish,
         _ => Farewell::Drain,
@@ -167,13 +147,9 @@ pub fn serve(options: &Options) -> Result<(), String> {
         log,
         alive: Some(inherited.alive),
         listener_closed,
-        connections_max: options
-            .connections_max
-            .map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
+        connections_max: options.connections_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
         farewell,
     };
     // A hangup for the whole group (a terminal that closes) is the master's business.
-    generation
-        .run(&mut || {})
-        .map_err(|error| format!("slave-{} failed: {error}", std::process::id()))
+    generation.run(&mut || {}).map_err(|error| format!("slave-{} failed: {error}", std::process::id()))
 }

@@ -56,46 +56,23 @@ impl Standing {
         let failed = |error: &dyn std::fmt::Display| format!("master failed to start: {error}");
         let log = Log::master();
         let signals = Signals::take().map_err(|error| failed(&error))?;
-        let listener =
-            listener::bind(options.address, Sharing::Exclusive).map_err(|error| failed(&error))?;
-        let pidfile = options
-            .pidfile
-            .as_deref()
-            .map(Pidfile::create)
-            .transpose()
-            .map_err(|error| failed(&error))?;
+        let listener = listener::bind(options.address, Sharing::Exclusive).map_err(|error| failed(&error))?;
+        let pidfile = options.pidfile.as_deref().map(Pidfile::create).transpose().map_err(|error| failed(&error))?;
         let address = listener.local_addr().map_err(|error| failed(&error))?;
         log.line(format_args!("listening on {address}"));
-        Ok(Self {
-            listener,
-            signals,
-            pidfile,
-            log,
-        })
+        Ok(Self { listener, signals, pidfile, log })
     }
 
     /// Serves like a reference; what it does on SIGHUP is up to the caller, who gets the pidfile.
     fn serve(self, on_upgrade: &mut dyn FnMut(&Log, Option<&mut Pidfile>)) -> Result<(), String> {
         let failed = |error: std::io::Error| format!("master failed: {error}");
-        let patience = Patience {
-            idle_grace: Duration::from_millis(1500),
-            timeout: Duration::from_secs(5),
-        };
+        let patience = Patience { idle_grace: Duration::from_millis(1500), timeout: Duration::from_secs(5) };
         let drain = Drain::new(patience).map_err(failed)?;
         let version = version::own().map_err(failed)?;
-        let Self {
-            listener,
-            signals,
-            mut pidfile,
-            log,
-        } = self;
+        let Self { listener, signals, mut pidfile, log } = self;
         let generation = Generation {
             listener: Some(listener),
-            service: Arc::new(Service {
-                version,
-                drain,
-                kept: KeptConnection::Answer,
-            }),
+            service: Arc::new(Service { version, drain, kept: KeptConnection::Answer }),
             signals,
             log: log.clone(),
             alive: None,
@@ -103,9 +80,7 @@ impl Standing {
             connections_max: None,
             farewell: Farewell::Drain,
         };
-        generation
-            .run(&mut || on_upgrade(&log, pidfile.as_mut()))
-            .map_err(failed)?;
+        generation.run(&mut || on_upgrade(&log, pidfile.as_mut())).map_err(failed)?;
         pidfile.map_or(Ok(()), Pidfile::remove).map_err(failed)
     }
 }
@@ -119,20 +94,11 @@ pub fn silent(options: &Options) -> Result<(), String> {
     let standing = Standing::new(options)?;
     let mut held = Vec::new();
     loop {
-        poll::until(
-            &mut [
-                poll::readable(&standing.signals),
-                poll::readable(&standing.listener),
-            ],
-            None,
-        )
-        .map_err(failed)?;
+        poll::until(&mut [poll::readable(&standing.signals), poll::readable(&standing.listener)], None)
+            .map_err(failed)?;
         while let Some(request) = standing.signals.next().map_err(failed)? {
             if request == Request::Stop {
-                return standing
-                    .pidfile
-                    .map_or(Ok(()), Pidfile::remove)
-                    .map_err(failed);
+                return standing.pidfile.map_or(Ok(()), Pidfile::remove).map_err(failed);
             }
         }
         held.extend(listener::accept(&standing.listener).map_err(failed)?);
@@ -165,11 +131,7 @@ pub fn claim(options: &ClaimOptions) -> Result<(), String> {
 
 /// Creates the file or renews its time.
 fn touch(path: &Path) -> std::io::Result<()> {
-    File::options()
-        .create(true)
-        .append(true)
-        .open(path)?
-        .set_modified(SystemTime::now())
+    File::options().create(true).append(true).open(path)?.set_modified(SystemTime::now())
 }
 
 /// `null-old-inode`: upgrades like `exec-inherit`, but executes `/proc/self/exe`: the image that was started first, for ever.

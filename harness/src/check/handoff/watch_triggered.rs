@@ -6,7 +6,7 @@ use crate::check::Check;
 use crate::clock::Nanos;
 use crate::event::{Event, What};
 use crate::history::History;
-use crate::id::Image;
+use crate::id::{Image, Pid};
 use crate::manifest::{Capability, Profile};
 use crate::verdict::{Evidence, Finding, Level};
 
@@ -67,6 +67,8 @@ fn decide(history: &History) -> Vec<Finding> {
 }
 
 /// Images that came to hold the listener in this span and did not hold it before.
+///
+/// A process that was no holder before counts once: between fork and exec it holds the listener under another image.
 fn newcomers(history: &History, from: Nanos, until: Nanos) -> Vec<Image> {
     let mut before = BTreeSet::new();
     let mut came = BTreeSet::new();
@@ -80,6 +82,9 @@ fn newcomers(history: &History, from: Nanos, until: Nanos) -> Vec<Image> {
             }
         }
     }
+    let known: BTreeSet<Pid> = before.iter().map(|image| image.pid).collect();
+    let mut counted = BTreeSet::new();
+    came.retain(|image| known.contains(&image.pid) || counted.insert(image.pid));
     came.into_iter().collect()
 }
 
@@ -100,6 +105,15 @@ mod tests {
     #[test]
     fn one_new_generation_passes() {
         check(&[&[1, 2, 3], &[1, 3]], Pass);
+    }
+
+    #[test]
+    fn a_process_seen_between_fork_and_exec_counts_once() {
+        let forked = |stack| crate::id::Image { start_stack: stack, ..crate::check::script::image(3) };
+        let holders = |stack| crate::event::What::Holders { inode: 1, images: vec![forked(stack)] };
+        let script = Script::new().holders(10, &[1, 2]).file_changed(1000, 1, "rename");
+        let script = script.event(1100, holders(7)).event(1110, holders(8));
+        assert_eq!((super::CHECK.decide)(&script.history())[0].verdict, Pass);
     }
 
     #[test]
