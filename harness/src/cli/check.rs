@@ -56,8 +56,7 @@ impl Check {
     /// Verifies what is selected and reports.
     pub(super) fn run(&self) -> Result<Exit, Failure> {
         let here = here()?;
-        let request = self.request(&here)?;
-        let mut reports = Reports::open(&self.reports)?;
+        let (request, mut reports) = self.request(&here)?;
         let interrupt = Interrupt::watch()?;
         let teller = Teller::new(self.how.progress);
         let verified = effect::verify(&request, interrupt.stop(), &mut |step| teller.tell(&step));
@@ -71,16 +70,18 @@ impl Check {
         ended
     }
 
-    fn request(&self, here: &Path) -> Result<Request, Failure> {
+    fn request(&self, here: &Path) -> Result<(Request, Reports<'_>), Failure> {
         let catalogue = Catalogue::embedded();
         let wanted = Wanted { words: &self.words, run: &self.run, skip: &self.skip, full: self.full };
         let selection = select(wanted, &catalogue, &Path::is_file)?;
         let subjects = subject::subjects(&selection, &catalogue, self.judge.expect.as_ref())?;
+        // Reports and directory are made before the machine is prepared: tier B as root gives up the rights to.
+        let reports = Reports::open(&self.reports)?;
         let directory = directory(self.how.directory.as_deref(), here);
         prepare(&directory)?;
         let programs = subjects.iter().flat_map(|it| &it.target.requires);
         let machine = effect::prepare(self.how.tier, programs, std::slice::from_ref(&directory))?;
-        Ok(Request {
+        let request = Request {
             subjects,
             scenarios: selection.scenarios,
             run: selection.run,
@@ -92,7 +93,8 @@ impl Check {
             keep: self.keep,
             directory,
             machine,
-        })
+        };
+        Ok((request, reports))
     }
 }
 

@@ -52,6 +52,9 @@ impl Judge {
 
     /// The target is known only when the run was read: its expectations are found then.
     fn summary(&self, run: &Path, catalogue: &Catalogue) -> Result<Summary, Failure> {
+        if !run.join("plan.json").is_file() {
+            return Err(Failure::Usage(format!("`{}` is no run's directory: it has no plan.json", run.display())));
+        }
         let plain = effect::rejudge(run, self.judge.strict, &[])?;
         let Some(target) = plain.targets.first().map(|it| it.target.as_str()) else { return Ok(plain) };
         let known = match &self.judge.expect {

@@ -48,8 +48,7 @@ EXIT CODES
 ENVIRONMENT
   UNBROKEN_REQUIRE_ALL=1  the same as --require-all
   NO_COLOR                no colour, as --colour never
-  PATH                    where the programs of targets are looked for; nothing else of the
-                          environment reaches a target
+  Nothing of the environment reaches a target: its PATH is always the system's own.
 
 FILES
   target/unbroken/        run directories, below the Cargo workspace, or below the current

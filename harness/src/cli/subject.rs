@@ -14,7 +14,7 @@ use crate::scenario::Scenario;
 use crate::target::Target;
 use crate::verify::Subject;
 
-/// The selected targets, in the order of the command line, each with the failures that it is known to have.
+/// The selected targets, files first and then in the order of the catalogue, each with the failures that it is known to have.
 pub(super) fn subjects(
     selection: &Selection,
     catalogue: &Catalogue,
