@@ -11,6 +11,8 @@ use crate::request::{LoadAccount, Pattern, Request};
 /// A recorded run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
+    /// When the run began, RFC 3339 in UTC: for a report's header, never for a verdict.
+    pub began: String,
     /// What was planned, tier and machine included.
     pub plan: Plan,
     /// Events in the order of their numbers.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::clock::Nanos;
 use crate::history::{History, Upgrade};
 use crate::id::UpgradeId;
 use crate::request::{Pattern, Request};
@@ -42,14 +43,13 @@ fn measure(history: &History, upgrade: &Upgrade) -> Measure {
     let first =
         during.iter().filter(|it| it.began >= from && it.version() >= Some(upgrade.version)).map(|it| it.ended).min();
     let fresh = |request: &&&Request| request.pattern == Pattern::Fresh && request.failure().is_none();
-    let mut connects: Vec<_> = during.iter().filter(fresh).filter_map(|it| it.connected).collect();
-    connects.sort_unstable();
+    let gap = accept_gap(history, from, until);
     let mut latencies: Vec<Duration> = during.iter().filter(fresh).map(|it| it.ended.since(it.intended)).collect();
     latencies.sort_unstable();
     Measure {
         upgrade: upgrade.id,
         handoff_ms: first.map(|first| milliseconds(first.since(from))),
-        accept_gap_ms: connects.windows(2).map(|pair| pair[1].since(pair[0])).max().map(milliseconds),
+        accept_gap_ms: gap.map(milliseconds),
         drain_ms: upgrade
             .done
             .zip(upgrade.settled)
@@ -59,6 +59,16 @@ fn measure(history: &History, upgrade: &Upgrade) -> Measure {
         fresh_p50_ms: percentile(&latencies, 50),
         fresh_p99_ms: percentile(&latencies, 99),
     }
+}
+
+/// The longest time between two successful fresh connects, one of them at least during the upgrade: a gap may begin
+/// before its end and end after it.
+fn accept_gap(history: &History, from: Nanos, until: Nanos) -> Option<Duration> {
+    let answered = history.load().filter(|it| it.pattern == Pattern::Fresh && it.failure().is_none());
+    let mut connects: Vec<Nanos> = answered.filter_map(|it| it.connected).collect();
+    connects.sort_unstable();
+    let touching = connects.windows(2).filter(|pair| pair[1] > from && pair[0] <= until);
+    touching.map(|pair| pair[1].since(pair[0])).max()
 }
 
 /// The nearest-rank percentile of sorted durations.

@@ -4,8 +4,11 @@
 //! fail every time; one that may fail says why; one that is withheld must not pass (nothing proves it there); every other
 //! must pass. Beside the rows stand the clean references, which must pass, and the null targets, which never may.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -16,7 +19,7 @@ use crate::judge::{Baseline, Outcome, Status, judge};
 use crate::machine::Machine;
 use crate::manifest::Role;
 use crate::plan::{NotRun, Plan};
-use crate::progress::{self, Progress};
+use crate::progress::Progress;
 use crate::run::store::{self, StoreError};
 use crate::run::{Execution, RunError, execute};
 use crate::scenario::Scenario;
@@ -67,6 +70,8 @@ pub struct Request<'a> {
     pub seed: u64,
     /// A processor hog runs beside (recorded in the report).
     pub hog: bool,
+    /// How many runs at a time; more than one only where each has a network of its own.
+    pub jobs: u32,
     /// Where the runs' directories go.
     pub directory: PathBuf,
 }
@@ -88,6 +93,8 @@ pub struct SelftestReport {
     pub runs: u32,
     /// A processor hog ran beside.
     pub hog: bool,
+    /// Runs at a time: each is noise for the others.
+    pub jobs: u32,
     /// Seed.
     pub seed: u64,
     /// Everything as it must be.
@@ -196,16 +203,38 @@ struct Job {
 pub fn run(
     request: &Request<'_>,
     stop: &Stop,
-    progress: progress::Listener<'_>,
+    progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<SelftestReport, SelftestError> {
     let began = date::now_rfc3339();
     let mut jobs = jobs(request.catalogue)?;
     jobs.retain(|job| request.only.is_empty() || request.only.iter().any(|word| job.concerns(word)));
     let session = request.directory.join(format!("selftest-{}-{}", date::now_compact(), std::process::id()));
-    let of = jobs.len() * usize::try_from(request.runs).expect("u32 fits usize on Linux");
-    let mut work = Work { request, session, stop, progress, number: 0, of };
-    let rows = jobs.iter().map(|job| work.row(job)).collect::<Result<Vec<_>, _>>()?;
-    let _kept = std::fs::remove_dir(&work.session);
+    let mut rows = Vec::new();
+    let mut runs = VecDeque::new();
+    for (row, job) in jobs.iter().enumerate() {
+        rows.push(job.report());
+        match Plan::new(&job.target, &job.scenario, &request.machine, request.seed) {
+            // Another seed for each run, so that repeated runs are not the same run.
+            Ok(plan) => runs.extend((0..request.runs).map(|run| {
+                let seed = request.seed.wrapping_add(u64::from(run));
+                Run { row, plan: Plan { seed, ..plan.clone() } }
+            })),
+            // A reference that does not claim what the scenario needs has no row there.
+            Err(NotRun::Unsupported { .. }) if job.kind == RowKind::Clean => rows[row].held = request.runs,
+            Err(why) => return Err(SelftestError::Matrix(format!("{}: {why:?}", job.name()))),
+        }
+    }
+    let of = runs.len();
+    let bench = Mutex::new(Bench { runs, number: 0, of, rows, progress });
+    let work = Work { jobs: &jobs, session: &session, stop, bench: &bench };
+    let at_a_time = if request.machine.tier.isolates_network() { request.jobs } else { 1 };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_a_time).map(|_| scope.spawn(|| work.until_done())).collect();
+        workers.into_iter().try_for_each(|it| it.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })?;
+    let _kept = std::fs::remove_dir(&session);
+    let mut rows = bench.into_inner().unwrap_or_else(PoisonError::into_inner).rows;
+    rows.iter_mut().for_each(|row| row.ok = row.held == request.runs);
     Ok(SelftestReport {
         format: 1,
         version: env!("CARGO_PKG_VERSION"),
@@ -214,6 +243,7 @@ pub fn run(
         machine: request.machine.clone(),
         runs: request.runs,
         hog: request.hog,
+        jobs: at_a_time,
         seed: request.seed,
         ok: !rows.is_empty() && rows.iter().all(|row| row.ok),
         rows,
@@ -297,6 +327,29 @@ fn job(
 }
 
 impl Job {
+    /// An empty report of this row.
+    fn report(&self) -> RowReport {
+        RowReport {
+            kind: self.kind,
+            target: self.target.name.clone(),
+            defect: self.defect.clone(),
+            scenario: self.scenario.script().name.clone(),
+            ok: false,
+            held: 0,
+            cells: BTreeMap::new(),
+            wrong: Vec::new(),
+        }
+    }
+
+    /// The target as progress shows it.
+    fn title(&self) -> String {
+        if self.defect.is_empty() {
+            self.target.name.clone()
+        } else {
+            format!("{} --defect {}", self.target.name, self.defect)
+        }
+    }
+
     fn name(&self) -> String {
         let defect = if self.defect.is_empty() { String::new() } else { format!(" with defect {}", self.defect) };
         format!("{}{defect} · {}", self.target.name, self.scenario.script().name)
@@ -313,60 +366,63 @@ impl Job {
     }
 }
 
-/// The runs of one invocation.
-struct Work<'a> {
-    request: &'a Request<'a>,
-    session: PathBuf,
-    stop: &'a Stop,
-    progress: progress::Listener<'a>,
-    number: usize,
-    of: usize,
+/// One run of one row.
+struct Run {
+    row: usize,
+    plan: Plan,
 }
 
-impl Work<'_> {
-    fn row(&mut self, job: &Job) -> Result<RowReport, SelftestError> {
-        let mut report = RowReport {
-            kind: job.kind,
-            target: job.target.name.clone(),
-            defect: job.defect.clone(),
-            scenario: job.scenario.script().name.clone(),
-            ok: false,
-            held: 0,
-            cells: BTreeMap::new(),
-            wrong: Vec::new(),
-        };
-        let request = self.request;
-        let plan = match Plan::new(&job.target, &job.scenario, &request.machine, request.seed) {
-            Ok(plan) => plan,
-            // A reference that does not claim what the scenario needs has no row there.
-            Err(NotRun::Unsupported { .. }) if job.kind == RowKind::Clean => {
-                return Ok(RowReport { ok: true, held: request.runs, ..report });
+/// What the workers share: runs to take, rows to fill in, and whom to tell.
+struct Bench<'a> {
+    runs: VecDeque<Run>,
+    number: usize,
+    of: usize,
+    rows: Vec<RowReport>,
+    progress: &'a mut (dyn FnMut(Progress) + Send),
+}
+
+/// The runs of one invocation.
+struct Work<'a, 'b> {
+    jobs: &'a [Job],
+    session: &'a Path,
+    stop: &'a Stop,
+    bench: &'a Mutex<Bench<'b>>,
+}
+
+impl<'b> Work<'_, 'b> {
+    /// Takes runs until there are none.
+    fn until_done(&self) -> Result<(), SelftestError> {
+        loop {
+            let mut bench = self.bench();
+            let Some(run) = bench.runs.pop_front() else { return Ok(()) };
+            bench.number += 1;
+            let (number, of, job) = (bench.number, bench.of, &self.jobs[run.row]);
+            let scenario = job.scenario.script().name.clone();
+            (bench.progress)(Progress::RunBegan { target: job.title(), scenario, number, of });
+            drop(bench);
+            if let Err(error) = self.one(&run, number) {
+                // The others end after their run.
+                self.bench().runs.clear();
+                return Err(error);
             }
-            Err(why) => return Err(SelftestError::Matrix(format!("{}: {why:?}", job.name()))),
-        };
-        for run in 0..request.runs {
-            let plan = Plan { seed: request.seed.wrapping_add(u64::from(run)), ..plan.clone() };
-            self.one(job, &plan, &mut report)?;
         }
-        report.ok = report.held == request.runs;
-        Ok(report)
     }
 
-    fn one(&mut self, job: &Job, plan: &Plan, report: &mut RowReport) -> Result<(), SelftestError> {
-        self.number += 1;
-        let scenario = job.scenario.script().name.clone();
-        let target = if job.defect.is_empty() {
-            job.target.name.clone()
-        } else {
-            format!("{} --defect {}", job.target.name, job.defect)
-        };
-        (self.progress)(Progress::RunBegan { target, scenario, number: self.number, of: self.of });
-        let began = std::time::Instant::now();
-        let directory = self.session.join(format!("{:04}", self.number));
-        let execution = Execution { directory: &directory, stop: self.stop, progress: self.progress };
-        execute(plan, execution).map_err(|source| SelftestError::Run { row: job.name(), source })?;
+    fn bench(&self) -> MutexGuard<'_, Bench<'b>> {
+        self.bench.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn one(&self, run: &Run, number: usize) -> Result<(), SelftestError> {
+        let job = &self.jobs[run.row];
+        let began = Instant::now();
+        let directory = self.session.join(format!("{number:04}"));
+        let mut tell = |step| (self.bench().progress)(step);
+        let execution = Execution { directory: &directory, stop: self.stop, progress: &mut tell };
+        execute(&run.plan, execution).map_err(|source| SelftestError::Run { row: job.name(), source })?;
         let outcome = judge(&store::read(&directory)?, &|_| true);
         store::write_verdicts(&directory, &outcome)?;
+        let mut bench = self.bench();
+        let report = &mut bench.rows[run.row];
         let wrong = count(job, &outcome, report);
         if wrong.is_empty() {
             report.held += 1;
@@ -375,7 +431,7 @@ impl Work<'_> {
         let verdict = Some(if wrong.is_empty() { Verdict::Pass } else { Verdict::Fail });
         report.wrong.extend(wrong.into_iter().map(|text| format!("{text} ({})", directory.display())));
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        (self.progress)(Progress::RunEnded { verdict, took_ms });
+        (bench.progress)(Progress::RunEnded { verdict, took_ms });
         Ok(())
     }
 }

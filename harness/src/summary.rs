@@ -175,7 +175,7 @@ pub fn merge(judged: &[Judged], not_run: Vec<NotRunScenario>, terms: Terms<'_>) 
         runs: terms.runs,
         broken: broken.collect(),
         not_run,
-        unmatched: if terms.complete {
+        unmatched: if terms.complete && !judged.is_empty() {
             terms.expectations.iter().filter(matched).cloned().collect()
         } else {
             Vec::new()

@@ -109,7 +109,7 @@ pub fn rejudge(directory: &Path, strict: bool, expectations: &[Expectation]) -> 
         Terms { target: &plan.target.name, role: plan.target.role, runs: 1, strict, expectations, complete: false };
     Ok(Summary {
         version: env!("CARGO_PKG_VERSION"),
-        began: date::now_rfc3339(),
+        began: history.began.clone(),
         machine: plan.machine.clone(),
         seed: plan.seed,
         targets: vec![merge(&judged, Vec::new(), terms)],

@@ -99,7 +99,8 @@ fn conforms(subject: Subject, scenario: Scenario, machine: Machine, directory: P
 fn holds(name: &str, machine: Machine, directory: PathBuf) -> Result<(), Failed> {
     let catalogue = Catalogue::embedded();
     let only = vec![name.to_owned()];
-    let request = selftest::Request { catalogue: &catalogue, machine, runs: 1, only, seed: 1, hog: false, directory };
+    let request =
+        selftest::Request { catalogue: &catalogue, machine, runs: 1, only, seed: 1, hog: false, jobs: 1, directory };
     let stop = Stop::new()?;
     let report = selftest::run(&request, &stop, &mut |_| {})?;
     if report.ok {

@@ -152,6 +152,7 @@ impl Script {
         }
         let count = self.requests.len() as u64;
         History {
+            began: String::new(),
             plan: plan(),
             events: self.events,
             requests: self.requests,

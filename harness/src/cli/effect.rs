@@ -41,7 +41,7 @@ pub(super) fn rejudge(directory: &Path, strict: bool, expectations: &[Expectatio
 pub(super) fn selftest(
     request: &selftest::Request<'_>,
     stop: &Stop,
-    progress: Listener<'_>,
+    progress: &mut (dyn FnMut(crate::progress::Progress) + Send),
 ) -> Result<SelftestReport, Failure> {
     selftest::run(request, stop, progress).map_err(|error| match &error {
         SelftestError::Run { source, .. } if blames_manifest(source) => Failure::Unusable(error.into()),

@@ -11,7 +11,6 @@ mod directory;
 mod effect;
 mod explain;
 mod failure;
-mod hog;
 mod interrupt;
 mod judge;
 mod list;

@@ -5,13 +5,13 @@ use clap::Args;
 use super::check::{directory, here, prepare};
 use super::effect;
 use super::failure::Failure;
-use super::hog::Hog;
 use super::interrupt::Interrupt;
 use super::options::{ReportOptions, RunOptions};
 use super::progress::Teller;
 use super::reports::Reports;
 use crate::catalogue::Catalogue;
 use crate::report;
+use crate::sandbox::Hog;
 use crate::selftest::Request;
 use crate::summary::Exit;
 
@@ -24,6 +24,9 @@ pub(super) struct Selftest {
     /// Let a processor hog run beside: no verdict may depend on a quiet machine
     #[arg(long)]
     hog: bool,
+    /// How many runs at a time (tier C has one network for all: one)
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    jobs: u32,
     #[command(flatten)]
     how: RunOptions,
     #[command(flatten)]
@@ -52,10 +55,15 @@ impl Selftest {
             only: self.only.clone(),
             seed: self.how.seed(),
             hog: self.hog,
+            jobs: self.jobs,
             directory,
         };
         let interrupt = Interrupt::watch()?;
-        let hog = if self.hog { Some(Hog::start()?) } else { None };
+        let hog = if self.hog {
+            Some(Hog::start().map_err(|error| Failure::environment("start the processor hog", error))?)
+        } else {
+            None
+        };
         let teller = Teller::new(self.how.progress);
         let tested = effect::selftest(&request, interrupt.stop(), &mut |step| teller.tell(&step));
         teller.finish();

@@ -109,6 +109,7 @@ mod tests {
             began: "2026-11-22T21:26:00Z".to_owned(),
             machine,
             runs: 20,
+            jobs: 1,
             hog: true,
             seed: 42,
             ok: false,

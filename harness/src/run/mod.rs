@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::date;
 use crate::kernel::clock::Clock;
 use crate::load::{LoadError, LoadRecord};
 use crate::observe::ObserveError;
@@ -114,6 +115,7 @@ pub fn execute(plan: &Plan, execution: Execution<'_>) -> Result<(), RunError> {
     // Programs that change their directory must still find theirs.
     fs::create_dir_all(directory)?;
     let directory: PathBuf = fs::canonicalize(directory)?;
+    let began = date::now_rfc3339();
     store::write_plan(&directory, plan)?;
     let (recorder, sink) = Recorder::start(&directory)?;
     let setting =
@@ -133,7 +135,7 @@ pub fn execute(plan: &Plan, execution: Execution<'_>) -> Result<(), RunError> {
     };
     let mut requests = load.requests;
     requests.extend(canary.requests);
-    let account = Account { load: load.account, lost_events, faults: fault.into_iter().collect() };
+    let account = Account { began, load: load.account, lost_events, faults: fault.into_iter().collect() };
     store::write_end(&directory, &requests, &account)?;
     Ok(())
 }

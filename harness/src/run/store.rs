@@ -53,6 +53,7 @@ pub enum StoreError {
 /// What a run counted beside its events and requests.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Account {
+    pub(super) began: String,
     pub(super) load: LoadAccount,
     pub(super) lost_events: u64,
     pub(super) faults: Vec<String>,
@@ -94,6 +95,7 @@ pub fn write_verdicts(directory: &Path, outcome: &Outcome) -> Result<(), StoreEr
 pub fn read(directory: &Path) -> Result<History, StoreError> {
     let account: Account = read_json(&directory.join(ACCOUNT))?;
     Ok(History {
+        began: account.began,
         plan: read_json(&directory.join(PLAN))?,
         events: read_lines(&directory.join(EVENTS))?,
         requests: read_lines(&directory.join(REQUESTS))?,

@@ -12,6 +12,8 @@ pub(super) const INIT: &CStr = c"unbroken-init";
 pub(super) const GUARDIAN: &CStr = c"unbroken-guardian";
 /// The listener that shows how the machine itself fares.
 pub(super) const CANARY: &CStr = c"unbroken-canary";
+/// Burns a processor.
+pub(super) const HOG: &CStr = c"unbroken-hog";
 /// Tries a tier.
 pub(super) const PROBE: &CStr = c"unbroken-probe";
 
@@ -25,9 +27,12 @@ pub fn run_if_asked() {
     let mut arguments = std::env::args_os();
     let Some(name) = arguments.next() else { return };
     let is = |role: &CStr| name == OsStr::from_bytes(role.to_bytes());
-    for (role, play) in
-        [(INIT, super::init::run as fn()), (GUARDIAN, super::guardian::run), (CANARY, super::server::run)]
-    {
+    for (role, play) in [
+        (INIT, super::init::run as fn()),
+        (GUARDIAN, super::guardian::run),
+        (CANARY, super::server::run),
+        (HOG, super::hog::run),
+    ] {
         if is(role) {
             begin(role);
             play();
