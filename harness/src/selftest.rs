@@ -208,6 +208,11 @@ pub fn run(
     let began = date::now_rfc3339();
     let mut jobs = jobs(request.catalogue)?;
     jobs.retain(|job| request.only.is_empty() || request.only.iter().any(|word| job.concerns(word)));
+    // A clean reference that does not claim what a scenario needs has no row there.
+    jobs.retain(|job| {
+        let plan = Plan::new(&job.target, &job.scenario, &request.machine, request.seed);
+        job.kind != RowKind::Clean || !matches!(plan, Err(NotRun::Unsupported { .. }))
+    });
     let session = request.directory.join(format!("selftest-{}-{}", date::now_compact(), std::process::id()));
     let mut rows = Vec::new();
     let mut runs = VecDeque::new();
@@ -219,8 +224,6 @@ pub fn run(
                 let seed = request.seed.wrapping_add(u64::from(run));
                 Run { row, plan: Plan { seed, ..plan.clone() } }
             })),
-            // A reference that does not claim what the scenario needs has no row there.
-            Err(NotRun::Unsupported { .. }) if job.kind == RowKind::Clean => rows[row].held = request.runs,
             Err(why) => return Err(SelftestError::Matrix(format!("{}: {why:?}", job.name()))),
         }
     }
