@@ -91,7 +91,7 @@ fn conforms(subject: Subject, scenario: Scenario, machine: Machine, directory: P
     if exit == Exit::AsExpected || (tier == Tier::C && exit == Exit::Inconclusive) {
         return Ok(());
     }
-    let page = report::Page { width: 120, colour: false, here: std::path::Path::new("/") };
+    let page = report::Page { width: 120, colour: false, here: std::path::Path::new("") };
     Err(Failed::from(report::terminal::render(&summary, exit, &page)))
 }
 
