@@ -171,3 +171,18 @@ fn every_check_has_a_defect_that_it_must_catch_and_every_defect_a_row() {
         assert!(unbroken_scenarios::MATRIX.lines().any(|it| it == line), "{} has no row in the matrix", row.name);
     }
 }
+
+#[test]
+fn every_check_that_the_data_names_exists_and_only_chance_may_fail() {
+    let ids: Vec<&str> = unbroken::check::CHECKS.iter().map(|check| check.id).collect();
+    if let Err(error) = unbroken::catalogue::Catalogue::require_checks(&ids) {
+        panic!("{}", error.render(false));
+    }
+    for file in unbroken::catalogue::Catalogue::embedded().expectations {
+        for expectation in file.expect {
+            let chance = unbroken::check::find(&expectation.check).is_some_and(|check| check.chance);
+            let may_fail = expectation.kind == unbroken::expectation::ExpectationKind::MayFail;
+            assert!(chance || !may_fail, "{}: {} is not decided by chance", file.target, expectation.check);
+        }
+    }
+}

@@ -16,11 +16,11 @@ pub(super) struct Loss<'a> {
     pub(super) lost: &'a dyn Fn(&Request) -> bool,
 }
 
-/// The load requests that an upgrade could have touched: those that ended after its trigger began and began before
-/// the next trigger.
+/// The load requests that belong to an upgrade: those that ended between its trigger and the next one (or the stop).
+/// Each belongs to one upgrade only, so that sums agree with the counters.
 pub(super) fn touched<'a>(history: &'a History, upgrade: &Upgrade) -> impl Iterator<Item = &'a Request> {
     let (from, until) = (upgrade.trigger.not_before, upgrade.window_end);
-    history.load().filter(move |request| request.ended > from && request.began < until)
+    history.load().filter(move |request| request.ended > from && request.ended <= until)
 }
 
 /// One finding per upgrade: pass with the count, or one fail per failure class with times and what the sockets said.

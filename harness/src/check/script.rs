@@ -87,6 +87,12 @@ impl Script {
         self
     }
 
+    /// Something that happened between two instants.
+    pub(crate) fn spanning(mut self, not_before: u64, not_after: u64, what: What) -> Script {
+        self.events.push(Event { seq: 0, at: Interval::new(ms(not_before), ms(not_after)), what });
+        self
+    }
+
     pub(crate) fn request(mut self, mut request: Request) -> Script {
         request.id = self.requests.len() as u64 + 1;
         request.connection = request.id;

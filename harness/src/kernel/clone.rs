@@ -46,13 +46,13 @@ pub enum Forked {
 #[derive(Debug, Error)]
 pub enum CloneError {
     /// clone3(2) itself.
-    #[error("failed to make a process (clone3)")]
+    #[error("make a process (clone3)")]
     Clone(#[source] io::Error),
     /// `/dev/null` for its standard input and output.
-    #[error("failed to open /dev/null")]
+    #[error("open /dev/null")]
     Null(#[source] io::Error),
     /// More descriptors than a role ever takes.
-    #[error("failed to pass {0} descriptors: at most {MOST} can be")]
+    #[error("pass {0} descriptors: at most {MOST} can be")]
     TooMany(usize),
 }
 

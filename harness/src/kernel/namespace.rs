@@ -12,13 +12,13 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum NamespaceError {
     /// setns(2).
-    #[error("failed to enter the network namespace (setns)")]
+    #[error("enter the network namespace (setns)")]
     Enter(#[source] io::Error),
     /// unshare(2): EPERM where it is forbidden, EINVAL once the process has a second thread.
-    #[error("failed to make a user namespace (unshare)")]
+    #[error("make a user namespace (unshare)")]
     User(#[source] io::Error),
     /// The id maps of user_namespaces(7).
-    #[error("failed to write {file}")]
+    #[error("write {file}")]
     Map {
         /// Which file.
         file: &'static str,
@@ -26,7 +26,7 @@ pub enum NamespaceError {
         source: io::Error,
     },
     /// SIOCSIFFLAGS on `lo`.
-    #[error("failed to bring the loopback interface up")]
+    #[error("bring the loopback interface up")]
     Loopback(#[source] io::Error),
 }
 

@@ -26,10 +26,10 @@ impl fmt::Display for HostPid {
 #[derive(Debug, Error)]
 pub enum PidfdError {
     /// ESRCH: it has ended and was reaped, or never was.
-    #[error("failed to reach the process: it no longer exists")]
+    #[error("reach the process: it no longer exists")]
     NoSuchProcess,
     /// Anything else.
-    #[error("failed to {action}")]
+    #[error("{action}")]
     Call {
         /// What was tried, with its system call.
         action: &'static str,

@@ -17,16 +17,16 @@ use crate::wait;
 #[derive(Debug, Error)]
 pub enum SeccompError {
     /// The caller died, or a signal took it out of the call: there is nothing to answer any more.
-    #[error("failed to answer a held call: its caller has left it")]
+    #[error("answer a held call: its caller has left it")]
     Gone,
     /// The caller's identity (`/proc/TID/status`).
-    #[error("failed to learn who called listen: {0}")]
+    #[error("learn who called listen: {0}")]
     Caller(String),
     /// Fetching the caller's socket.
-    #[error("failed to fetch the listening socket")]
+    #[error("fetch the listening socket")]
     Socket(#[source] PidfdError),
     /// Anything else.
-    #[error("failed to {action}")]
+    #[error("{action}")]
     Call {
         /// What was tried, with its system call.
         action: &'static str,

@@ -18,7 +18,7 @@ use crate::id::Pid;
 #[derive(Debug, Error)]
 pub enum ProcfsError {
     /// Opening or reading an entry.
-    #[error("failed to read {path} of the target's /proc")]
+    #[error("read {path} of the target's /proc")]
     Read {
         /// Relative to the root of that `/proc`.
         path: String,

@@ -25,7 +25,7 @@ pub struct Stat {
 
 /// The kernel's line is not as documented.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("failed to understand a line of /proc/PID/stat: {0}")]
+#[error("understand a line of /proc/PID/stat: {0}")]
 pub struct StatError(
     /// The line.
     pub String,

@@ -64,6 +64,9 @@ impl Stage<'_> {
         if !quiet {
             self.deadline_passed("quiet after a file change", limit);
         }
+        // Told before the next change begins, so that the order of the two is certain.
+        let inode = self.listeners()?.first().map_or(0, |row| row.inode);
+        self.sink.put_at(self.clock.now(), What::Holders { inode, images: last });
         Ok(())
     }
 

@@ -80,6 +80,12 @@ pub enum RunError {
     Store(#[from] StoreError),
 }
 
+impl From<std::io::Error> for RunError {
+    fn from(source: std::io::Error) -> RunError {
+        RunError::Environment(source.to_string())
+    }
+}
+
 impl RunError {
     /// A launch that failed: the manifest's fault where its command or directory is wrong, else the environment's.
     fn of_launch(command: &str, error: SandboxError) -> RunError {

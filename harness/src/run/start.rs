@@ -1,7 +1,6 @@
 //! The launch: from a clean state to ready.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -189,10 +188,4 @@ fn environment(declared: &BTreeMap<String, Template>, fill: impl Fn(&Template) -
 /// The file that a program's name means: the first on the [`PATH`] of the processes that we start.
 pub(super) fn find_program(name: &str) -> Option<PathBuf> {
     PATH.split(':').map(|place| Path::new(place).join(name)).find(|path| path.is_file())
-}
-
-impl From<io::Error> for RunError {
-    fn from(source: io::Error) -> RunError {
-        RunError::Environment(source.to_string())
-    }
 }

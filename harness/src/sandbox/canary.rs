@@ -26,10 +26,10 @@ pub enum CanaryError {
     #[error(transparent)]
     Channel(#[from] ChannelError),
     /// It could not listen.
-    #[error("failed to set the canary up")]
+    #[error("set the canary up")]
     SetUp(#[source] io::Error),
     /// It ended or hangs.
-    #[error("failed to hear from the canary")]
+    #[error("hear from the canary")]
     Silent,
 }
 

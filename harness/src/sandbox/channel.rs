@@ -18,16 +18,16 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum ChannelError {
     /// socketpair(2).
-    #[error("failed to make a control socket")]
+    #[error("make a control socket")]
     Pair(#[source] io::Error),
     /// sendmsg(2): EPIPE when the other end is gone, EMSGSIZE for a command line and environment above about 200 KB.
-    #[error("failed to send on a control socket")]
+    #[error("send on a control socket")]
     Send(#[source] io::Error),
     /// recvmsg(2).
-    #[error("failed to receive from a control socket")]
+    #[error("receive from a control socket")]
     Receive(#[source] io::Error),
     /// A message cut short by the kernel, or one not of ours.
-    #[error("failed to understand a message on a control socket: {0}")]
+    #[error("understand a message on a control socket: {0}")]
     Message(String),
 }
 

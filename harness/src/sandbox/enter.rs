@@ -14,7 +14,7 @@ use crate::machine::Tier;
 #[derive(Debug, Error)]
 pub enum EnterError {
     /// A directory could not be given to the unprivileged user.
-    #[error("failed to give {path} to uid {NOBODY}")]
+    #[error("give {path} to uid {NOBODY}")]
     Chown {
         /// Which.
         path: PathBuf,
@@ -22,7 +22,7 @@ pub enum EnterError {
         source: io::Error,
     },
     /// Giving up root.
-    #[error("failed to {action}")]
+    #[error("{action}")]
     Privilege {
         /// What was tried.
         action: &'static str,

@@ -49,6 +49,9 @@ impl Drop for Hog {
 /// The role: burns one processor until the other end of the pipe is closed.
 pub(super) fn run() {
     let alive = handed(0);
+    // Like any other program of the machine: in our session it would eat our own share where the kernel groups tasks
+    // by session (sched(7), autogroup). A process that leads its group already is refused, and is fine as it is.
+    let _leads = rustix::process::setsid();
     let waiting = thread::spawn(move || {
         let mut byte = [0];
         while let Err(rustix::io::Errno::INTR) = rustix::io::read(&alive, &mut byte) {}

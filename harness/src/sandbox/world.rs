@@ -35,7 +35,7 @@ pub enum SandboxError {
     #[error(transparent)]
     Clone(#[from] CloneError),
     /// A pipe or a thread.
-    #[error("failed to {action}")]
+    #[error("{action}")]
     Resource {
         /// What was tried.
         action: &'static str,
@@ -43,7 +43,7 @@ pub enum SandboxError {
         source: io::Error,
     },
     /// The init could not set the world up.
-    #[error("failed to {step} in the sandbox")]
+    #[error("{step} in the sandbox")]
     SetUp {
         /// What it was doing.
         step: Step,
@@ -51,14 +51,14 @@ pub enum SandboxError {
         source: io::Error,
     },
     /// The init ended, and with it the world.
-    #[error("failed to reach the sandbox's init: it has ended")]
+    #[error("reach the sandbox's init: it has ended")]
     Ended,
     /// The init does not answer.
-    #[error("failed to hear from the sandbox's init within {0:?}")]
+    #[error("hear from the sandbox's init within {0:?}")]
     Silent(Duration),
     /// The target could not be launched; no process of it is left. For [`Step::Exec`]: ENOENT, not found; EACCES, not
     /// executable.
-    #[error("failed to launch {program}: {step}")]
+    #[error("launch {program}: {step}")]
     Launch {
         /// As asked for.
         program: String,
@@ -68,10 +68,10 @@ pub enum SandboxError {
         source: io::Error,
     },
     /// No process has that pid.
-    #[error("failed to open pid {0} of the sandbox: no such process")]
+    #[error("open pid {0} of the sandbox: no such process")]
     NoSuchProcess(Pid),
     /// A pidfd for another reason.
-    #[error("failed to open pid {pid} of the sandbox")]
+    #[error("open pid {pid} of the sandbox")]
     OpenPid {
         /// Which.
         pid: Pid,
@@ -85,10 +85,10 @@ pub enum SandboxError {
     #[error(transparent)]
     Procfs(#[from] ProcfsError),
     /// Processes are left that SIGKILL did not end in time.
-    #[error("failed to end the sandbox within {0:?}")]
+    #[error("end the sandbox within {0:?}")]
     Teardown(Duration),
     /// The guardian ended without having cleaned up.
-    #[error("failed to clean up: the guardian ended with {0:?}")]
+    #[error("clean up: the guardian ended with {0:?}")]
     Guardian(ExitStatus),
 }
 

@@ -8,7 +8,7 @@ use crate::event::{Event, What};
 use crate::history::History;
 use crate::id::{Image, Pid};
 use crate::manifest::{Capability, Profile};
-use crate::verdict::{Evidence, Finding, Level};
+use crate::verdict::{Evidence, Finding, Level, Verdict};
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -47,17 +47,22 @@ fn decide(history: &History) -> Vec<Finding> {
     for (n, (event, (upgrade, how))) in changes.iter().enumerate() {
         let until = changes.get(n + 1).map_or(stop, |(next, _)| next.at.not_before);
         let came = newcomers(history, event.at.not_before, until);
-        let upgrades = came.len() / usize::try_from(watch.processes.max(1)).expect("u32 fits usize on Linux");
-        let names: Vec<String> = came.iter().map(|image| image.pid.to_string()).collect();
+        let processes = usize::try_from(watch.processes.max(1)).expect("u32 fits usize on Linux");
+        let (least, most) = (came.surely.len() / processes, (came.surely.len() + came.perhaps.len()) / processes);
+        let counted = if least == most { least.to_string() } else { format!("{least} to {most}") };
+        let names: Vec<String> = came.surely.iter().chain(&came.perhaps).map(|image| image.pid.to_string()).collect();
         let text = format!(
-            "{how} at {}: {upgrades} upgrade{} until {until} (new processes on the listener: {})",
+            "{how} at {}: {counted} upgrade{} until {until} (new processes on the listener: {})",
             event.at.not_before,
-            if upgrades == 1 { "" } else { "s" },
+            if most == 1 { "" } else { "s" },
             if names.is_empty() { "none".to_owned() } else { names.join(", ") }
         );
-        let evidence = vec![Evidence::text(text).event(event.seq)];
-        let mut finding = if upgrades == 1 { Finding::pass("") } else { Finding::fail(Vec::new()) };
-        finding.evidence = evidence;
+        let verdict = match (least, most) {
+            (1, 1) => Verdict::Pass,
+            (0 | 1, 1..) => Verdict::Inconclusive,
+            _ => Verdict::Fail,
+        };
+        let finding = Finding::new(verdict, vec![Evidence::text(text).event(event.seq)]);
         findings.push(finding.of(*upgrade));
     }
     if findings.is_empty() {
@@ -66,32 +71,43 @@ fn decide(history: &History) -> Vec<Finding> {
     findings
 }
 
-/// Images that came to hold the listener in this span and did not hold it before.
-///
+/// Images that came to hold the listener in a span and did not hold it before.
+struct Newcomers {
+    surely: Vec<Image>,
+    /// Seen first by a sample that began before the span: they may have come before it.
+    perhaps: Vec<Image>,
+}
+
 /// A process that was no holder before counts once: between fork and exec it holds the listener under another image.
-fn newcomers(history: &History, from: Nanos, until: Nanos) -> Vec<Image> {
-    let mut before = BTreeSet::new();
-    let mut came = BTreeSet::new();
+fn newcomers(history: &History, from: Nanos, until: Nanos) -> Newcomers {
+    let mut before: BTreeSet<Image> = BTreeSet::new();
+    let (mut surely, mut perhaps) = (BTreeSet::new(), BTreeSet::new());
     for event in &history.events {
         let What::Holders { images, .. } = &event.what else { continue };
         for image in images {
             if event.at.not_after <= from {
                 before.insert(*image);
-            } else if event.at.not_before < until && !before.contains(image) {
-                came.insert(*image);
+            } else if event.at.not_before <= from {
+                perhaps.insert(*image);
+            } else if event.at.not_before < until && !perhaps.contains(image) {
+                surely.insert(*image);
             }
         }
     }
     let known: BTreeSet<Pid> = before.iter().map(|image| image.pid).collect();
     let mut counted = BTreeSet::new();
-    came.retain(|image| known.contains(&image.pid) || counted.insert(image.pid));
-    came.into_iter().collect()
+    let mut new = |images: BTreeSet<Image>| -> Vec<Image> {
+        let images = images.into_iter().filter(|image| !before.contains(image));
+        images.filter(|image| known.contains(&image.pid) || counted.insert(image.pid)).collect()
+    };
+    let perhaps = new(perhaps);
+    Newcomers { surely: new(surely), perhaps }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::check::script::Script;
-    use crate::verdict::Verdict::{self, Fail, Pass};
+    use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
 
     fn check(after: &[&[i32]], want: Verdict) {
         let mut script = Script::new().holders(10, &[1, 2]).file_changed(1000, 1, "rename");
@@ -114,6 +130,13 @@ mod tests {
         let script = Script::new().holders(10, &[1, 2]).file_changed(1000, 1, "rename");
         let script = script.event(1100, holders(7)).event(1110, holders(8));
         assert_eq!((super::CHECK.decide)(&script.history())[0].verdict, Pass);
+    }
+
+    #[test]
+    fn a_sample_that_spans_the_change_leaves_the_order_open() {
+        let holders = crate::event::What::Holders { inode: 1, images: vec![crate::check::script::image(3)] };
+        let script = Script::new().holders(10, &[1, 2]).file_changed(1000, 1, "rename").spanning(900, 1100, holders);
+        assert_eq!((super::CHECK.decide)(&script.history())[0].verdict, Inconclusive);
     }
 
     #[test]
