@@ -105,7 +105,7 @@ impl Evidence {
     }
 }
 
-/// What a fail rests on: decides whether a noisy machine can take it back (ARCHITECTURE, trust rule 4).
+/// What a fail rests on: decides whether a noisy machine can take it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ground {

@@ -124,7 +124,7 @@ pub static ALL: &[DefectRow] = &[
         name: "watch-triggered",
         defect: Defect::WatchTriggered,
         catches: "handoff/watch-triggered",
-        report: "the seed's design: a watcher that believes every event",
+        report: "watchers that believe every event",
         bug: "starts an upgrade for every inotify event, on half-written files too",
     },
     DefectRow {

@@ -8,11 +8,13 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use unbroken::catalogue::Catalogue;
+use unbroken::expectation::{Expectation, ExpectationKind};
 use unbroken::machine::{Machine, Tier};
-use unbroken::manifest::Role;
+use unbroken::manifest::{Program, Role};
 use unbroken::plan::{NotRun, Plan};
 use unbroken::scenario::Scenario;
 use unbroken::summary::Exit;
+use unbroken::target::Target;
 use unbroken::verify::{Request, Subject, verify};
 use unbroken::wait::Stop;
 use unbroken::{report, run, selftest};
@@ -31,7 +33,9 @@ fn main() -> ExitCode {
     });
     let catalogue = Catalogue::embedded();
     std::fs::create_dir_all(&directory).expect("the target directory is writable");
-    let programs = catalogue.targets.iter().flat_map(|target| &target.requires);
+    // The examples need it, and are no part of the catalogue.
+    let python = Program { program: "python3".to_owned(), install: "apt-get install -y python3".to_owned() };
+    let programs = catalogue.targets.iter().flat_map(|target| &target.requires).chain([&python]);
     let machine = run::machine::prepare(tier, programs, std::slice::from_ref(&directory)).expect("the tier works here");
     let trials = trials(&catalogue, &machine, &directory);
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -61,6 +65,7 @@ fn trials(catalogue: &Catalogue, machine: &Machine, directory: &std::path::Path)
             }
         }
     }
+    trials.extend(examples(machine, directory, require_all));
     for name in selftest::names(catalogue).expect("the matrix fits the catalogue") {
         let (machine, directory) = (machine.clone(), directory.to_owned());
         trials.push(Trial::test(format!("matrix: {name}"), move || holds(&name, machine, directory)));
@@ -68,13 +73,62 @@ fn trials(catalogue: &Catalogue, machine: &Machine, directory: &std::path::Path)
     trials
 }
 
+/// The examples that the README shows: the repaired server conforms, the other one fails as the README says.
+fn examples(machine: &Machine, directory: &std::path::Path, require_all: bool) -> Vec<Trial> {
+    let below = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
+    // What fails at every restart, whatever the moment.
+    let surely = ["handoff/no-refused", "handoff/listener-continuity", "drain/inflight-completes"];
+    let rows: [(&str, &str, &[&str]); 3] = [
+        ("python-stop-start", "restart/upgrade-under-load", &surely),
+        ("python-graceful", "restart/upgrade-under-load", &[]),
+        ("python-graceful", "restart/backlog-kept", &[]),
+    ];
+    let trial = |(example, scenario, fails): (&str, &str, &[&str])| {
+        let path = below.join("examples").join(format!("{example}.toml"));
+        let text = std::fs::read_to_string(&path).expect("the example is there");
+        let target = Target::parse(&text, &path.display().to_string()).expect("the example is a manifest");
+        let expect = |id: &&str| Expectation {
+            check: (*id).to_owned(),
+            kind: ExpectationKind::Fail,
+            reason: "the old process ends before the new one begins".to_owned(),
+            upstream: None,
+            class: None,
+            observed: None,
+        };
+        let catalogue = Catalogue::embedded();
+        let scenario = catalogue.scenario(scenario).expect("it is embedded").clone();
+        let name = format!("{} · {}", target.name, scenario.script().name);
+        if let Err(why) = Plan::new(&target, &scenario, machine, 1) {
+            let ignored_name = format!("{name} ({why})");
+            return Trial::test(ignored_name, move || Err(Failed::from(why.to_string())))
+                .with_ignored_flag(!require_all);
+        }
+        // Where failures are expected nothing else is judged: the other checks fail by chance there.
+        let judged = fails.iter().map(|id| (*id).to_owned()).collect();
+        let subject = Subject { target, expectations: fails.iter().map(expect).collect() };
+        let (machine, directory) = (machine.clone(), directory.to_owned());
+        Trial::test(name, move || conforms_in(subject, scenario, judged, (machine, directory)))
+    };
+    rows.into_iter().map(trial).collect()
+}
+
 /// The target does in this scenario what is expected of it.
 fn conforms(subject: Subject, scenario: Scenario, machine: Machine, directory: PathBuf) -> Result<(), Failed> {
+    conforms_in(subject, scenario, Vec::new(), (machine, directory))
+}
+
+/// The same with these checks alone; none for all.
+fn conforms_in(
+    subject: Subject,
+    scenario: Scenario,
+    judged: Vec<String>,
+    (machine, directory): (Machine, PathBuf),
+) -> Result<(), Failed> {
     let tier = machine.tier;
     let request = Request {
         subjects: vec![subject],
         scenarios: vec![scenario],
-        run: Vec::new(),
+        run: judged,
         skip: Vec::new(),
         runs: 1,
         seed: 1,

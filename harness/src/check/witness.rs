@@ -135,6 +135,8 @@ fn backlog(history: &History, upgrade: &Upgrade) -> (bool, String) {
 mod tests {
     use super::Witness;
     use crate::check::script::{Script, answered};
+    use crate::event::{Listener, What};
+    use crate::id::Cookie;
     use crate::request::Pattern;
 
     fn met(witness: Witness, script: Script) -> bool {
@@ -144,6 +146,20 @@ mod tests {
     #[test]
     fn without_a_trigger_nothing_is_witnessed() {
         assert!(!met(Witness::Upgrades, Script::new()));
+    }
+
+    #[test]
+    fn a_queue_that_empties_before_a_late_client_reads_was_not_empty() {
+        let parked = answered(900, 1500, 2).of(Pattern::Parked);
+        let address = "127.0.0.1:1".to_owned();
+        let row = |queued| Listener { cookie: Cookie(1), address: address.clone(), inode: 1, queued, backlog: 64 };
+        let queue = |at: u64, queued: u32| (at, What::Listeners { rows: vec![row(queued)] });
+        let run = |rows: [(u64, What); 2]| {
+            let script = Script::new().trigger(1000, 1, 2).request(parked.clone());
+            rows.into_iter().fold(script, |script, (at, what)| script.event(at, what))
+        };
+        assert!(met(Witness::BacklogNotEmpty, run([queue(950, 64), queue(1400, 0)])));
+        assert!(!met(Witness::BacklogNotEmpty, run([queue(950, 0), queue(1400, 0)])));
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub static CHECK: Check = Check {
     level: Level::Must,
     profile: Some(Profile::Restart),
     capability: None,
-    requirement: "A client that connects during an upgrade is never refused, reset, timed out, or dropped before its answer.",
+    requirement: "A client that connects during an upgrade is never refused.",
     source: "listen(2); nginx \"Upgrading Executable on the Fly\"",
     reports: &["iodine#97", "overseer#34"],
     observed: "At least 200 fresh connections per second through the upgrade: none ends in ECONNREFUSED, a reset during \

@@ -18,7 +18,7 @@ pub static CHECK: Check = Check {
     capability: Some(Capability::Watch),
     requirement: "A change of the watched file causes exactly one upgrade, however the file is written.",
     source: "inotify(7): one write is many events; execve(2) ETXTBSY",
-    reports: &["the seed's design"],
+    reports: &["watchers that believe every event"],
     observed: "The file is renamed over, touched, switched by symlink, removed and written in two halves, or written in \
                place (data files). After each the generations that came to hold the listener are counted, until nothing \
                more happens.",

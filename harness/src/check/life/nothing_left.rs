@@ -12,7 +12,7 @@ pub static CHECK: Check = Check {
     profile: None,
     capability: None,
     requirement: "After the stop no process, no bound port and no socket file of the service remains.",
-    source: "daemon(7), \"SysV Daemons\"; SPEC life/nothing-left",
+    source: "daemon(7), \"SysV Daemons\"",
     reports: &["nginx trac 753"],
     observed: "A scan of the target's own pid namespace and of every listening socket of its network namespace, after the \
                declared stop ended the main process.",

@@ -6,6 +6,5 @@ mod fake_server;
 mod fixture;
 mod fresh;
 mod kept;
-mod measure;
 mod owner;
 mod parked;

@@ -142,7 +142,8 @@ impl Writer<'_> {
             remedies.push("First make the target work without a restart.".to_owned());
         }
         let took_over = check::handoff::took_over::CHECK.id;
-        let stayed = |it: &Row| it.check == took_over && it.verdict != Some(Verdict::Pass);
+        // One that is inconclusive itself was no better off: its remedy is this row's.
+        let stayed = |it: &Row| it.check == took_over && it.verdict == Some(Verdict::Fail);
         if row.check != took_over && self.target.rows.iter().any(stayed) {
             remedies.push(format!("First make {took_over} pass: without it nothing of the handoff is proven."));
         }
@@ -154,7 +155,7 @@ impl Writer<'_> {
             remedies.dedup();
         }
         if remedies.is_empty() {
-            remedies.push("See what it needs, and the run's directory for what was missing.".to_owned());
+            remedies.push("Give the machine to the run alone; the run's directory shows what was missing.".to_owned());
         }
         remedies
     }
