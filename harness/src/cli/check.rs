@@ -15,6 +15,7 @@ use super::reports::Reports;
 use super::selection::{Wanted, select};
 use super::{effect, subject};
 use crate::catalogue::Catalogue;
+use crate::manifest::Source;
 use crate::summary::Exit;
 use crate::verify::Request;
 
@@ -56,11 +57,11 @@ impl Check {
     /// Verifies what is selected and reports.
     pub(super) fn run(&self) -> Result<Exit, Failure> {
         let here = here()?;
-        let request = self.request(&here)?;
+        let (request, sources) = self.request(&here)?;
         let mut reports = Reports::open(&self.reports)?;
         let interrupt = Interrupt::watch()?;
         let teller = Teller::new(self.how.progress);
-        let verified = effect::verify(&request, interrupt.stop(), &mut |step| teller.tell(&step));
+        let verified = effect::verify(&request, &sources, interrupt.stop(), &mut |step| teller.tell(&step));
         teller.finish();
         let ended = verified.and_then(|summary| {
             let exit = summary.exit(self.require_all || require_all());
@@ -71,16 +72,17 @@ impl Check {
         ended
     }
 
-    fn request(&self, here: &Path) -> Result<Request, Failure> {
+    fn request(&self, here: &Path) -> Result<(Request, Vec<Source>), Failure> {
         let catalogue = Catalogue::embedded();
         let wanted = Wanted { words: &self.words, run: &self.run, skip: &self.skip, full: self.full };
         let selection = select(wanted, &catalogue, &Path::is_file)?;
-        let subjects = subject::subjects(&selection, &catalogue, self.judge.expect.as_ref())?;
+        let sources = subject::sources(&selection)?;
+        let subjects = subject::subjects(&selection, &catalogue, self.judge.expect.as_ref(), &sources)?;
         let directory = directory(self.how.directory.as_deref(), here);
         prepare(&directory)?;
         let programs = subjects.iter().flat_map(|it| &it.target.requires);
         let machine = effect::prepare(self.how.tier, programs, std::slice::from_ref(&directory))?;
-        Ok(Request {
+        let request = Request {
             subjects,
             scenarios: selection.scenarios,
             run: selection.run,
@@ -92,7 +94,8 @@ impl Check {
             keep: self.keep,
             directory,
             machine,
-        })
+        };
+        Ok((request, sources))
     }
 }
 
