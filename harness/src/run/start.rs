@@ -176,7 +176,7 @@ impl Stage<'_> {
         });
         match told {
             Ok(ExitStatus::Code(code)) => Some(format!(" (exit status {code})")),
-            Ok(ExitStatus::Signal(signal)) => Some(format!(" (killed by {})", Signal(signal))),
+            Ok(ExitStatus::Signal(signal)) => Some(format!(" (killed by SIG{})", Signal(signal))),
             Ok(ExitStatus::Unknown) | Err(_) => None,
         }
     }

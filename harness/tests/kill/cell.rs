@@ -205,25 +205,24 @@ fn usual(tier: &str) -> Result<Vec<Usual>, String> {
 }
 
 /// Ends the command in this phase. A signal that hit another phase, because the phase was shorter this time, counts for
-/// that one, and another is drawn.
+/// that one, and an earlier instant is drawn.
 fn end_in(tier: &str, cause: Cause, phase: &str, usual: &[Usual], chance: &mut Chance) {
     let occurrences: Vec<usize> = (0..usual.len()).filter(|n| usual[*n].phase == phase).collect();
+    let mut most = Duration::MAX;
     for _ in 0..40 {
         let which = *chance.pick(&occurrences);
-        let delay = chance.within(usual[which].length);
-        match end_once(tier, cause, phase, (which, delay)) {
-            Some(row) => {
-                let hit = row.phase_reached == phase;
-                tell(&Line::Row(row));
-                if hit {
-                    return;
-                }
+        let delay = chance.within(usual[which].length.min(most));
+        most = delay;
+        // None: it had come to its end before the signal.
+        if let Some(row) = end_once(tier, cause, phase, (which, delay)) {
+            let hit = row.phase_reached == phase;
+            tell(&Line::Row(row));
+            if hit {
+                return;
             }
-            // It had come to its end before the signal.
-            None => continue,
         }
     }
-    panic!("the phase {phase} was never hit: is it shorter than a wake-up of this machine?");
+    panic!("{} never hit the phase {phase} in tier {tier}: it is shorter than a wake-up of this machine", cause.word);
 }
 
 /// Starts the command, waits `delay` into the phase of that number, ends it, and waits for everything to be gone.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigHandler, signal};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use unbroken::kernel::namespace::loopback_up;
@@ -52,6 +53,9 @@ fn unshare_all(uid: &str) -> Result<(), String> {
 /// Builds the cell from within, as its first process. A user without privilege is himself again afterwards.
 pub(crate) fn raise(uid: &str) -> Result<(), String> {
     die_with_parent();
+    // A shell's background job is started with SIGINT ignored, and the command respects that: Ctrl-C would not end it.
+    // SAFETY: the default disposition runs no code of ours.
+    unsafe { signal(nix::sys::signal::Signal::SIGINT, SigHandler::SigDfl) }.map_err(|errno| errno.to_string())?;
     let gid = fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
     let gid = gid.split_ascii_whitespace().nth(1).unwrap_or("0").to_owned();
     furnish().map_err(|error| format!("mounts of its own: {error}"))?;
