@@ -30,6 +30,11 @@ impl Census {
         ])
     }
 
+    /// Whether there are as many processes now.
+    pub(crate) fn counts_as_many(&self) -> bool {
+        self.0.iter().any(|(kind, list)| *kind == "process" && list.len() == processes().len())
+    }
+
     /// What another list has more or less, one text each; empty when they are equal.
     pub(crate) fn differences(&self, now: &Census) -> Vec<String> {
         let both = self.0.iter().zip(&now.0);
