@@ -67,7 +67,7 @@ fn plan() -> Plan {
 /// Every other one on a connection of its own, the rest on kept ones.
 fn request(id: u64, version: u32) -> Request {
     let at = Nanos(id * EVERY);
-    let fresh = id % 2 == 0;
+    let fresh = id.is_multiple_of(2);
     Request {
         id,
         pattern: if fresh { Pattern::Fresh } else { Pattern::Busy },
