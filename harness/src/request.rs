@@ -115,6 +115,14 @@ impl FailureClass {
     }
 }
 
+impl FailureClass {
+    /// A fresh connection that ended without one byte of answer.
+    #[must_use]
+    pub fn is_drop(self) -> bool {
+        matches!(self, FailureClass::Dropped | FailureClass::ClosedBeforeFirstByte)
+    }
+}
+
 impl fmt::Display for FailureClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())

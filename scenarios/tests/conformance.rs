@@ -145,7 +145,7 @@ fn conforms_in(
     if exit == Exit::AsExpected || (tier == Tier::C && exit == Exit::Inconclusive) {
         return Ok(());
     }
-    let page = report::Page { width: 120, colour: false, here: std::path::Path::new("/") };
+    let page = report::Page { width: 120, colour: false, here: std::path::Path::new("") };
     Err(Failed::from(report::terminal::render(&summary, exit, &page)))
 }
 

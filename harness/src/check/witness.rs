@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::clock::Nanos;
 use crate::event::What;
 use crate::history::{History, Upgrade};
-use crate::id::{Cookie, UpgradeId};
+use crate::id::UpgradeId;
 use crate::request::Pattern;
 
 /// A precondition of a verdict. The numbers are the load floors of the catalogue, per upgrade.
@@ -19,7 +19,7 @@ pub enum Witness {
     BusyLoad,
     /// At least 10 slow requests were in flight at the trigger.
     RequestsInFlight,
-    /// The old listener's accept queue was not empty in the last dump before the takeover.
+    /// The old listener's accept queue was not empty in the last dump before the trigger, with its workers stalled.
     BacklogNotEmpty,
 }
 
@@ -44,6 +44,15 @@ pub struct Sighting {
 }
 
 impl Witness {
+    /// It is about load: a machine that stands still leaves it unproven.
+    #[must_use]
+    pub fn is_of_load(self) -> bool {
+        match self {
+            Witness::Upgrades => false,
+            Witness::FreshLoad | Witness::BusyLoad | Witness::RequestsInFlight | Witness::BacklogNotEmpty => true,
+        }
+    }
+
     /// Looks at a history: one sighting per upgrade.
     #[must_use]
     pub fn look(self, history: &History) -> Vec<Sighting> {
@@ -107,33 +116,18 @@ fn in_flight(history: &History, upgrade: &Upgrade) -> (bool, String) {
 }
 
 fn backlog(history: &History, upgrade: &Upgrade) -> (bool, String) {
-    let takeover = history
-        .load()
-        .filter(|it| it.pattern == Pattern::Parked)
-        .map(|it| it.first_byte.unwrap_or(it.ended))
-        .min()
-        .unwrap_or(upgrade.window_end);
-    let mut old: BTreeSet<Cookie> = BTreeSet::new();
-    let mut last: Option<(u64, u32)> = None;
-    for event in history.events.iter().filter(|event| event.at.not_after <= takeover) {
-        let rows = match &event.what {
-            What::Listeners { rows } | What::ListenCall { rows, .. } => rows,
-            _ => continue,
-        };
-        if event.at.not_after <= upgrade.trigger.not_before {
-            old.extend(rows.iter().map(|row| row.cookie));
-        }
-        let queued = rows.iter().filter(|row| old.contains(&row.cookie)).map(|row| row.queued).sum();
-        // Empty after the trigger is the takeover itself: a late client reads its first byte only after that.
-        if queued > 0 || event.at.not_after <= upgrade.trigger.not_before {
-            last = Some((event.seq, queued));
-        }
-    }
+    // The accepting processes stand still since before the trigger, so what is queued at the trigger is queued until
+    // the successor accepts; a dump after that may already show its work. Unchanged dumps are not told.
+    let last = history.events.iter().rev().find_map(|event| match &event.what {
+        What::Listeners { rows } if event.at.not_after <= upgrade.trigger.not_before => Some((event.seq, rows)),
+        _ => None,
+    });
     match last {
-        Some((seq, queued)) => {
-            (queued > 0, format!("{queued} connections in the old listener's queue at the takeover (event {seq})"))
+        Some((seq, rows)) => {
+            let queued: u32 = rows.iter().map(|row| row.queued).sum();
+            (queued > 0, format!("{queued} connections in the old listener's queue at the trigger (event {seq})"))
         }
-        None => (false, "no dump of the listeners before the takeover".to_owned()),
+        None => (false, "no dump of the listeners before the trigger".to_owned()),
     }
 }
 

@@ -17,13 +17,13 @@ pub(super) enum Failure {
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// A manifest that is well formed but cannot be carried out (command not found, not executable).
-    #[error("{0:#}")]
+    #[error("failed to {0:#}")]
     Unusable(anyhow::Error),
     /// The words select nothing that could be judged.
     #[error("{0}")]
     NothingSelected(String),
     /// The environment broke.
-    #[error("{0:#}")]
+    #[error("failed to {0:#}")]
     Environment(anyhow::Error),
 }
 

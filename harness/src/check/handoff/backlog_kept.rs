@@ -18,7 +18,7 @@ pub static CHECK: Check = Check {
     source: "listen(2): the queue belongs to the socket, and dies with it",
     reports: &["sozu#1362", "pingora#427"],
     observed: "The accepting processes are stalled, 64 clients connect and send at once, then the upgrade runs. Each must \
-               be answered. Witness: the old listener's receive queue before the takeover.",
+               be answered. Witness: the old listener's receive queue at the trigger.",
     needs: &[Witness::Upgrades, Witness::BacklogNotEmpty],
     observers: &["listeners"],
     chance: false,

@@ -1,9 +1,10 @@
-//! handoff/no-refused: no connect is refused, reset in the handshake, or timed out.
+//! handoff/no-refused: no connect during an upgrade is refused, reset, timed out, or dropped before its answer.
 
 use crate::check::loss::{Loss, losses};
 use crate::check::{Check, Witness};
 use crate::history::History;
 use crate::manifest::Profile;
+use crate::request::Pattern;
 use crate::verdict::{Finding, Level};
 
 /// The check.
@@ -16,7 +17,8 @@ pub static CHECK: Check = Check {
     source: "listen(2); nginx \"Upgrading Executable on the Fly\"",
     reports: &["iodine#97", "overseer#34"],
     observed: "At least 200 fresh connections per second through the upgrade: none ends in ECONNREFUSED, a reset during \
-               the handshake, or no handshake within its deadline.",
+               the handshake, no handshake within its deadline, or (the handshake done by the kernel, the connection \
+               perhaps never accepted) a reset or EOF without one byte of answer.",
     needs: &[Witness::Upgrades, Witness::FreshLoad],
     observers: &[],
     chance: false,
@@ -25,12 +27,17 @@ pub static CHECK: Check = Check {
 };
 
 fn decide(history: &History) -> Vec<Finding> {
+    let Some(trigger) = history.upgrades().first().map(|upgrade| upgrade.trigger.not_before) else { return Vec::new() };
     losses(
         history,
         &Loss {
             what: "connects",
-            concerns: &|request| request.nth_on_connection == 0,
-            lost: &|request| request.failure().is_some_and(crate::request::FailureClass::is_connect_failure),
+            concerns: &|request| request.nth_on_connection == 0 && request.pattern != Pattern::Parked,
+            lost: &|request| match request.failure() {
+                // In flight already when the restart began: that is for drain/inflight-completes.
+                Some(class) => class.is_connect_failure() || (class.is_drop() && request.began >= trigger),
+                None => false,
+            },
         },
     )
 }
@@ -47,6 +54,12 @@ mod tests {
         let findings = (super::CHECK.decide)(&script.history());
         assert_eq!(findings[0].verdict, Fail);
         assert_eq!(findings[0].class, Some(FailureClass::Refused));
+    }
+
+    #[test]
+    fn a_connection_dropped_in_the_accept_queue_fails() {
+        let script = Script::new().trigger(1000, 1, 2).request(failed(1001, 1002, FailureClass::Dropped));
+        assert_eq!((super::CHECK.decide)(&script.history())[0].verdict, Fail);
     }
 
     #[test]
