@@ -67,7 +67,7 @@ pub const FIRST_DESCRIPTOR: RawFd = 3;
 pub struct Role<'a> {
     /// `argv[0]`, by which the new process knows its role.
     pub name: &'a CStr,
-    /// argv[1].
+    /// `argv[1]`.
     pub argument: Option<&'a CStr>,
     /// Namespaces of its own.
     pub namespaces: Namespaces,
