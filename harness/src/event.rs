@@ -152,6 +152,9 @@ pub enum Leftover {
     SocketFile(String),
 }
 
+/// The name of the [`What::ActionFailed`] that tells that the main process was not to be found.
+pub const FIND_MAIN: &str = "find the main process";
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

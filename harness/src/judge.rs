@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::check::witness::Sighting;
 use crate::check::{self, Check};
-use crate::event::What;
+use crate::event::{FIND_MAIN, What};
 use crate::history::History;
 use crate::machine::Tier;
 use crate::manifest::Role;
@@ -234,23 +234,13 @@ fn noise(history: &History) -> Option<String> {
 }
 
 fn baseline(history: &History) -> Baseline {
-    let ready = history.find(|what| matches!(what, What::Ready { .. }).then_some(())).next().is_some();
-    if !ready {
-        let mut evidence: Vec<Evidence> = history
-            .events
-            .iter()
-            .filter_map(|event| match &event.what {
-                What::DeadlinePassed { name, length_ms } => {
-                    Some(Evidence::text(format!("{name}: not within {length_ms} ms")).event(event.seq))
-                }
-                What::ActionFailed { action, reason } => {
-                    Some(Evidence::text(format!("{action}: {reason}")).event(event.seq))
-                }
-                What::Output { stream, line } => Some(Evidence::text(format!("{stream}: {line}")).event(event.seq)),
-                _ => None,
-            })
-            .take(8)
-            .collect();
+    let seen = |wanted: fn(&What) -> bool| history.events.iter().any(|event| wanted(&event.what));
+    // One that answers and whose main process is gone, or in nobody's pidfile, was never up as its manifest says.
+    let lost = seen(|what| matches!(what, What::ActionFailed { action, .. } if action == FIND_MAIN));
+    let up =
+        seen(|what| matches!(what, What::Ready { .. })) && (!lost || seen(|what| matches!(what, What::Main { .. })));
+    if !up {
+        let mut evidence = why_not_up(history);
         if evidence.is_empty() && history.faults.is_empty() {
             evidence.push(Evidence::text("the target never became ready"));
         }
@@ -271,6 +261,30 @@ fn baseline(history: &History) -> Baseline {
         Evidence::text(format!("{} requests were lost before any restart, the first one {first}", lost.len()))
             .requests(lost.iter().map(|request| request.id)),
     ])
+}
+
+/// The last lines of a target that does not start say why; those before them are its banner.
+const LAST_LINES: usize = 5;
+
+/// What the harness saw of a target that does not start, and then its own last words.
+fn why_not_up(history: &History) -> Vec<Evidence> {
+    let mut evidence = Vec::new();
+    let mut said = Vec::new();
+    for event in &history.events {
+        match &event.what {
+            What::DeadlinePassed { name, length_ms } => {
+                evidence.push(Evidence::text(format!("{name}: not within {length_ms} ms")).event(event.seq));
+            }
+            What::ActionFailed { action, reason } => {
+                evidence.push(Evidence::text(format!("{action}: {reason}")).event(event.seq));
+            }
+            What::Output { stream, line } => said.push(Evidence::text(format!("{stream}: {line}")).event(event.seq)),
+            _ => {}
+        }
+    }
+    let last = said.len().saturating_sub(LAST_LINES);
+    evidence.extend(said.drain(last..));
+    evidence
 }
 
 #[cfg(test)]
@@ -335,6 +349,15 @@ mod tests {
         let script = Script::new().event(1, ready).trigger(1000, 1, 2).settled(1100, 1);
         let script = (0..40).fold(script, |script, n| script.request(answered(1001 + n * 2, 1002 + n * 2, 1)));
         assert_eq!(verdict(&outcome(script.history(), &["handoff/no-refused"])), Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn a_ready_target_without_its_main_process_is_broken() {
+        let gone = What::ActionFailed { action: FIND_MAIN.to_owned(), reason: "it does not live".to_owned() };
+        let script = Script::new().event(1, What::Ready { by: "answers".to_owned() }).event(2, gone);
+        let outcome = outcome(script.history(), &["handoff/no-refused"]);
+        assert!(matches!(outcome.baseline, Baseline::Broken(_)));
+        assert_eq!(verdict(&outcome), Verdict::Inconclusive);
     }
 
     #[test]

@@ -189,7 +189,12 @@ impl Jobs<'_> {
         let execution = Execution { directory: &directory, stop: self.stop, progress: self.progress };
         // Another seed for each run, so that repeated runs are not the same run.
         let plan = Plan { seed: plan.seed.wrapping_add(u64::from(run - 1)), ..plan.clone() };
-        execute(&plan, execution).map_err(|source| VerifyError::Run { target, scenario, source })?;
+        if let Err(source) = execute(&plan, execution) {
+            if source.tells_nothing() {
+                self.discard(&directory);
+            }
+            return Err(VerifyError::Run { target, scenario, source });
+        }
         // Judged from what is on disk, as `unbroken judge` will: both must say the same.
         let outcome = judge(&store::read(&directory)?, &|check| selected(self.request, check));
         store::write_verdicts(&directory, &outcome)?;

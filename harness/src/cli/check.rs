@@ -15,6 +15,7 @@ use super::reports::Reports;
 use super::selection::{Wanted, select};
 use super::{effect, subject};
 use crate::catalogue::Catalogue;
+use crate::manifest::Source;
 use crate::summary::Exit;
 use crate::verify::Request;
 
@@ -56,10 +57,10 @@ impl Check {
     /// Verifies what is selected and reports.
     pub(super) fn run(&self) -> Result<Exit, Failure> {
         let here = here()?;
-        let (request, mut reports) = self.request(&here)?;
+        let (request, mut reports, sources) = self.request(&here)?;
         let interrupt = Interrupt::watch()?;
         let teller = Teller::new(self.how.progress);
-        let verified = effect::verify(&request, interrupt.stop(), &mut |step| teller.tell(&step));
+        let verified = effect::verify(&request, &sources, interrupt.stop(), &mut |step| teller.tell(&step));
         teller.finish();
         let ended = verified.and_then(|summary| {
             let exit = summary.exit(self.require_all || require_all());
@@ -70,11 +71,12 @@ impl Check {
         ended
     }
 
-    fn request(&self, here: &Path) -> Result<(Request, Reports<'_>), Failure> {
+    fn request(&self, here: &Path) -> Result<(Request, Reports<'_>, Vec<Source>), Failure> {
         let catalogue = Catalogue::embedded();
         let wanted = Wanted { words: &self.words, run: &self.run, skip: &self.skip, full: self.full };
         let selection = select(wanted, &catalogue, &Path::is_file)?;
-        let subjects = subject::subjects(&selection, &catalogue, self.judge.expect.as_ref())?;
+        let sources = subject::sources(&selection)?;
+        let subjects = subject::subjects(&selection, &catalogue, self.judge.expect.as_ref(), &sources)?;
         // Reports and directory are made before the machine is prepared: tier B as root gives up the rights to.
         let reports = Reports::open(&self.reports)?;
         let directory = directory(self.how.directory.as_deref(), here);
@@ -94,7 +96,7 @@ impl Check {
             directory,
             machine,
         };
-        Ok((request, reports))
+        Ok((request, reports, sources))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::failure::Failure;
 use crate::expectation::Expectation;
 use crate::machine::{Machine, Tier};
-use crate::manifest::Program;
+use crate::manifest::{Part, Problem, Program, Source};
 use crate::progress::Listener;
 use crate::run::RunError;
 use crate::run::machine;
@@ -24,10 +24,21 @@ pub(super) fn prepare<'a>(
     machine::prepare(tier, programs, directories).map_err(|error| Failure::Environment(error.into()))
 }
 
-/// Verifies.
-pub(super) fn verify(request: &Request, stop: &Stop, progress: Listener<'_>) -> Result<Summary, Failure> {
+/// Verifies. A command that cannot be executed is shown where it stands, if that is a file of the user's own:
+/// `sources` are the texts of the first subjects: those that came from files.
+pub(super) fn verify(
+    request: &Request,
+    sources: &[Source],
+    stop: &Stop,
+    progress: Listener<'_>,
+) -> Result<Summary, Failure> {
     verify::verify(request, stop, progress).map_err(|error| match &error {
-        VerifyError::Run { source, .. } if blames_manifest(source) => Failure::Unusable(error.into()),
+        VerifyError::Run { target, source: RunError::Command { key, command, reason, fix }, .. } => {
+            let from_file = request.subjects.iter().zip(sources).find(|(subject, _)| subject.target.name == *target);
+            let Some((_, source)) = from_file else { return Failure::Unusable(error.into()) };
+            let problem = Problem::Command { command: command.clone(), reason: reason.clone(), fix };
+            Failure::Manifest(source.error(key.key_path(), Part::Value, problem))
+        }
         VerifyError::Run { .. } | VerifyError::Store(_) => Failure::Environment(error.into()),
     })
 }

@@ -1,7 +1,7 @@
 //! From a selection to targets with their known failures: the embedded ones, and the files of the user's own.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use super::options::Expect;
@@ -14,15 +14,22 @@ use crate::scenario::Scenario;
 use crate::target::Target;
 use crate::verify::Subject;
 
-/// The selected targets, files first and then in the order of the catalogue, each with the failures that it is known to have.
+/// The texts of the selected files.
+pub(super) fn sources(selection: &Selection) -> Result<Vec<Source>, Failure> {
+    let read = |file: &PathBuf| Ok(Source::new(file.display().to_string(), read(file)?));
+    selection.files.iter().map(read).collect()
+}
+
+/// The selected targets, first those of `sources`, in the order of the command line, each with the failures that it is known to have.
 pub(super) fn subjects(
     selection: &Selection,
     catalogue: &Catalogue,
     expect: Option<&Expect>,
+    sources: &[Source],
 ) -> Result<Vec<Subject>, Failure> {
     let mut targets: Vec<Target> = Vec::new();
-    for file in &selection.files {
-        targets.push(Target::parse(&read(file)?, &file.display().to_string())?);
+    for source in sources {
+        targets.push(Target::parse(source.text(), source.file_name())?);
     }
     targets.extend(catalogue.targets.iter().filter(|target| selection.targets.contains(&target.name)).cloned());
     let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();

@@ -26,6 +26,16 @@ pub enum Problem {
     /// An expectation says too little.
     #[error(transparent)]
     Expectation(#[from] ExpectationProblem),
+    /// A command in it cannot be executed: found only when it is tried.
+    #[error("cannot execute `{command}`: {reason}")]
+    Command {
+        /// Its first word.
+        command: String,
+        /// What the system said.
+        reason: String,
+        /// What to do.
+        fix: &'static str,
+    },
 }
 
 impl Problem {
@@ -39,6 +49,7 @@ impl Problem {
             Problem::Restart(problem) => problem.fix(),
             Problem::Script(problem) => problem.fix(),
             Problem::Expectation(problem) => problem.fix(),
+            Problem::Command { fix, .. } => (*fix).to_owned(),
         }
     }
 }

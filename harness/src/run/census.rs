@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::event::{Listener, What};
+use crate::event::{FIND_MAIN, Listener, What};
 use crate::id::{Image, Pid};
 use crate::kernel::pidfd::Pidfd;
 use crate::manifest::MainProcess;
@@ -35,7 +35,7 @@ impl Stage<'_> {
                 }
                 self.main = Some(main);
             }
-            None => self.action_failed("find the main process", "it does not live, or the pidfile names none"),
+            None => self.action_failed(FIND_MAIN, "it does not live, or the pidfile names none"),
         }
         Ok(())
     }

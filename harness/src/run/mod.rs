@@ -27,6 +27,7 @@ use thiserror::Error;
 use crate::date;
 use crate::kernel::clock::Clock;
 use crate::load::{LoadError, LoadRecord};
+use crate::manifest::KeyPath;
 use crate::observe::ObserveError;
 use crate::plan::Plan;
 use crate::progress;
@@ -41,15 +42,22 @@ use crate::wait::Stop;
 #[derive(Debug, Error)]
 pub enum RunError {
     /// The first word of a command of the manifest cannot be executed, or its directory not be entered.
-    #[error("execute `{command}` of the manifest (launch.command or a restart step): {reason}")]
+    #[error("execute `{command}` ({} of its manifest): {reason}; {fix}", .key.key_path())]
     Command {
+        /// Where it stands.
+        key: CommandKey,
         /// The command's first word.
         command: String,
-        /// What is wrong, and what to do.
+        /// What is wrong.
         reason: String,
+        /// What to do.
+        fix: &'static str,
     },
     /// Another program listens on the declared address (tier C, where the host's network is shared).
-    #[error("use the address {0}: another program listens on it")]
+    #[error(
+        "use the address {0}: another program listens on it (`ss -ltnp` shows which); stop it, or declare another \
+         address; in tiers A and B the target has a network of its own"
+    )]
     AddressTaken(std::net::SocketAddr),
     /// The run was interrupted; everything was taken down.
     #[error("finish the run: interrupted")]
@@ -86,18 +94,59 @@ impl From<std::io::Error> for RunError {
     }
 }
 
+/// Which of the manifest's keys a command came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandKey {
+    /// `launch.command`.
+    Launch,
+    /// `launch.directory`: the command's working directory.
+    Directory,
+    /// A `run` step of `restart.steps`.
+    Restart,
+    /// `stop.command`.
+    Stop,
+}
+
+impl CommandKey {
+    /// The key as errors show it.
+    #[must_use]
+    pub fn key_path(self) -> KeyPath {
+        match self {
+            CommandKey::Launch => KeyPath::of("launch").key("command"),
+            CommandKey::Directory => KeyPath::of("launch").key("directory"),
+            CommandKey::Restart => KeyPath::of("restart").key("steps"),
+            CommandKey::Stop => KeyPath::of("stop").key("command"),
+        }
+    }
+}
+
 impl RunError {
     /// A launch that failed: the manifest's fault where its command or directory is wrong, else the environment's.
-    fn of_launch(command: &str, error: SandboxError) -> RunError {
+    fn of_launch(key: CommandKey, command: &str, error: SandboxError) -> RunError {
         let SandboxError::Launch { step, source, .. } = &error else { return RunError::Sandbox(error) };
-        let reason = match (step, source.raw_os_error()) {
-            (Step::Exec, Some(libc::ENOENT)) => "no such program; give its path, or install it".to_owned(),
-            (Step::Exec, Some(libc::EACCES)) => "not executable; chmod +x, or name the interpreter first".to_owned(),
-            (Step::Exec, Some(libc::ENOEXEC)) => "no program in a known form; a script needs a #! line".to_owned(),
-            (Step::Directory, _) => format!("its working directory: {source}"),
+        let (key, reason, fix) = match (step, source.raw_os_error()) {
+            (Step::Exec, Some(libc::ENOENT)) => {
+                (key, "no such program, or its interpreter is missing".to_owned(), "give its path, or install it")
+            }
+            (Step::Exec, Some(libc::EACCES)) => {
+                (key, "it is not executable".to_owned(), "chmod +x it, or name its interpreter first")
+            }
+            (Step::Exec, Some(libc::ENOEXEC)) => {
+                (key, "it is no program in a known form".to_owned(), "a script needs a first line such as #!/bin/sh")
+            }
+            (Step::Directory, _) => {
+                let reason = format!("its working directory cannot be entered: {source}");
+                (CommandKey::Directory, reason, "make the directory, or name another one")
+            }
             _ => return RunError::Sandbox(error),
         };
-        RunError::Command { command: command.to_owned(), reason }
+        RunError::Command { key, command: command.to_owned(), reason, fix }
+    }
+
+    /// The run told nothing that a judge could use: the manifest, or what else runs on this machine, has to change first.
+    #[must_use]
+    pub fn tells_nothing(&self) -> bool {
+        matches!(self, RunError::Command { .. } | RunError::AddressTaken(_))
     }
 }
 
@@ -133,10 +182,8 @@ pub fn execute(plan: &Plan, execution: Execution<'_>) -> Result<(), RunError> {
     let (load, canary, fault) = match played {
         Ok((load, canary)) => (load, canary, None),
         Err(RunError::Environment(reason)) => (LoadRecord::default(), LoadRecord::default(), Some(reason)),
-        Err(fatal @ (RunError::Command { .. } | RunError::AddressTaken(_))) => {
-            return Err(fatal);
-        }
         Err(fatal @ (RunError::Interrupted | RunError::Store(_))) => return Err(fatal),
+        Err(fatal) if fatal.tells_nothing() => return Err(fatal),
         Err(other) => (LoadRecord::default(), LoadRecord::default(), Some(describe(&other))),
     };
     let mut requests = load.requests;

@@ -107,6 +107,9 @@ impl<'a> Stage<'a> {
     pub(super) fn play(&mut self) -> Result<(), RunError> {
         let steps = self.plan.scenario.script().steps.clone();
         for (index, step) in steps.iter().enumerate() {
+            if self.stop.is_asked() {
+                return Err(RunError::Interrupted);
+            }
             let text = serde_json::to_string(step).unwrap_or_default();
             self.sink.put_at(self.clock.now(), What::StepBegan { index, step: text });
             self.step(step)?;

@@ -1,16 +1,21 @@
 //! The launch: from a clean state to ready.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::event::What;
+use rustix::io::Errno;
+use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
+
+use crate::event::{ExitStatus, What};
 use crate::id::Pid;
 use crate::kernel::pidfd::Pidfd;
 use crate::ready::{self, Probe, ProbeError};
-use crate::run::{RunError, Stage};
+use crate::run::{CommandKey, RunError, Stage};
 use crate::sandbox::SpawnRequest;
-use crate::target::{TargetReady, Template};
+use crate::target::{Signal, TargetReady, Template};
 use crate::wait::{Look, WaitError, until};
 
 /// How often a readiness condition that no event announces is looked at: a fraction of the start-up of the fastest
@@ -19,6 +24,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// A probe that takes longer than this is asked again, so that the target's exit or an interrupt is not missed for long.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long the reaper may take to tell how a process ended; without its word only the status is missing in a sentence.
+const REAPER_LIMIT: Duration = Duration::from_secs(5);
 
 /// A process that we launched.
 #[derive(Debug)]
@@ -31,6 +39,7 @@ impl Stage<'_> {
     /// Launches the target and waits until it is ready. A target that does not start is told in the history (the judge
     /// calls its baseline broken); only a command that cannot be executed at all is an error.
     pub(super) fn start(&mut self) -> Result<(), RunError> {
+        self.addresses_are_free()?;
         let launched = self.launch()?;
         let returns = self.plan.target.launch.returns;
         if returns && !self.launcher_returned(&launched)? {
@@ -50,12 +59,24 @@ impl Stage<'_> {
         let command: Vec<String> = launch.command.iter().map(|word| word.fill(&with)).collect();
         let directory = launch.directory.as_ref().map_or_else(|| self.target_dir.clone(), |it| it.fill(&with).into());
         let environment = environment(&launch.environment, |it| it.fill(&with));
-        self.spawn(command, directory, environment)
+        self.spawn(CommandKey::Launch, command, directory, environment)
+    }
+
+    /// Where the host's network is shared, a stranger's listener would be taken for the target's.
+    fn addresses_are_free(&self) -> Result<(), RunError> {
+        if self.plan.machine.tier.isolates_network() {
+            return Ok(());
+        }
+        match self.plan.target.endpoints.iter().map(|endpoint| endpoint.address).find(is_taken) {
+            Some(taken) => Err(RunError::AddressTaken(taken)),
+            None => Ok(()),
+        }
     }
 
     /// Executes a command of the manifest from the same clean state.
     pub(super) fn spawn(
         &mut self,
+        key: CommandKey,
         command: Vec<String>,
         directory: PathBuf,
         environment: BTreeMap<String, String>,
@@ -69,7 +90,8 @@ impl Stage<'_> {
             listen_hook: self.plan.scenario.script().listen_hook && self.plan.machine.listen_hook,
         };
         let stdio = self.observers.stdio()?;
-        let spawned = self.sandbox.spawn(&request, stdio).map_err(|source| RunError::of_launch(&command[0], source))?;
+        let spawned =
+            self.sandbox.spawn(&request, stdio).map_err(|source| RunError::of_launch(key, &command[0], source))?;
         self.sink.put_at(self.clock.now(), What::Launched { pid: spawned.pid, command });
         if let Some(hook) = spawned.hook {
             self.observers.hook_listen(hook)?;
@@ -101,7 +123,7 @@ impl Stage<'_> {
         let mut last = String::new();
         let seen = until(limit, LOOK_EVERY, &stop, || {
             if !returns && self.launched.as_ref().is_some_and(|it| it.pidfd.has_exited()) {
-                return Look::Never("the launched process exited before it was ready".to_owned());
+                return Look::Never("the launched process ended before it was ready".to_owned());
             }
             match &self.plan.target.ready {
                 TargetReady::Answers(index) => match self.probe(*index, PROBE_LIMIT) {
@@ -130,7 +152,8 @@ impl Stage<'_> {
             }
             Err(WaitError::Stopped) => Err(RunError::Interrupted),
             Err(WaitError::Never(reason)) => {
-                self.action_failed("start", &reason);
+                let status = self.launched.as_ref().and_then(|it| self.status_of(it)).unwrap_or_default();
+                self.action_failed("start", &format!("{reason}{status}"));
                 Ok(false)
             }
             Err(WaitError::Deadline(_)) => {
@@ -141,6 +164,22 @@ impl Stage<'_> {
         }
     }
 
+    /// How a process that has ended did so, in brackets behind a sentence; its reaper tells within milliseconds.
+    fn status_of(&self, ended: &Launched) -> Option<String> {
+        if !ended.pidfd.has_exited() {
+            return None;
+        }
+        let told = until(REAPER_LIMIT, LOOK_EVERY, &self.stop, || match self.observers.exit_status(ended.pid) {
+            Some(status) => Look::<_, ()>::Yes(status),
+            None => Look::NotYet,
+        });
+        match told {
+            Ok(ExitStatus::Code(code)) => Some(format!(" (exit status {code})")),
+            Ok(ExitStatus::Signal(signal)) => Some(format!(" (killed by SIG{})", Signal(signal))),
+            Ok(ExitStatus::Unknown) | Err(_) => None,
+        }
+    }
+
     /// One request on a fresh connection to an endpoint.
     pub(super) fn probe(&self, endpoint: usize, limit: Duration) -> Result<Probe, ProbeError> {
         ready::answers(self.sandbox.netns(), &self.plan.target.endpoints[endpoint], limit)
@@ -148,17 +187,45 @@ impl Stage<'_> {
 
     /// A target that never became ready: says where it does listen, the usual mistake.
     fn explain_unready(&mut self, last: &str) {
-        let wanted = self.plan.target.endpoints[0].address;
-        let listening: Vec<String> =
-            self.all_listeners().unwrap_or_default().into_iter().map(|row| row.address).collect();
-        let told = if listening.is_empty() {
-            "nothing listens".to_owned()
-        } else {
-            format!("it listens on {}", listening.join(", "))
+        let missed = match &self.plan.target.ready {
+            TargetReady::Answers(index) => {
+                let wanted = self.plan.target.endpoints[*index].address;
+                let why = if last.is_empty() { String::new() } else { format!(" ({last})") };
+                format!("no answer on {wanted}{why}")
+            }
+            TargetReady::File(path) => format!("the file {} did not appear", path.fill(&self.placeholders())),
+            TargetReady::Output(text) => format!("no line of its output contains {text:?}"),
         };
-        let reason = format!("no answer on {wanted} ({last}); in its network namespace {told}");
-        self.action_failed("start", &reason);
+        let told = match self.own_listeners() {
+            Ok(listening) if listening.is_empty() => "it listens nowhere".to_owned(),
+            Ok(listening) => format!("it listens on {}", listening.join(", ")),
+            Err(_) => "where it listens could not be seen".to_owned(),
+        };
+        self.action_failed("start", &format!("{missed}; {told}"));
     }
+
+    /// The addresses of all sockets on which a process of the target listens.
+    fn own_listeners(&self) -> Result<Vec<String>, RunError> {
+        let procfs = self.sandbox.procfs();
+        let mut held = Vec::new();
+        for stat in procfs.scan()?.into_iter().filter(|stat| !stat.is_dead()) {
+            held.extend(procfs.fds_of(stat.image.pid)?);
+        }
+        let own = self.all_listeners()?.into_iter().filter(|row| held.contains(&row.inode));
+        Ok(own.map(|row| row.address).collect())
+    }
+}
+
+/// Whether somebody listens there: only a listening socket keeps an address from one that sets SO_REUSEADDR. Bound and not
+/// listening, ours takes no connection away. Any other refusal (a privileged port, a foreign address) is the target's to
+/// meet.
+fn is_taken(address: &SocketAddr) -> bool {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let Ok(socket) = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None) else {
+        return false;
+    };
+    let _same_without = set_socket_reuseaddr(&socket, true);
+    bind(&socket, address) == Err(Errno::ADDRINUSE)
 }
 
 fn not_yet(last: &mut String, why: &str) -> Look<String, String> {

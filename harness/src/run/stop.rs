@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::event::{Leftover, Phase, What};
 use crate::manifest::MainProcess;
 use crate::run::upgrade::yes;
-use crate::run::{RunError, Stage};
+use crate::run::{CommandKey, RunError, Stage};
 use crate::target::TargetStop;
 
 /// After the main process's exit its last children may still be on their way out (their exit is asynchronous to the
@@ -43,7 +43,7 @@ impl Stage<'_> {
             TargetStop::Command(command) => {
                 let command = command.iter().map(|word| word.fill(&with)).collect();
                 let (directory, environment) = (self.target_dir.clone(), self.clean_environment());
-                self.spawn(command, directory, environment)?;
+                self.spawn(CommandKey::Stop, command, directory, environment)?;
             }
         }
         let limit = self.plan.target.deadlines.stop;

@@ -9,7 +9,7 @@ use crate::id::{Image, UpgradeId, Version};
 use crate::manifest::{Done, MainProcess};
 use crate::ready::Probe;
 use crate::request::Pattern;
-use crate::run::{RunError, Stage};
+use crate::run::{CommandKey, RunError, Stage};
 use crate::target::{Signal, TargetAwait, TargetRecipient, TargetRestartStep, Template};
 use crate::wait::{Look, WaitError, until};
 
@@ -147,7 +147,7 @@ impl Stage<'_> {
         let name = command.join(" ");
         let directory = self.target_dir.clone();
         let environment = self.clean_environment();
-        let launched = self.spawn(command, directory, environment)?;
+        let launched = self.spawn(CommandKey::Restart, command, directory, environment)?;
         let mut ended = None;
         self.until_deadline(before, || {
             ended = self.observers.exit_status(launched.pid);

@@ -57,7 +57,13 @@ impl Writer<'_> {
     /// One entry per scenario in which the row's verdict was found.
     fn row(&self, row: &Row) -> String {
         let Some(verdict) = row.verdict else { return String::new() };
-        let found: Vec<&Located> = row.findings.iter().filter(|it| it.finding.verdict == verdict).collect();
+        // What cannot be told because nothing works is told once, by the entry of what does not work.
+        let said = |it: &Located| {
+            let same = |broken: &Located| broken.scenario == it.scenario && broken.run == it.run;
+            verdict == Verdict::Inconclusive && self.target.broken.iter().any(same)
+        };
+        let of_verdict = row.findings.iter().filter(|it| it.finding.verdict == verdict);
+        let found: Vec<&Located> = of_verdict.filter(|it| !said(it)).collect();
         if row.disposition == Disposition::UnexpectedPass {
             return self.unexpected_pass(row);
         }

@@ -1,0 +1,107 @@
+//! The walls of a cell: namespaces of its own, a `/proc` of its own, and empty directories where programs leave things.
+
+use std::ffi::CStr;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigHandler, signal};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::process::{Signal, set_parent_process_death_signal};
+use unbroken::kernel::namespace::loopback_up;
+
+use super::cell::{Line, tell};
+
+/// The command, copied to where every user can execute it.
+pub(crate) const COMMAND: &str = "/tmp/command/unbroken";
+/// The user's working directory.
+pub(crate) const HOME: &str = "/tmp/home";
+/// The directory above that of the runs.
+pub(crate) const PLACE: &str = "/tmp/place";
+/// Where programs leave things.
+pub(crate) const EMPTIED: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/run"];
+
+/// Enters the namespaces and starts the first process in them; `uid` is the user's.
+pub(crate) fn enter(assignment: &str, uid: &str) -> ExitCode {
+    if let Err(reason) = unshare_all(uid) {
+        tell(&Line::Unavailable(reason));
+        return ExitCode::SUCCESS;
+    }
+    let status =
+        Command::new(std::env::current_exe().expect("it has a path")).args(["first", assignment, uid]).status();
+    ExitCode::from(u8::from(!status.expect("this executable is executable").success()))
+}
+
+fn unshare_all(uid: &str) -> Result<(), String> {
+    die_with_parent();
+    let mut kinds = CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWCGROUP;
+    if uid == "0" {
+        return unshare(kinds).map_err(|errno| format!("namespaces of its own: {errno}"));
+    }
+    kinds |= CloneFlags::CLONE_NEWUSER;
+    let gid = rustix::process::getegid().as_raw();
+    unshare(kinds).map_err(|errno| format!("namespaces of its own: {errno}"))?;
+    map_ids(&format!("0 {uid} 1"), &format!("0 {gid} 1"))
+}
+
+/// Builds the cell from within, as its first process. A user without privilege is himself again afterwards.
+pub(crate) fn raise(uid: &str) -> Result<(), String> {
+    die_with_parent();
+    // A shell's background job is started with SIGINT ignored, and the command respects that: Ctrl-C would not end it.
+    // SAFETY: the default disposition runs no code of ours.
+    unsafe { signal(nix::sys::signal::Signal::SIGINT, SigHandler::SigDfl) }.map_err(|errno| errno.to_string())?;
+    let gid = fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
+    let gid = gid.split_ascii_whitespace().nth(1).unwrap_or("0").to_owned();
+    furnish().map_err(|error| format!("mounts of its own: {error}"))?;
+    loopback_up().map_err(|error| error.to_string())?;
+    if uid != "0" {
+        unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| format!("a user namespace of its own: {errno}"))?;
+        map_ids(&format!("{uid} 0 1"), &format!("{gid} 0 1"))?;
+    }
+    std::env::set_current_dir(HOME).map_err(|error| error.to_string())
+}
+
+fn furnish() -> io::Result<()> {
+    let mut command = File::open(env!("CARGO_BIN_EXE_unbroken"))?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    put("proc", "/proc", None)?;
+    for directory in EMPTIED.iter().filter(|it| Path::new(it).is_dir()) {
+        put("tmpfs", directory, Some(c"mode=1777"))?;
+    }
+    for directory in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+        if Path::new(directory).join("cgroup.procs").exists() {
+            // Its root is the cgroup of this namespace: strangers' are out of sight. Refused (EBUSY) where that is the
+            // root of all, which is what is mounted there already.
+            let _as_it_is = put("cgroup2", directory, None);
+        }
+    }
+    for directory in [HOME, PLACE, "/tmp/command"] {
+        fs::create_dir(directory)?;
+    }
+    io::copy(&mut command, &mut File::create(COMMAND)?)?;
+    fs::set_permissions(COMMAND, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+}
+
+fn put(kind: &str, directory: &str, data: Option<&CStr>) -> io::Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount(kind, directory, kind, flags, data)
+        .map_err(|errno| io::Error::other(format!("{kind} on {directory}: {}", io::Error::from(errno))))
+}
+
+fn map_ids(uid_map: &str, gid_map: &str) -> Result<(), String> {
+    for (file, content) in [("setgroups", "deny"), ("uid_map", uid_map), ("gid_map", gid_map)] {
+        fs::write(Path::new("/proc/self").join(file), content).map_err(|error| format!("write {file}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// A runner that is killed takes its cells with it.
+fn die_with_parent() {
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+}

@@ -1,0 +1,84 @@
+//! The tiers agree: what A proves B proves too, and C says what it cannot prove.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+
+use assert_cmd::Command;
+use nix::sched::{CloneFlags, unshare};
+use serde_json::Value;
+use unbroken::kernel::namespace::loopback_up;
+
+/// What one tier says.
+struct Told {
+    code: Option<i32>,
+    /// Each check's row.
+    rows: BTreeMap<String, Value>,
+}
+
+impl Told {
+    fn verdict(&self, check: &str) -> &str {
+        self.rows[check]["verdict"].as_str().unwrap_or("not claimed")
+    }
+
+    /// The evidence of a check, one text.
+    fn evidence(&self, check: &str) -> String {
+        let findings = self.rows[check]["findings"].as_array().into_iter().flatten();
+        let evidence = findings.flat_map(|it| it["finding"]["evidence"].as_array().into_iter().flatten());
+        evidence.filter_map(|it| it["text"].as_str()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The machine stood still, which takes passes away: the tiers cannot be compared then.
+    fn is_disturbed(&self, check: &str) -> bool {
+        let evidence = self.evidence(check);
+        self.verdict(check) == "inconclusive" && (evidence.contains("ms late") || evidence.contains("the canary"))
+    }
+}
+
+/// All core scenarios of the reference in this tier; `None`, and told, where this machine does not permit it.
+fn reference_in(tier: &str) -> Option<Told> {
+    let place = std::env::temp_dir().join(format!("unbroken-tiers-{}-{tier}", std::process::id()));
+    fs::create_dir_all(&place).expect("a scratch directory");
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_unbroken"));
+    command.env_remove("UNBROKEN_REQUIRE_ALL").current_dir(&place);
+    command.args(["check", "reference/exec-inherit-signal", "--tier", tier, "--json", "--progress", "none"]);
+    let output = command.args(["--directory", "runs"]).output().expect("the command was built with the tests");
+    let _gone = fs::remove_dir_all(&place);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.code() == Some(6) && said.contains("isolate in tier") {
+        assert!(std::env::var_os("UNBROKEN_REQUIRE_ALL").is_none_or(|it| it != "1"), "{said}");
+        let _ = writeln!(std::io::stderr(), "unavailable: {said}");
+        return None;
+    }
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    let rows = report["targets"][0]["rows"].as_array().expect("there is one target").iter();
+    let rows = rows.map(|row| (row["check"].as_str().expect("it has an id").to_owned(), row.clone())).collect();
+    Some(Told { code: output.status.code(), rows })
+}
+
+#[test]
+fn tier_b_gives_the_verdicts_of_tier_a_and_tier_c_says_what_it_cannot_prove() {
+    // Tier C shares the network of whoever starts it: with one of our own no stranger can hold the reference's port.
+    if unshare(CloneFlags::CLONE_NEWNET).is_ok() {
+        loopback_up().expect("the namespace is ours");
+    }
+    // One after the other: two loads at once would disturb each other.
+    let (a, b, c) = (reference_in("A"), reference_in("B"), reference_in("C").expect("tier C works everywhere"));
+    if let (Some(a), Some(b)) = (&a, &b) {
+        assert_eq!(a.rows.keys().collect::<Vec<_>>(), b.rows.keys().collect::<Vec<_>>());
+        for check in a.rows.keys().filter(|check| !a.is_disturbed(check) && !b.is_disturbed(check)) {
+            assert_eq!(a.verdict(check), b.verdict(check), "{check}: {}\n{}", a.evidence(check), b.evidence(check));
+        }
+    }
+    let (bare, better) = ("life/nothing-left", a.as_ref().or(b.as_ref()));
+    assert_eq!((c.code, c.verdict(bare)), (Some(3), "inconclusive"), "{}", c.evidence(bare));
+    assert!(c.evidence(bare).contains("tier C cannot prove it: without a pid namespace"), "{}", c.evidence(bare));
+    if let Some(better) = better {
+        for check in better.rows.keys().filter(|it| *it != bare && !better.is_disturbed(it) && !c.is_disturbed(it)) {
+            assert_eq!(better.verdict(check), c.verdict(check), "{check}: {}", c.evidence(check));
+        }
+        assert!(better.is_disturbed(bare) || better.verdict(bare) == "pass", "{}", better.evidence(bare));
+    }
+}
