@@ -59,6 +59,17 @@ impl Interval {
     }
 
     /// Surely before `other`.
+    ///
+    /// # Examples
+    /// ```
+    /// use unbroken::clock::{Interval, Nanos};
+    ///
+    /// let sample = Interval::new(Nanos(1_000), Nanos(5_000));
+    /// let reply = Interval::at(Nanos(4_000));
+    /// // They overlap: neither is known to have come first.
+    /// assert!(!sample.precedes(&reply) && !reply.precedes(&sample));
+    /// assert!(sample.precedes(&Interval::at(Nanos(6_000))));
+    /// ```
     #[must_use]
     pub fn precedes(&self, other: &Interval) -> bool {
         self.not_after < other.not_before

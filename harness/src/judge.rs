@@ -75,6 +75,21 @@ pub enum Status {
 }
 
 /// Judges a history by the checks that its scenario names and `wanted` selects.
+///
+/// # Examples
+/// A saved run, judged again without starting anything:
+/// ```no_run
+/// use std::path::Path;
+/// use unbroken::judge::judge;
+/// use unbroken::run::store;
+///
+/// let history = store::read(Path::new("target/unbroken/…/restart/upgrade-under-load-1"))?;
+/// let outcome = judge(&history, &|check| check.id.starts_with("handoff/"));
+/// for result in &outcome.results {
+///     assert!(result.check.starts_with("handoff/"));
+/// }
+/// # Ok::<(), unbroken::run::store::StoreError>(())
+/// ```
 pub fn judge(history: &History, wanted: &dyn Fn(&Check) -> bool) -> Outcome {
     let plan = &history.plan;
     let baseline = baseline(history);

@@ -26,6 +26,15 @@ pub enum Verdict {
 
 impl Verdict {
     /// The worse of two.
+    ///
+    /// # Examples
+    /// ```
+    /// use unbroken::verdict::Verdict;
+    ///
+    /// // A broken observer does not erase a proven failure, and a missing witness takes a pass away.
+    /// assert_eq!(Verdict::Error.worst(Verdict::Fail), Verdict::Fail);
+    /// assert_eq!(Verdict::Pass.worst(Verdict::Inconclusive), Verdict::Inconclusive);
+    /// ```
     #[must_use]
     pub fn worst(self, other: Verdict) -> Verdict {
         self.max(other)

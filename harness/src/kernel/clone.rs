@@ -65,9 +65,9 @@ pub const FIRST_DESCRIPTOR: RawFd = 3;
 /// This executable, to be run again as something else.
 #[derive(Debug, Clone, Copy)]
 pub struct Role<'a> {
-    /// argv[0], by which the new process knows its role.
+    /// `argv[0]`, by which the new process knows its role.
     pub name: &'a CStr,
-    /// argv[1].
+    /// `argv[1]`.
     pub argument: Option<&'a CStr>,
     /// Namespaces of its own.
     pub namespaces: Namespaces,

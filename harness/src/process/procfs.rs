@@ -35,7 +35,7 @@ pub enum ProcfsError {
 pub struct Descriptor {
     /// Its number.
     pub number: i32,
-    /// Where its link points: a path, "socket:[123]", "pipe:[45]", lossily decoded.
+    /// Where its link points: a path, `socket:[123]`, `pipe:[45]`, lossily decoded.
     pub link: String,
 }
 

@@ -22,7 +22,7 @@ pub struct DeployError {
     source: io::Error,
 }
 
-/// The file name of the copy: its last part is what the reference server looks for in its argv[0].
+/// The file name of the copy: its last part is what the reference server looks for in its `argv[0]`.
 const COPY: &str = "unbroken-reference";
 
 /// Deploys versions of one target into one directory.

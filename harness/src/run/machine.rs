@@ -12,7 +12,7 @@ use crate::sandbox::{self, EnterError};
 #[derive(Debug, Error)]
 pub enum MachineError {
     /// The asked tier does not work here.
-    #[error("isolate in tier {asked}: {reason}")]
+    #[error("isolate as asked: {reason}")]
     Tier {
         /// What was asked.
         asked: Tier,

@@ -15,7 +15,7 @@ use crate::id::Pid;
 pub struct SpawnRequest {
     /// The executable; without a slash it is looked up in the PATH of `environment`, as execvp(3) does.
     pub program: String,
-    /// Its arguments, argv[0] first.
+    /// Its arguments, `argv[0]` first.
     pub argv: Vec<String>,
     /// Its whole environment.
     pub environment: BTreeMap<String, String>,

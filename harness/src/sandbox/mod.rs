@@ -6,7 +6,7 @@
 //! - tier C: harness → `unbroken-guardian` → `unbroken-init`, both subreapers. The guardian sees the end of a liveness
 //!   pipe, or of the init, and kills until it has no child left.
 //!
-//! The roles are this very executable under another argv[0]: every `main` begins with [`run_if_asked`].
+//! The roles are this very executable under another `argv[0]`: every `main` begins with [`run_if_asked`].
 //! PR_SET_PDEATHSIG is not used: it fires when the spawning *thread* ends and is lost on fork.
 
 mod canary;

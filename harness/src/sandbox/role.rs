@@ -1,4 +1,4 @@
-//! The roles of this executable, known by argv[0].
+//! The roles of this executable, known by `argv[0]`.
 
 use std::ffi::{CStr, OsStr};
 use std::os::fd::OwnedFd;
@@ -20,7 +20,7 @@ pub(super) const PROBE: &CStr = c"unbroken-probe";
 /// Exit status of a role that could not begin: a bug of ours or a stranger's call.
 pub(super) const EXIT_BUG: i32 = 70;
 
-/// When this process was started in one of the harness's roles (by argv[0], never by an environment variable: that
+/// When this process was started in one of the harness's roles (by `argv[0]`, never by an environment variable: that
 /// would leak to the target's children), plays it and exits. Otherwise returns at once. To be called first in every
 /// `main` that uses sandboxes, before any thread.
 pub fn run_if_asked() {

@@ -47,7 +47,7 @@ pub(super) struct Job {
     pub(super) must: BTreeMap<&'static str, Must>,
 }
 
-/// The names of all rows, as [`Request::only`] takes them.
+/// The names of all rows, as [`Request::only`](super::Request::only) takes them.
 ///
 /// # Errors
 /// [`SelftestError::Matrix`] when the matrix does not fit the catalogue.

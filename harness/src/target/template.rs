@@ -42,6 +42,22 @@ impl Template {
     pub const NAMES: [&'static str; 5] = ["self", "dir", "version", "address", "port"];
 
     /// The text with all placeholders filled in, in one pass: what is filled in is not looked at again.
+    ///
+    /// # Examples
+    /// ```
+    /// use unbroken::id::Version;
+    /// use unbroken::target::{Placeholders, Template};
+    ///
+    /// let with = Placeholders {
+    ///     self_path: "/run/server".to_owned(),
+    ///     dir: "/run".to_owned(),
+    ///     version: Version(2),
+    ///     address: "127.0.0.1:8080".parse()?,
+    /// };
+    /// let template: Template = serde_json::from_str(r#""listen {address}; # {dir}/v{version}, ${host}""#)?;
+    /// assert_eq!(template.fill(&with), "listen 127.0.0.1:8080; # /run/v2, ${host}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn fill(&self, with: &Placeholders) -> String {
         let mut filled = String::with_capacity(self.0.len());

@@ -13,6 +13,26 @@ impl Target {
     ///
     /// # Errors
     /// The first thing in it that is wrong, with its place and the fix.
+    ///
+    /// # Examples
+    /// ```
+    /// use unbroken::target::Target;
+    ///
+    /// let manifest = r#"
+    ///     name = "mine/server"
+    ///     about = "My server"
+    ///     profiles = ["foreground"]
+    ///     ready = { answers = "http" }
+    ///     stop = { signal = "TERM" }
+    ///     launch = { command = ["my-server", "--listen", "{address}"] }
+    ///     endpoints = [{ name = "http", address = "127.0.0.1:8080" }]
+    /// "#;
+    /// let target = Target::parse(manifest, "my-server.toml").expect("it is valid");
+    /// assert_eq!(target.name, "mine/server");
+    ///
+    /// let error = Target::parse(&manifest.replace("about", "abuot"), "my-server.toml").expect_err("a slip");
+    /// assert!(error.render(false).contains("did you mean `about`?"));
+    /// ```
     pub fn parse(text: &str, file_name: &str) -> Result<Target, ManifestError> {
         let source = Source::new(file_name, text);
         Target::validate(&source.read()?, &source)
