@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 
@@ -85,6 +86,14 @@ pub struct Offspring {
     pub pidfd: Pidfd,
 }
 
+static FORKS: Mutex<()> = Mutex::new(());
+
+/// While this is held, no child of this process begins. To be held while an executable is open for writing: a child
+/// has that descriptor too until it executes, and whoever executes the finished file meanwhile gets ETXTBSY.
+pub fn no_forks() -> MutexGuard<'static, ()> {
+    FORKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// fork(2) with namespaces and a pidfd. The caller is the parent and has to reap it.
 ///
 /// # Errors
@@ -100,10 +109,15 @@ pub unsafe fn fork(namespaces: Namespaces) -> io::Result<Forked> {
     arguments.flags = libc::CLONE_PIDFD as u64 | namespaces.0;
     arguments.pidfd = &raw mut pidfd as u64;
     arguments.exit_signal = libc::SIGCHLD as u64;
+    let no_file_is_being_written = no_forks();
     // SAFETY: without CLONE_VM this is fork: the child has its own copy of the stack and goes on from here.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) };
     match pid {
-        0 => Ok(Forked::Child),
+        0 => {
+            // The lock is the parent's; the child never forks again before it executes.
+            std::mem::forget(no_file_is_being_written);
+            Ok(Forked::Child)
+        }
         -1 => Err(io::Error::last_os_error()),
         pid => Ok(Forked::Parent {
             pid: HostPid(i32::try_from(pid).expect("pids fit an i32: PID_MAX_LIMIT is 2^22")),

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::id::Version;
+use crate::kernel::clone::no_forks;
 use crate::target::{Placeholders, Target};
 
 /// Why a deploy failed.
@@ -117,6 +118,8 @@ pub(super) fn replace(
     let mut next = path.as_os_str().to_owned();
     next.push(".next");
     let next = PathBuf::from(next);
+    // Another run of this process may be making its sandbox just now.
+    let _no_forks = no_forks();
     let put = || -> io::Result<()> {
         let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&next)?;
         write(&mut out)?;
