@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::clock::Interval;
 use crate::event::{Phase, What};
 use crate::id::{Image, Version};
+use crate::kernel::clone::no_forks;
 use crate::manifest::WatchKind;
 use crate::run::upgrade::yes;
 use crate::run::{RunError, Stage, deploy};
@@ -96,6 +97,7 @@ impl Stage<'_> {
     }
 
     fn write_in_halves(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let _no_forks = no_forks();
         let mode = mode_of(path);
         let (first, second) = content.split_at(content.len() / 2);
         fs::remove_file(path)?;
@@ -133,6 +135,7 @@ fn switch_symlink(path: &Path, content: &[u8]) -> io::Result<()> {
         PathBuf::from(name)
     };
     let (file, link) = (sibling(".switched"), sibling(".link"));
+    let _no_forks = no_forks();
     let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(mode_of(path)).open(&file)?;
     out.write_all(content)?;
     drop(out);
