@@ -3,6 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// Two loads at once on two processors would take each other's passes away; libtest runs tests side by side.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// A manifest of the reference server with these options and this `[restart]`.
 fn manifest(options: &str, restart: &str) -> String {
@@ -42,6 +46,8 @@ fn check(name: &str, options: &str, restart: &str, scenario: &str, want: &str) {
     let directory: PathBuf = std::env::temp_dir().join(format!("unbroken-steps-{}-{name}", std::process::id()));
     fs::create_dir_all(&directory).expect("a scratch directory");
     fs::write(directory.join("server.toml"), manifest(options, restart)).expect("a scratch file");
+    // A test that failed before this one has left nothing behind that matters here.
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let output = Command::new(env!("CARGO_BIN_EXE_unbroken"))
         .current_dir(&directory)
         .args(["check", "server.toml", scenario, "--progress", "none", "--directory", "runs"])
