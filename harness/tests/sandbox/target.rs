@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, getpid, kill_process, setsid};
+use unbroken::kernel::pidfd::{HostPid, Pidfd};
 use unbroken::wait::Stop;
 
 /// The kinds that try to stay.
@@ -61,9 +62,12 @@ fn daemon() -> ExitCode {
         return stay();
     }
     setsid().expect("a child leads no group");
+    let between = Pidfd::open(HostPid(getpid().as_raw_nonzero().get())).expect("a descriptor is left");
     if fork() != 0 {
         return ExitCode::SUCCESS;
     }
+    // Who scans after this line must not meet the process in between.
+    assert!(between.wait(AT_MOST), "the process in between ends at once");
     say("here");
     stay()
 }
