@@ -28,6 +28,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
 pub const TARGETS: &[Embedded] = embedded![
     "targets/reference/exec-inherit.toml",
     "targets/reference/exec-inherit-signal.toml",
+    "targets/reference/exec-inherit-data.toml",
     "targets/null/exits-at-once.toml",
     "targets/null/accepts-silently.toml",
     "targets/null/ignores-signal.toml",
