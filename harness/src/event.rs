@@ -199,6 +199,11 @@ pub enum What {
         /// The action ("signal HUP to main, pid 12").
         action: String,
     },
+    /// A request of ours outside of the load was answered by this version.
+    Probed {
+        /// The version that the answer carried.
+        version: Version,
+    },
     /// The declared done event of an upgrade was seen.
     UpgradeDone {
         /// Which upgrade.

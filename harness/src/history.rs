@@ -88,6 +88,19 @@ impl History {
         upgrades
     }
 
+    /// When the first upgrade was triggered; `None` without upgrades.
+    #[must_use]
+    pub fn first_trigger(&self) -> Option<Nanos> {
+        self.upgrades().first().map(|upgrade| upgrade.trigger.not_before)
+    }
+
+    /// When the stop was asked for; the end of the run when it never was.
+    #[must_use]
+    pub fn stop_asked(&self) -> Nanos {
+        let asked = self.events.iter().find(|event| matches!(event.what, What::StopAsked { .. }));
+        asked.map_or_else(|| self.end(), |event| event.at.not_before)
+    }
+
     /// The last instant of the run.
     #[must_use]
     pub fn end(&self) -> Nanos {

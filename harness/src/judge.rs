@@ -247,7 +247,7 @@ fn baseline(history: &History) -> Baseline {
         // An environment failure is told as `error` by the checks and says nothing of the target.
         return if history.faults.is_empty() { Baseline::Broken(evidence) } else { Baseline::Clean };
     }
-    let trigger = history.upgrades().first().map_or(history.end(), |upgrade| upgrade.trigger.not_before);
+    let trigger = history.first_trigger().unwrap_or_else(|| history.end());
     let lost: Vec<&Request> = history
         .load()
         .filter(|request| request.ended < trigger)

@@ -114,6 +114,18 @@ impl Evidence {
     }
 }
 
+impl From<String> for Evidence {
+    fn from(text: String) -> Evidence {
+        Evidence::text(text)
+    }
+}
+
+impl From<&str> for Evidence {
+    fn from(text: &str) -> Evidence {
+        Evidence::text(text)
+    }
+}
+
 /// What a fail rests on: decides whether a noisy machine can take it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -149,18 +161,18 @@ impl Finding {
     }
 
     /// The requirement holds.
-    pub fn pass(text: impl Into<String>) -> Finding {
-        Finding::new(Verdict::Pass, vec![Evidence::text(text)])
+    pub fn pass(evidence: impl Into<Evidence>) -> Finding {
+        Finding::new(Verdict::Pass, vec![evidence.into()])
     }
 
     /// The run did not give the evidence.
-    pub fn inconclusive(text: impl Into<String>) -> Finding {
-        Finding::new(Verdict::Inconclusive, vec![Evidence::text(text)])
+    pub fn inconclusive(evidence: impl Into<Evidence>) -> Finding {
+        Finding::new(Verdict::Inconclusive, vec![evidence.into()])
     }
 
     /// Harness or environment broke.
-    pub fn error(text: impl Into<String>) -> Finding {
-        Finding::new(Verdict::Error, vec![Evidence::text(text)])
+    pub fn error(evidence: impl Into<Evidence>) -> Finding {
+        Finding::new(Verdict::Error, vec![evidence.into()])
     }
 
     /// The requirement is broken.

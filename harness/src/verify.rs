@@ -82,6 +82,7 @@ pub enum VerifyError {
 /// [`VerifyError`] when a command of a manifest cannot be executed, an address is taken, the work is interrupted, or a
 /// run's directory cannot be written. Everything else is in the summary.
 pub fn verify(request: &Request, stop: &Stop, progress: progress::Listener<'_>) -> Result<Summary, VerifyError> {
+    let began = date::now_rfc3339();
     let session = request.directory.join(format!("{}-{}", date::now_compact(), std::process::id()));
     let mut jobs = Jobs { number: 0, of: planned(request), session, request, stop, progress };
     let targets = request.subjects.iter().map(|subject| jobs.subject(subject)).collect::<Result<_, _>>()?;
@@ -89,7 +90,7 @@ pub fn verify(request: &Request, stop: &Stop, progress: progress::Listener<'_>) 
     let _kept = fs::remove_dir(&jobs.session);
     Ok(Summary {
         version: env!("CARGO_PKG_VERSION"),
-        began: date::now_rfc3339(),
+        began,
         machine: request.machine.clone(),
         seed: request.seed,
         targets,

@@ -213,6 +213,15 @@ fn a_command_that_is_killed_at_once() {
 }
 
 #[test]
+fn a_launcher_that_fails() {
+    let bench = Bench::launching("launcher-fails", r#"["/bin/sh", "-c", "exit 3"]"#);
+    let text = fs::read_to_string(bench.0.join("server.toml")).expect("just written");
+    let text = text.replace("[launch]\n", "main = \"pidfile\"\npidfile = \"{dir}/pid\"\n[launch]\nreturns = true\n");
+    bench.write(&text.replace("\"foreground\"", "\"daemon\""));
+    bench.check(&[]).is_broken(&["start: the launcher did not end with 0 (exit status 3)"]);
+}
+
+#[test]
 fn a_server_that_is_never_ready() {
     // Words of its own, to be recognised among the machine's processes afterwards.
     let mark = format!("7{}1", std::process::id());

@@ -78,28 +78,26 @@ fn a_command_that_is_run_in_the_targets_world() {
     check("run", NO_WATCH, &format!("{steps}\ndone = \"new-version\"\n{WATCH}"), UNDER_LOAD, TOOK_OVER);
 }
 
+/// Steps that change the file which the server watches.
+fn by_file(name: &str, steps: &str) {
+    let file = "[[files]]\npath = \"{dir}/trigger\"\ncontent = \"x\"\n";
+    let restart = format!("steps = [\"deploy\", {steps}]\ndone = \"new-version\"\n{WATCH}\n\n{file}");
+    check(name, r#""--watch", "{dir}/trigger""#, &restart, UNDER_LOAD, TOOK_OVER);
+}
+
 #[test]
 fn a_file_touched_after_the_deploy() {
-    let steps = r#"steps = ["deploy", { touch = "{dir}/trigger" }]"#;
-    let options = r#""--watch", "{dir}/trigger""#;
-    let file = "\n[[files]]\npath = \"{dir}/trigger\"\ncontent = \"x\"\n";
-    check("touch", options, &format!("{steps}\ndone = \"new-version\"\n{WATCH}\n{file}"), UNDER_LOAD, TOOK_OVER);
+    by_file("touch", r#"{ touch = "{dir}/trigger" }"#);
 }
 
 #[test]
 fn a_file_replaced_by_a_copy_of_itself() {
-    let steps = r#"steps = ["deploy", { replace = "{dir}/trigger" }]"#;
-    let options = r#""--watch", "{dir}/trigger""#;
-    let file = "\n[[files]]\npath = \"{dir}/trigger\"\ncontent = \"x\"\n";
-    check("replace", options, &format!("{steps}\ndone = \"new-version\"\n{WATCH}\n{file}"), UNDER_LOAD, TOOK_OVER);
+    by_file("replace", r#"{ replace = "{dir}/trigger" }"#);
 }
 
 #[test]
 fn a_file_written_again_in_place_and_a_wait_for_the_new_version() {
-    let steps = r#"steps = ["deploy", { rewrite = "{dir}/trigger" }, { wait = "new-version" }]"#;
-    let options = r#""--watch", "{dir}/trigger""#;
-    let file = "\n[[files]]\npath = \"{dir}/trigger\"\ncontent = \"x\"\n";
-    check("rewrite", options, &format!("{steps}\ndone = \"new-version\"\n{WATCH}\n{file}"), UNDER_LOAD, TOOK_OVER);
+    by_file("rewrite", r#"{ rewrite = "{dir}/trigger" }, { wait = "new-version" }"#);
 }
 
 #[test]

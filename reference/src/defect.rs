@@ -52,6 +52,8 @@ pub enum Defect {
     UpgradeAlwaysValid,
     /// A helper process in a session of its own stays alive after the stop.
     NothingLeft,
+    /// A UNIX socket that the master bound keeps its file after the stop.
+    NothingLeftSocketFile,
 }
 
 /// One line of the table of defects.
@@ -161,6 +163,13 @@ pub static ALL: &[DefectRow] = &[
         catches: "life/nothing-left",
         report: "nginx trac 753",
         bug: "a helper process in a session of its own survives the stop",
+    },
+    DefectRow {
+        name: "nothing-left=socket-file",
+        defect: Defect::NothingLeftSocketFile,
+        catches: "life/nothing-left",
+        report: "unix(7): the file of a bound socket stays until somebody unlinks it; puma#1988",
+        bug: "never unlinks the file of a UNIX socket that it bound",
     },
 ];
 

@@ -181,7 +181,6 @@ pub fn execute(plan: &Plan, execution: Execution<'_>) -> Result<(), RunError> {
     recorder.finish()?;
     let (load, canary, fault) = match played {
         Ok((load, canary)) => (load, canary, None),
-        Err(RunError::Environment(reason)) => (LoadRecord::default(), LoadRecord::default(), Some(reason)),
         Err(fatal @ (RunError::Interrupted | RunError::Store(_))) => return Err(fatal),
         Err(fatal) if fatal.tells_nothing() => return Err(fatal),
         Err(other) => (LoadRecord::default(), LoadRecord::default(), Some(describe(&other))),

@@ -45,6 +45,8 @@ pub(super) struct Stage<'a> {
     pub(super) main: Option<Main>,
     pub(super) launched: Option<Launched>,
     pub(super) stalled: Vec<Pidfd>,
+    /// The files of UNIX sockets that were bound when the stop was asked for.
+    pub(super) socket_files: Vec<PathBuf>,
     pub(super) load: Option<Load>,
     /// The patterns that a schedule sends (parked connections have none).
     pub(super) patterns: Vec<Pattern>,
@@ -94,6 +96,7 @@ impl<'a> Stage<'a> {
             main: None,
             launched: None,
             stalled: Vec::new(),
+            socket_files: Vec::new(),
             load: None,
             patterns: Vec::new(),
             diag,

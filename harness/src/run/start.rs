@@ -13,6 +13,7 @@ use crate::event::{ExitStatus, What};
 use crate::id::Pid;
 use crate::kernel::pidfd::Pidfd;
 use crate::ready::{self, Probe, ProbeError};
+use crate::run::upgrade::yes;
 use crate::run::{CommandKey, RunError, Stage};
 use crate::sandbox::SpawnRequest;
 use crate::target::{Signal, TargetReady, Template};
@@ -100,14 +101,16 @@ impl Stage<'_> {
     }
 
     /// A launcher that puts its daemon into the background has to return, with 0.
-    fn launcher_returned(&mut self, launched: &Launched) -> Result<bool, RunError> {
+    pub(super) fn launcher_returned(&self, launched: &Launched) -> Result<bool, RunError> {
         let limit = self.plan.target.deadlines.start;
-        let seen = until(limit, LOOK_EVERY, &self.stop, || match launched.pidfd.has_exited() {
-            true => Look::<(), ()>::Yes(()),
-            false => Look::NotYet,
-        });
+        let seen = until(limit, LOOK_EVERY, &self.stop, || yes(launched.pidfd.has_exited()));
         match seen {
-            Ok(()) => Ok(true),
+            Ok(()) if self.exit_status_of(launched) == Some(ExitStatus::Code(0)) => Ok(true),
+            Ok(()) => {
+                let status = self.status_of(launched).unwrap_or_default();
+                self.action_failed("start", &format!("the launcher did not end with 0{status}"));
+                Ok(false)
+            }
             Err(WaitError::Stopped) => Err(RunError::Interrupted),
             Err(WaitError::Deadline(_) | WaitError::Never(())) => {
                 self.deadline_passed("the launcher's return", limit);
@@ -169,15 +172,20 @@ impl Stage<'_> {
         if !ended.pidfd.has_exited() {
             return None;
         }
+        match self.exit_status_of(ended)? {
+            ExitStatus::Code(code) => Some(format!(" (exit status {code})")),
+            ExitStatus::Signal(signal) => Some(format!(" (killed by SIG{})", Signal(signal))),
+            ExitStatus::Unknown => None,
+        }
+    }
+
+    /// How a process that has ended did so, once its reaper has told.
+    fn exit_status_of(&self, ended: &Launched) -> Option<ExitStatus> {
         let told = until(REAPER_LIMIT, LOOK_EVERY, &self.stop, || match self.observers.exit_status(ended.pid) {
             Some(status) => Look::<_, ()>::Yes(status),
             None => Look::NotYet,
         });
-        match told {
-            Ok(ExitStatus::Code(code)) => Some(format!(" (exit status {code})")),
-            Ok(ExitStatus::Signal(signal)) => Some(format!(" (killed by SIG{})", Signal(signal))),
-            Ok(ExitStatus::Unknown) | Err(_) => None,
-        }
+        told.ok()
     }
 
     /// One request on a fresh connection to an endpoint.

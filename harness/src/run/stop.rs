@@ -1,5 +1,6 @@
 //! The stop, and the look for what it left behind.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::event::{Leftover, Phase, What};
@@ -27,6 +28,7 @@ impl Stage<'_> {
                 format!("run {}", command.iter().map(|word| word.fill(&with)).collect::<Vec<_>>().join(" "))
             }
         };
+        self.socket_files = self.bound_socket_files()?;
         self.sink.put_at(self.clock.now(), What::StopAsked { action: action.clone() });
         let Some(main) = self.main.as_ref().map(|main| main.image) else {
             self.action_failed(&action, "no main process is known");
@@ -68,6 +70,46 @@ impl Stage<'_> {
         });
         // Without a network namespace of its own, only the declared addresses are the target's.
         let rows = if self.plan.machine.tier.isolates_network() { self.all_listeners()? } else { self.listeners()? };
-        Ok(processes.chain(rows.into_iter().map(Leftover::Listener)).collect())
+        let files = self.socket_files.iter().filter(|path| path.exists());
+        let files = files.map(|path| Leftover::SocketFile(path.display().to_string()));
+        Ok(processes.chain(rows.into_iter().map(Leftover::Listener)).chain(files).collect())
+    }
+
+    /// The files of the UNIX sockets that are bound in the target's network namespace. On a shared network they would be
+    /// the whole host's: none are looked for.
+    fn bound_socket_files(&self) -> Result<Vec<PathBuf>, RunError> {
+        let Some(main) = self.main.as_ref().filter(|_| self.plan.machine.tier.isolates_network()) else {
+            return Ok(Vec::new());
+        };
+        let (procfs, pid) = (self.sandbox.procfs(), main.image.pid);
+        let table = procfs.read(&format!("{pid}/net/unix"))?.unwrap_or_default();
+        let directory = procfs.link(&format!("{pid}/cwd"))?.unwrap_or_default();
+        Ok(bound_paths(&String::from_utf8_lossy(&table)).map(|path| Path::new(&directory).join(path)).collect())
+    }
+}
+
+/// The file names in `/proc/net/unix` (proc(5)): the eighth column, empty for an unbound socket. Abstract names begin with
+/// `@` and have no file.
+fn bound_paths(table: &str) -> impl Iterator<Item = &str> {
+    table.lines().skip(1).map(eighth_column).filter(|path| !path.is_empty() && !path.starts_with('@'))
+}
+
+/// With its spaces: it is the last one.
+fn eighth_column(row: &str) -> &str {
+    (0..7).fold(row, |rest, _column| rest.trim_start().split_once(' ').map_or("", |(_, rest)| rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sockets_with_a_file_name_one() {
+        let table = "Num       RefCount Protocol Flags    Type St Inode Path\n\
+                     ffff8880: 00000002 00000000 00010000 0001 01 30001 /run/my server.sock\n\
+                     ffff8881: 00000003 00000000 00000000 0001 03    12\n\
+                     ffff8882: 00000002 00000000 00010000 0001 01 30003 @abstract\n\
+                     ffff8883: 00000002 00000000 00010000 0001 01     7 control.sock\n";
+        assert_eq!(bound_paths(table).collect::<Vec<_>>(), ["/run/my server.sock", "control.sock"]);
     }
 }

@@ -111,7 +111,7 @@ impl Stage<'_> {
                 let command = command.iter().map(|word| word.fill(&with)).collect();
                 self.run_command(command, before)?
             }
-            TargetRestartStep::Launch => self.relaunch(before)?,
+            TargetRestartStep::Launch => self.relaunch()?,
             TargetRestartStep::Touch(path) => {
                 self.touch(Path::new(&path.fill(&with)))?;
                 Ok(())
@@ -160,13 +160,10 @@ impl Stage<'_> {
         })
     }
 
-    fn relaunch(&mut self, before: &Before) -> Result<Result<(), String>, RunError> {
+    fn relaunch(&mut self) -> Result<Result<(), String>, RunError> {
         let launched = self.launch()?;
-        if self.plan.target.launch.returns {
-            let pidfd = &launched.pidfd;
-            if !self.until_deadline(before, || if pidfd.has_exited() { Look::Yes(()) } else { Look::NotYet })? {
-                return Ok(Err("the launcher did not return in time".to_owned()));
-            }
+        if self.plan.target.launch.returns && !self.launcher_returned(&launched)? {
+            return Ok(Err("the launcher did not return with 0".to_owned()));
         }
         self.launched = Some(launched);
         if self.plan.target.main == MainProcess::Launched {
@@ -237,8 +234,16 @@ impl Stage<'_> {
         self.until_deadline(before, || {
             let newest = self.load.as_ref().and_then(crate::load::Load::newest_version);
             let seen = newest.is_some_and(|(version, _)| version >= wanted);
-            yes(seen || (self.patterns.is_empty() && matches!(self.probe(0, PROBE_LIMIT), Ok(Probe::Answered { version }) if version >= Some(wanted))))
+            yes(seen || (self.patterns.is_empty() && self.probed_version() >= Some(wanted)))
         })
+    }
+
+    /// The version that answers a probe now; it is told in the history.
+    fn probed_version(&self) -> Option<Version> {
+        let asked = self.clock.now();
+        let Ok(Probe::Answered { version: Some(version) }) = self.probe(0, PROBE_LIMIT) else { return None };
+        self.sink.put(Interval::new(asked, self.clock.now()), What::Probed { version });
+        Some(version)
     }
 
     fn until_deadline(&self, before: &Before, look: impl FnMut() -> Look<(), ()>) -> Result<bool, RunError> {

@@ -4,6 +4,7 @@
 //! fork(2) and exec(2) hand the socket on, no message, no naming, no second socket.
 
 use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,6 +101,13 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
     if options.defect == Some(Defect::NothingLeft) {
         process::leave_helper_behind().map_err(failed("start its helper"))?;
     }
+    // Bound below the working directory and dropped with its file in place: that is the bug.
+    let _left = match options.defect {
+        Some(Defect::NothingLeftSocketFile) => {
+            Some(UnixListener::bind("control.sock").map_err(failed("bind its control socket"))?)
+        }
+        _ => None,
+    };
     let program = own.with_variable(inherit::MARK, inherit::MARK_VALUE).map_err(failed("mark its children"))?;
     let program = match image {
         Some(path) => program.with_path(path).map_err(failed("name the image"))?,

@@ -27,7 +27,7 @@ pub static CHECK: Check = Check {
 };
 
 fn decide(history: &History) -> Vec<Finding> {
-    let Some(trigger) = history.upgrades().first().map(|upgrade| upgrade.trigger.not_before) else { return Vec::new() };
+    let Some(trigger) = history.first_trigger() else { return Vec::new() };
     losses(
         history,
         &Loss {

@@ -1,11 +1,9 @@
 //! drain/keepalive-swallowed: no request on a reused connection is taken in and lost.
 
-use crate::check::drain::residence::{Manner, manner, normal};
-use crate::check::loss::{Loss, losses};
+use crate::check::drain::residence::{Manner, lost, normal};
 use crate::check::{Check, Witness};
 use crate::history::History;
 use crate::manifest::Profile;
-use crate::request::Pattern;
 use crate::verdict::{Evidence, Finding, Level, Verdict};
 
 /// The check.
@@ -29,14 +27,7 @@ pub static CHECK: Check = Check {
 
 fn decide(history: &History) -> Vec<Finding> {
     let normal = normal(history);
-    let mut findings = losses(
-        history,
-        &Loss {
-            what: "requests on reused connections",
-            concerns: &|request| request.pattern == Pattern::Busy && request.nth_on_connection > 0,
-            lost: &|request| manner(request, normal) == Some(Manner::Swallowed),
-        },
-    );
+    let mut findings = lost(history, Manner::Swallowed, normal);
     for finding in findings.iter_mut().filter(|finding| finding.verdict == Verdict::Fail) {
         let line = format!("the server normally takes up to R = {:.1} ms", normal.as_secs_f64() * 1e3);
         finding.evidence.push(Evidence::text(line));

@@ -6,8 +6,10 @@
 
 use std::time::Duration;
 
+use crate::check::loss::{Loss, losses};
 use crate::history::History;
 use crate::request::{FailureClass, Pattern, Request};
+use crate::verdict::Finding;
 
 /// The judgement of one lost request on a reused connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub(super) enum Manner {
 
 /// R of this run.
 pub(super) fn normal(history: &History) -> Duration {
-    let trigger = history.upgrades().first().map_or(history.end(), |upgrade| upgrade.trigger.not_before);
+    let trigger = history.first_trigger().unwrap_or_else(|| history.end());
     let baseline = history
         .load()
         .filter(|request| request.pattern == Pattern::Busy && request.failure().is_none() && request.ended < trigger)
@@ -28,6 +30,18 @@ pub(super) fn normal(history: &History) -> Duration {
         .max();
     let canary = history.canary().map(|request| request.ended.since(request.intended)).max();
     baseline.unwrap_or_default() + canary.unwrap_or_default()
+}
+
+/// Findings about the requests on busy kept connections that were lost in this manner.
+pub(super) fn lost(history: &History, wanted: Manner, normal: Duration) -> Vec<Finding> {
+    losses(
+        history,
+        &Loss {
+            what: "requests on reused connections",
+            concerns: &|request| request.pattern == Pattern::Busy && request.nth_on_connection > 0,
+            lost: &|request| manner(request, normal) == Some(wanted),
+        },
+    )
 }
 
 /// From the last byte given to the kernel to the end.

@@ -34,14 +34,8 @@ pub static CHECK: Check = Check {
 };
 
 fn decide(history: &History) -> Vec<Finding> {
-    let Some(first) = history.find(|what| matches!(what, What::Triggered { .. }).then_some(())).next() else {
-        return Vec::new();
-    };
-    let from = first.0.at.not_before;
-    let until = history
-        .find(|what| matches!(what, What::StopAsked { .. }).then_some(()))
-        .next()
-        .map_or(history.end(), |(event, ())| event.at.not_before);
+    let Some(from) = history.first_trigger() else { return Vec::new() };
+    let until = history.stop_asked();
     let mut watch = Watch::default();
     for event in history.events.iter().filter(|event| event.at.not_after <= until) {
         watch.see(event, event.at.not_after >= from);
@@ -59,8 +53,6 @@ struct Watch {
     newcomers: Vec<(Cookie, u64)>,
     /// Certain gaps.
     gaps: Vec<Evidence>,
-    /// Cookies whose listen(2) call was held and judged.
-    held: BTreeSet<Cookie>,
     dumps: usize,
     last_rows: Vec<Listener>,
 }
@@ -74,7 +66,6 @@ impl Watch {
                     self.known.insert(*cookie);
                     return;
                 }
-                self.held.insert(*cookie);
                 let others: Vec<&Listener> = rows.iter().filter(|row| row.cookie != *cookie).collect();
                 if others.is_empty() {
                     self.gaps.push(

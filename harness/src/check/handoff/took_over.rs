@@ -5,6 +5,7 @@ use crate::event::{ProcessChange, What};
 use crate::history::{History, Upgrade};
 use crate::id::Image;
 use crate::manifest::Profile;
+use crate::request::Request;
 use crate::verdict::{Evidence, Finding, Level};
 
 /// The check.
@@ -36,7 +37,7 @@ fn one(history: &History, upgrade: &Upgrade) -> Finding {
         return by_image(history, upgrade);
     }
     let version = upgrade.version;
-    let after = |request: &&crate::request::Request| request.began >= upgrade.trigger.not_before;
+    let after = |request: &&Request| request.began >= upgrade.trigger.not_before;
     let first = history.load().filter(after).filter(|it| it.version() >= Some(version)).min_by_key(|it| it.ended);
     if let Some(first) = first {
         let text = format!(
@@ -44,18 +45,16 @@ fn one(history: &History, upgrade: &Upgrade) -> Finding {
             first.ended,
             first.ended.since(upgrade.trigger.not_before).as_millis()
         );
-        let mut finding = Finding::pass("");
-        finding.evidence = vec![Evidence::text(text).requests([first.id]).event(upgrade.trigger_seq)];
-        return finding;
+        return Finding::pass(Evidence::text(text).requests([first.id]).event(upgrade.trigger_seq));
     }
-    let seen = history.find(|what| match what {
-        What::UpgradeDone { upgrade: id, by } if *id == upgrade.id && by.starts_with("version ") => Some(by),
+    let probed = history.find(|what| match what {
+        What::Probed { version: seen } if *seen >= version => Some(*seen),
         _ => None,
     });
-    if let Some((event, by)) = seen.into_iter().next() {
-        let mut finding = Finding::pass("");
-        finding.evidence = vec![Evidence::text(format!("{by} (a probe, {})", event.at.not_after)).event(event.seq)];
-        return finding;
+    if let Some((event, seen)) = probed.into_iter().find(|(event, _)| event.at.not_before >= upgrade.trigger.not_before)
+    {
+        let text = format!("version {seen} answered a probe at {}", event.at.not_after);
+        return Finding::pass(Evidence::text(text).event(event.seq));
     }
     let answered: Vec<_> = history.load().filter(after).filter(|it| it.failure().is_none()).collect();
     let last = answered.iter().filter_map(|it| it.version()).max();
@@ -88,9 +87,7 @@ fn by_image(history: &History, upgrade: &Upgrade) -> Finding {
         let What::Holders { images, .. } = &event.what else { continue };
         if let Some(image) = images.iter().find(|image| !old.contains(image)) {
             let text = format!("process {} appeared after the trigger and holds the listener", image.pid);
-            let mut finding = Finding::pass("");
-            finding.evidence = vec![Evidence::text(text).event(event.seq)];
-            return finding;
+            return Finding::pass(Evidence::text(text).event(event.seq));
         }
     }
     Finding::fail(vec![

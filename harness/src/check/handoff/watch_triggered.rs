@@ -39,10 +39,7 @@ fn decide(history: &History) -> Vec<Finding> {
             _ => None,
         })
         .collect();
-    let stop = history
-        .find(|what| matches!(what, What::StopAsked { .. }).then_some(()))
-        .next()
-        .map_or(history.end(), |(event, ())| event.at.not_before);
+    let stop = history.stop_asked();
     let mut findings = Vec::new();
     for (n, (event, (upgrade, how))) in changes.iter().enumerate() {
         let until = changes.get(n + 1).map_or(stop, |(next, _)| next.at.not_before);

@@ -14,12 +14,16 @@ pub static CHECK: Check = Check {
     requirement: "After the stop no process, no bound port and no socket file of the service remains.",
     source: "daemon(7), \"SysV Daemons\"",
     reports: &["nginx trac 753"],
-    observed: "A scan of the target's own pid namespace and of every listening socket of its network namespace, after the \
-               declared stop ended the main process.",
+    observed: "A scan of the target's own pid namespace, of every listening socket of its network namespace, and for the \
+               files of the UNIX sockets that were bound in it when the stop was asked, after the declared stop ended the \
+               main process.",
     needs: &[],
     observers: &[],
     chance: false,
-    unproven_bare: Some("without a pid namespace a process could have been started on its behalf by others"),
+    unproven_bare: Some(
+        "without namespaces a process could have been started on its behalf by others, and the files of its UNIX sockets \
+         cannot be told from the host's",
+    ),
     decide,
 };
 

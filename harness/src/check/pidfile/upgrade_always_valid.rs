@@ -36,10 +36,7 @@ pub static CHECK: Check = Check {
 
 fn decide(history: &History) -> Vec<Finding> {
     let Some(first) = history.upgrades().first().copied() else { return Vec::new() };
-    let until = history
-        .find(|what| matches!(what, What::StopAsked { .. }).then_some(()))
-        .next()
-        .map_or(history.end(), |(event, ())| event.at.not_before);
+    let until = history.stop_asked();
     let watched: Vec<Seen<'_>> = history.events.iter().filter_map(Seen::of).collect();
     if watched.is_empty() {
         return vec![Finding::error("the pidfile was not watched")];
