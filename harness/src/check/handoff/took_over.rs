@@ -17,7 +17,7 @@ pub static CHECK: Check = Check {
     requirement: "After the trigger a new generation answers.",
     source: "the meaning of a restart; nginx \"Upgrading Executable on the Fly\"",
     reports: &["null targets: ignores the signal; claims a restart without one; re-executes the old inode"],
-    observed: "An answer that began after the trigger carries the deployed version (or, where answers carry none, a \
+    observed: "An answer after the trigger carries the deployed version (or, where answers carry none, a \
                process that appeared after the trigger holds the listener). Without it nothing else in handoff, drain \
                or leak can pass.",
     needs: &[Witness::Upgrades],
@@ -37,7 +37,8 @@ fn one(history: &History, upgrade: &Upgrade) -> Finding {
         return by_image(history, upgrade);
     }
     let version = upgrade.version;
-    let after = |request: &&Request| request.began >= upgrade.trigger.not_before;
+    // By its end: what a connection of before the trigger brings may be accepted, and answered, by the new generation.
+    let after = |request: &&Request| request.ended >= upgrade.trigger.not_before;
     let first = history.load().filter(after).filter(|it| it.version() >= Some(version)).min_by_key(|it| it.ended);
     if let Some(first) = first {
         let text = format!(
@@ -59,8 +60,8 @@ fn one(history: &History, upgrade: &Upgrade) -> Finding {
     let answered: Vec<_> = history.load().filter(after).filter(|it| it.failure().is_none()).collect();
     let last = answered.iter().filter_map(|it| it.version()).max();
     let told = match last {
-        Some(last) => format!("{} answers began after the trigger, the newest of version {last}", answered.len()),
-        None => "no request that began after the trigger was answered".to_owned(),
+        Some(last) => format!("{} answers came after the trigger, the newest of version {last}", answered.len()),
+        None => "nothing was answered after the trigger".to_owned(),
     };
     Finding::fail(vec![
         Evidence::text(format!(
@@ -112,6 +113,11 @@ mod tests {
     #[test]
     fn an_answer_of_the_new_version_passes() {
         check(&[(900, 901, 1), (1100, 1101, 2)], Pass);
+    }
+
+    #[test]
+    fn a_request_of_before_the_trigger_that_the_new_version_answers_passes() {
+        check(&[(900, 1001, 2)], Pass);
     }
 
     #[test]
