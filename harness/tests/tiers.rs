@@ -74,7 +74,7 @@ fn tier_b_gives_the_verdicts_of_tier_a_and_tier_c_says_what_it_cannot_prove() {
     }
     let (bare, better) = ("life/nothing-left", a.as_ref().or(b.as_ref()));
     assert_eq!((c.code, c.verdict(bare)), (Some(3), "inconclusive"), "{}", c.evidence(bare));
-    assert!(c.evidence(bare).contains("tier C cannot prove it: without a pid namespace"), "{}", c.evidence(bare));
+    assert!(c.evidence(bare).contains("tier C cannot prove it: without namespaces"), "{}", c.evidence(bare));
     if let Some(better) = better {
         for check in better.rows.keys().filter(|it| *it != bare && !better.is_disturbed(it) && !c.is_disturbed(it)) {
             assert_eq!(better.verdict(check), c.verdict(check), "{check}: {}", c.evidence(check));
