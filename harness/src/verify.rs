@@ -191,7 +191,9 @@ impl Jobs<'_> {
         // Another seed for each run, so that repeated runs are not the same run.
         let plan = Plan { seed: plan.seed.wrapping_add(u64::from(run - 1)), ..plan.clone() };
         if let Err(source) = execute(&plan, execution) {
-            if source.tells_nothing() {
+            // Half a run has no verdict, and nobody asked for its files.
+            let unfinished = matches!(source, RunError::Interrupted) && !self.request.keep;
+            if source.tells_nothing() || unfinished {
                 self.discard(&directory);
             }
             return Err(VerifyError::Run { target, scenario, source });

@@ -193,8 +193,10 @@ fn an_interrupted_command_takes_everything_down_and_dies_of_its_signal() {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it lives");
     let rest: Vec<String> = lines.collect();
     let status = child.wait().expect("it ends");
+    let left: Vec<_> = fs::read_dir(&directory).into_iter().flatten().collect();
     let _gone = fs::remove_dir_all(&directory);
     assert_eq!(status.signal(), Some(15), "{status} {rest:?}");
+    assert!(left.is_empty(), "half a run was left: {left:?}");
     assert!(rest.iter().any(|line| line.contains("taking everything down")), "{rest:?}");
 }
 
