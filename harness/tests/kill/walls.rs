@@ -1,6 +1,6 @@
 //! The walls of a cell: namespaces of its own, a `/proc` of its own, and empty directories where programs leave things.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -74,18 +74,37 @@ fn furnish() -> io::Result<()> {
     for directory in EMPTIED.iter().filter(|it| Path::new(it).is_dir()) {
         put("tmpfs", directory, Some(c"mode=1777"))?;
     }
-    for directory in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
-        if Path::new(directory).join("cgroup.procs").exists() {
-            // Its root is the cgroup of this namespace: strangers' are out of sight. Refused (EBUSY) where that is the
-            // root of all, which is what is mounted there already.
-            let _as_it_is = put("cgroup2", directory, None);
-        }
+    for (kind, directory, controllers) in cgroup_mounts(&fs::read_to_string("/proc/self/mountinfo")?) {
+        let controllers = CString::new(controllers).expect("a line of mountinfo holds no NUL");
+        // Mounted anew, its root is the cgroup of this namespace: strangers' are out of sight. The kernel refuses the same
+        // hierarchy on top of itself (EBUSY), hence the layer between.
+        put("tmpfs", &directory, None)?;
+        put(kind, &directory, Some(&controllers).filter(|it| !it.is_empty()).map(CString::as_c_str))?;
     }
     for directory in [HOME, PLACE, "/tmp/command"] {
         fs::create_dir(directory)?;
     }
     io::copy(&mut command, &mut File::create(COMMAND)?)?;
     fs::set_permissions(COMMAND, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+}
+
+/// The cgroup hierarchies that are mounted: kind, place, and the controllers by which one of version 1 is mounted again
+/// (mountinfo in proc(5): the place is the fifth field, the kind follows the lone hyphen, the super options come last).
+fn cgroup_mounts(mountinfo: &str) -> Vec<(&'static str, String, String)> {
+    let mounted = |line: &str| {
+        let (place, filesystem) = line.split_once(" - ")?;
+        let place = place.split(' ').nth(4)?.to_owned();
+        let mut filesystem = filesystem.split(' ');
+        match (filesystem.next()?, filesystem.next_back()?) {
+            ("cgroup2", _) => Some(("cgroup2", place, String::new())),
+            ("cgroup", options) => {
+                let controllers: Vec<&str> = options.split(',').filter(|it| !["rw", "ro"].contains(it)).collect();
+                Some(("cgroup", place, controllers.join(",")))
+            }
+            _ => None,
+        }
+    };
+    mountinfo.lines().filter_map(mounted).collect()
 }
 
 fn put(kind: &str, directory: &str, data: Option<&CStr>) -> io::Result<()> {
