@@ -152,6 +152,26 @@ pub enum Leftover {
     SocketFile(String),
 }
 
+/// A call that stands at the end of a daemon's start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StartupCall {
+    /// listen(2) on this address of the endpoints.
+    Listen(String),
+    /// A call that opens the pidfile for writing, or gives its name to a file.
+    Pidfile,
+}
+
+/// Why a held call of a daemon's start was let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Released {
+    /// The launcher had returned although the call was not done: it does not wait.
+    LauncherReturned,
+    /// The launcher has shown that it waits.
+    LauncherWaited,
+}
+
 /// The name of the [`What::ActionFailed`] that tells that the main process was not to be found.
 pub const FIND_MAIN: &str = "find the main process";
 
@@ -307,6 +327,15 @@ pub enum What {
         already_listening: bool,
         /// The listeners on the endpoints' addresses at that instant.
         rows: Vec<Listener>,
+    },
+    /// A process of the target, not the launcher, was held in a call of its start, between these two instants.
+    StartupHeld {
+        /// Caller.
+        pid: Pid,
+        /// The call.
+        call: StartupCall,
+        /// Why it was let go.
+        released: Released,
     },
     /// Which processes hold a listener of the endpoints open, seen with the process tree (changes only).
     Holders {

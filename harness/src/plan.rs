@@ -54,6 +54,10 @@ impl Plan {
                 return Err(NotRun::Unsupported { reason });
             }
         }
+        if scenario.script().adversary && !machine.listen_hook {
+            let reason = "no call of a launched process can be held here (seccomp user notification)".to_owned();
+            return Err(NotRun::Unavailable { reason, remedy: "use Linux 5.5 or newer, in tier A or B".to_owned() });
+        }
         for Program { program, install } in &target.requires {
             if machine.programs.get(program).is_none_or(Option::is_none) {
                 let reason = format!("{program} is not on PATH");

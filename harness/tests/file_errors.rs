@@ -150,6 +150,7 @@ const SCRIPTS: &[Case] = &[
     ("no check", "checks = [\"handoff/took-over\", \"life/nothing-left\"]", "checks = []"),
     ("a check without its area", "\"life/nothing-left\"", "\"nothing-left\""),
     ("a check twice", "\"life/nothing-left\"", "\"handoff/took-over\""),
+    ("two hooks", "needs = [\"stall\"]", "needs = [\"stall\"]\nlisten_hook = true\nadversary = true"),
     ("a need twice", "needs = [\"stall\"]", "needs = [\"stall\", \"stall\"]"),
     ("a step before the start", "  \"start\",\n", ""),
     ("two stalls", "  \"stall\",\n", "  \"stall\",\n  \"stall\",\n"),

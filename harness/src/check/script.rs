@@ -197,6 +197,7 @@ fn plan() -> Plan {
         needs: Vec::new(),
         core: true,
         listen_hook: true,
+        adversary: false,
         checks: Vec::new(),
         steps: Vec::new(),
     });

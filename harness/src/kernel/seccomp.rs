@@ -1,12 +1,17 @@
-//! seccomp user notification on listen(2): the target stands still in the call until the harness lets it go on
-//! (seccomp_unotify(2)).
+//! seccomp user notification: the target stands still in listen(2), or in a call that makes a file, until the harness
+//! lets it go on (seccomp_unotify(2)).
 
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::net::sockopt::{socket_acceptconn, socket_cookie, socket_reuseport};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::pidfd::{HostPid, Pidfd, PidfdError};
@@ -50,19 +55,64 @@ const ARCHITECTURE: u32 = 0xC000_00B7;
 #[cfg(target_arch = "riscv64")]
 const ARCHITECTURE: u32 = 0xC000_00F3;
 
-/// Holds every listen(2) of the calling thread, and of what it will fork and execute, until the returned descriptor
+/// Calls that a hook holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hold {
+    /// listen(2).
+    Listen,
+    /// listen(2), and every call by which a file can get its name or its content: what a daemon does last before it is
+    /// ready.
+    Startup,
+}
+
+impl Hold {
+    fn numbers(self) -> &'static [libc::c_long] {
+        match self {
+            Hold::Listen => &[libc::SYS_listen],
+            Hold::Startup => STARTUP,
+        }
+    }
+}
+
+/// The calls of [`Hold::Startup`]; [`named_file`] knows their arguments.
+const STARTUP: &[libc::c_long] = &[
+    libc::SYS_listen,
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    libc::SYS_renameat2,
+    libc::SYS_linkat,
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    libc::SYS_renameat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_creat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rename,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_link,
+];
+
+/// Room for the longest filter: the head, one step a call, two answers.
+const FILTER_MAX: usize = 3 + STARTUP.len() + 2;
+
+/// Holds such calls of the calling thread, and of what it will fork and execute, until the returned descriptor
 /// (close-on-exec) is answered through. When that descriptor is closed, held and later calls fail with ENOSYS. For the
 /// child between fork and exec: system calls only. NO_NEW_PRIVS is set only where the kernel insists, which is without
 /// CAP_SYS_ADMIN. A second such filter on a task is EBUSY.
 ///
 /// # Errors
 /// Those of seccomp(2).
-pub fn hold_listen_calls() -> io::Result<OwnedFd> {
+pub fn hold_calls(hold: Hold) -> io::Result<OwnedFd> {
     // Waiting killably keeps a held call from being torn up and begun again by every signal (Go's preemption); an
     // older kernel does not know that flag (EINVAL).
     let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
-    let with_all = |flags| match install(flags) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => install(libc::SECCOMP_FILTER_FLAG_NEW_LISTENER),
+    let numbers = hold.numbers();
+    let with_all = |flags| match install(numbers, flags) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            install(numbers, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER)
+        }
         result => result,
     };
     match with_all(flags) {
@@ -77,20 +127,26 @@ pub fn hold_listen_calls() -> io::Result<OwnedFd> {
     }
 }
 
-fn install(flags: libc::c_ulong) -> io::Result<OwnedFd> {
+fn install(numbers: &[libc::c_long], flags: libc::c_ulong) -> io::Result<OwnedFd> {
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const ANSWER: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
     let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let mut program = [
-        step(LOAD, 0, 0, std::mem::offset_of!(libc::seccomp_data, arch) as u32),
-        step(EQUAL, 0, 3, ARCHITECTURE),
-        step(LOAD, 0, 0, std::mem::offset_of!(libc::seccomp_data, nr) as u32),
-        step(EQUAL, 0, 1, libc::SYS_listen as u32),
-        step(ANSWER, 0, 0, libc::SECCOMP_RET_USER_NOTIF),
-        step(ANSWER, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    let (calls, allow) = (numbers.len() as u8, step(ANSWER, 0, 0, libc::SECCOMP_RET_ALLOW));
+    // On the stack: between fork and exec nothing may be allocated.
+    let mut program = [allow; FILTER_MAX];
+    program[0] = step(LOAD, 0, 0, std::mem::offset_of!(libc::seccomp_data, arch) as u32);
+    // Of another architecture nothing is held: to the answer before the last.
+    program[1] = step(EQUAL, 0, calls + 1, ARCHITECTURE);
+    program[2] = step(LOAD, 0, 0, std::mem::offset_of!(libc::seccomp_data, nr) as u32);
+    for (n, number) in (0..calls).zip(numbers) {
+        // One of them: over the rest of the list and over the first answer.
+        program[3 + usize::from(n)] = step(EQUAL, calls - n, 0, *number as u32);
+    }
+    let length = 3 + numbers.len() + 2;
+    program[length - 2] = allow;
+    program[length - 1] = step(ANSWER, 0, 0, libc::SECCOMP_RET_USER_NOTIF);
+    let program = libc::sock_fprog { len: length as u16, filter: program.as_mut_ptr() };
     // SAFETY: the program outlives the call; the kernel copies it.
     let fd =
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, std::ptr::from_ref(&program)) };
@@ -112,8 +168,10 @@ pub struct ListenHook {
 pub struct Held {
     /// The calling thread, in the pid namespace of whoever received this.
     pub thread: HostPid,
-    /// First argument of listen(2): the socket, as a descriptor of the caller.
-    pub fd_argument: RawFd,
+    /// The system call's number.
+    pub number: libc::c_long,
+    /// Its arguments: those of listen(2) begin with the socket, as a descriptor of the caller.
+    pub arguments: [u64; 6],
     /// The kernel's number of this call, for the answer.
     pub id: u64,
 }
@@ -128,7 +186,7 @@ pub struct Caller {
 }
 
 impl From<OwnedFd> for ListenHook {
-    /// Takes the descriptor that [`hold_listen_calls`] returned in the target.
+    /// Takes the descriptor that [`hold_calls`] returned in the target.
     fn from(fd: OwnedFd) -> ListenHook {
         ListenHook { fd }
     }
@@ -158,7 +216,8 @@ impl ListenHook {
             if unsafe { libc::ioctl(self.fd.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut held) } == 0 {
                 return Ok(Some(Held {
                     thread: HostPid(held.pid as i32),
-                    fd_argument: held.data.args[0] as RawFd,
+                    number: held.data.nr.into(),
+                    arguments: held.data.args,
                     id: held.id,
                 }));
             }
@@ -217,12 +276,110 @@ impl ListenHook {
     /// # Errors
     /// [`SeccompError::Gone`] when the caller has left the call; EBADF when the argument is no descriptor.
     pub fn socket(&self, held: &Held, caller: Caller) -> Result<HeldSocket, SeccompError> {
-        let copy = Pidfd::open(caller.outer).and_then(|process| process.getfd(held.fd_argument));
+        let copy = Pidfd::open(caller.outer).and_then(|process| process.getfd(held.arguments[0] as RawFd));
         if !self.still_valid(held.id) {
             return Err(SeccompError::Gone);
         }
         Ok(HeldSocket { fd: copy.map_err(SeccompError::Socket)? })
     }
+}
+
+/// Which file a call would make, name or open for writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct NamedFile {
+    /// Argument with the directory that a relative path begins at; absent where that is the working directory.
+    directory: Option<usize>,
+    /// Argument with the path's address.
+    path: usize,
+    /// How it is opened; absent where the call always makes or names a file.
+    flags: Option<OpenFlags>,
+}
+
+/// Where the flags of an open(2) stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OpenFlags {
+    /// In this argument.
+    Argument(usize),
+    /// First in the structure that this argument points to (openat2(2)).
+    Structure(usize),
+}
+
+/// The file that a call of this number is about; `None` for a call that is about none.
+fn named_file(number: libc::c_long) -> Option<NamedFile> {
+    let opens = |directory, path, flags| Some(NamedFile { directory, path, flags: Some(flags) });
+    let names = |directory, path| Some(NamedFile { directory, path, flags: None });
+    match number {
+        libc::SYS_openat => opens(Some(0), 1, OpenFlags::Argument(2)),
+        libc::SYS_openat2 => opens(Some(0), 1, OpenFlags::Structure(2)),
+        libc::SYS_renameat2 | libc::SYS_linkat => names(Some(2), 3),
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+        libc::SYS_renameat => names(Some(2), 3),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_open => opens(None, 0, OpenFlags::Argument(1)),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_creat => names(None, 0),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_rename | libc::SYS_link => names(None, 1),
+        _ => None,
+    }
+}
+
+impl ListenHook {
+    /// The file that a held call would make, name, or open for writing; `None` for any other call, for a file that is
+    /// only read, and for what cannot be read of the caller (the call itself will fail then, EFAULT).
+    ///
+    /// # Errors
+    /// [`SeccompError::Gone`] when the caller has left the call.
+    pub fn written_file(&self, held: &Held) -> Result<Option<PathBuf>, SeccompError> {
+        let path = named_file(held.number).and_then(|file| self.path_of(held, file));
+        if self.still_valid(held.id) { Ok(path) } else { Err(SeccompError::Gone) }
+    }
+
+    fn path_of(&self, held: &Held, file: NamedFile) -> Option<PathBuf> {
+        let memory = File::open(format!("/proc/{}/mem", held.thread)).ok()?;
+        let flags = match file.flags {
+            None => libc::O_CREAT,
+            // The upper half of an int argument is not defined.
+            Some(OpenFlags::Argument(n)) => held.arguments[n] as i32,
+            Some(OpenFlags::Structure(n)) => {
+                let mut flags = [0; 8];
+                memory.read_exact_at(&mut flags, held.arguments[n]).ok()?;
+                u64::from_ne_bytes(flags) as i32
+            }
+        };
+        if flags & libc::O_ACCMODE == libc::O_RDONLY && flags & libc::O_CREAT == 0 {
+            return None;
+        }
+        let path = text_at(&memory, held.arguments[file.path])?;
+        if path.is_absolute() {
+            return Some(path);
+        }
+        let beginning = match file.directory.map(|n| held.arguments[n] as i32) {
+            None | Some(libc::AT_FDCWD) => format!("/proc/{}/cwd", held.thread),
+            Some(fd) => format!("/proc/{}/fd/{fd}", held.thread),
+        };
+        Some(std::fs::read_link(beginning).ok()?.join(path))
+    }
+}
+
+/// A NUL-terminated path in another process's memory. Read by halves of a page: the next page may not be there.
+fn text_at(memory: &File, mut address: u64) -> Option<PathBuf> {
+    const HALF_PAGE: u64 = 2048;
+    let mut text = Vec::new();
+    while text.len() < libc::PATH_MAX as usize {
+        let mut piece = [0; HALF_PAGE as usize];
+        let wanted = (HALF_PAGE - address % HALF_PAGE) as usize;
+        let read = memory.read_at(&mut piece[..wanted], address).ok().filter(|read| *read > 0)?;
+        match piece[..read].iter().position(|byte| *byte == 0) {
+            Some(end) => {
+                text.extend_from_slice(&piece[..end]);
+                return Some(PathBuf::from(std::ffi::OsString::from_vec(text)));
+            }
+            None => text.extend_from_slice(&piece[..read]),
+        }
+        address += read as u64;
+    }
+    None
 }
 
 /// A copy of a socket on which listen(2) is being held. Drop it before answering: it keeps the socket open.
@@ -282,7 +439,7 @@ mod tests {
         let (address_out, address_in) = mpsc::channel();
         // The filter stays with the thread that installs it, so it needs one of its own.
         let target = std::thread::spawn(move || {
-            let hook = hold_listen_calls();
+            let hook = hold_calls(Hold::Listen);
             let installed = hook.is_ok();
             hook_out.send(hook).expect("the test waits");
             if installed {
@@ -309,5 +466,36 @@ mod tests {
         assert_eq!(address_in.recv().expect("the thread goes on"), bound);
         assert!(!hook.still_valid(held.id));
         target.join().expect("the thread does not panic");
+    }
+
+    #[test]
+    fn a_file_is_held_when_it_is_made_or_renamed_and_not_when_it_is_read() {
+        let place = std::env::temp_dir().join(format!("unbroken-held-{}", std::process::id()));
+        std::fs::create_dir_all(&place).expect("a scratch directory");
+        let (hook_out, hook_in) = mpsc::channel();
+        let at = place.clone();
+        let target = std::thread::spawn(move || {
+            let hook = hold_calls(Hold::Startup);
+            let installed = hook.is_ok();
+            hook_out.send(hook).expect("the test waits");
+            if installed {
+                File::open("/proc/self/stat").expect("it can be read");
+                File::create(at.join("new")).expect("it can be made");
+                std::fs::rename(at.join("new"), at.join("pid")).expect("it can be renamed");
+            }
+        });
+        let hook = match hook_in.recv().expect("the thread sends it first") {
+            Ok(fd) => ListenHook::from(fd),
+            Err(error) => return drop(writeln!(io::stderr(), "unavailable: seccomp notification ({error})")),
+        };
+        let mut seen = Vec::new();
+        while wait::readable_within(hook.as_fd(), Duration::from_secs(10)) {
+            let Some(held) = hook.receive().expect("it is readable") else { break };
+            seen.push(hook.written_file(&held).expect("the caller stands still"));
+            hook.answer_continue(held.id).expect("the caller stands still");
+        }
+        target.join().expect("the thread does not panic");
+        std::fs::remove_dir_all(&place).expect("it is ours");
+        assert_eq!(seen, [None, Some(place.join("new")), Some(place.join("pid"))]);
     }
 }

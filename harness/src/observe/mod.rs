@@ -7,6 +7,7 @@
 //!
 //! - [`ListenerObserver`]: listening sockets and their ends (inet_diag)
 //! - [`ListenHookObserver`]: the target standing still in listen(2)
+//! - [`Adversary`]: the end of a daemon's start, held until its launcher has shown whether it waits
 //! - [`ProcessObserver`]: the process tree, and who holds the listeners
 //! - [`PidfileObserver`]: every change of the pidfile's name
 //! - [`CounterReader`]: TCP counters of the network namespace, on request
@@ -14,6 +15,7 @@
 //! - [`ExitObserver`]: how processes ended
 
 mod account;
+mod adversary;
 mod counters;
 mod endpoints;
 mod error;
@@ -30,6 +32,7 @@ mod processes;
 mod vantage;
 
 pub use account::Account;
+pub use adversary::{Adversary, Concern, Launcher, StartupCalls};
 pub use counters::CounterReader;
 pub use endpoints::Endpoints;
 pub use error::ObserveError;

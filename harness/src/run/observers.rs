@@ -14,9 +14,9 @@ use crate::kernel::inet_diag::Diag;
 use crate::kernel::namespace::enter_netns;
 use crate::kernel::seccomp::{Held, ListenHook, SeccompError};
 use crate::observe::{
-    CounterReader, Endpoints, Exit, ExitObserver, ExitWatch, Handle, HeldCall, HeldCalls, HeldSocket,
-    ListenHookObserver, ListenerInodes, ListenerObserver, OutputObserver, PidfileObserver, ProcessObserver, ProcessRow,
-    ProcessView, Vantage,
+    Adversary, Concern, CounterReader, Endpoints, Exit, ExitObserver, ExitWatch, Handle, HeldCall, HeldCalls,
+    HeldSocket, Launcher, ListenHookObserver, ListenerInodes, ListenerObserver, OutputObserver, PidfileObserver,
+    ProcessObserver, ProcessRow, ProcessView, StartupCalls, Vantage,
 };
 use crate::plan::Plan;
 use crate::process::Procfs;
@@ -92,6 +92,19 @@ impl Observers {
     pub(super) fn hook_listen(&mut self, hook: OwnedFd) -> Result<(), RunError> {
         let calls = HookedCalls { hook: ListenHook::from(hook), held: None };
         self.handles.push(ListenHookObserver::spawn(calls, self.endpoints.clone(), self.vantage.clone())?);
+        Ok(())
+    }
+
+    /// Holds the end of a daemon's start.
+    pub(super) fn hold_startup(
+        &mut self,
+        hook: OwnedFd,
+        launcher: Launcher,
+        pidfile: Option<PathBuf>,
+    ) -> Result<(), RunError> {
+        let calls = HookedCalls { hook: ListenHook::from(hook), held: None };
+        let about = (self.endpoints.clone(), pidfile);
+        self.handles.push(Adversary::spawn(calls, launcher, about, self.vantage.clone())?);
         Ok(())
     }
 
@@ -213,5 +226,38 @@ impl HeldCalls for HookedCalls {
     fn answer_continue(&mut self, call: &HeldCall) -> io::Result<()> {
         self.held = None;
         unless_gone(self.hook.answer_continue(call.id)).map(|_answered| ())
+    }
+}
+
+impl HookedCalls {
+    /// Who stands in a held call, and what the call is about.
+    fn look(&self, held: &Held) -> Result<(Pid, Option<Concern>), SeccompError> {
+        let caller = self.hook.caller(held)?;
+        if held.number != libc::SYS_listen {
+            return Ok((caller.inner, self.hook.written_file(held)?.map(Concern::File)));
+        }
+        // What is no socket fails by itself, and needs no holding.
+        let address = self.hook.socket(held, caller).and_then(|socket| socket.address()).unwrap_or(None);
+        Ok((caller.inner, address.map(Concern::Listen)))
+    }
+}
+
+impl StartupCalls for HookedCalls {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.hook.as_fd()
+    }
+
+    fn receive(&mut self) -> io::Result<Option<(HeldCall, Option<Concern>)>> {
+        let Some(held) = unless_gone(self.hook.receive())?.flatten() else { return Ok(None) };
+        let looked = self.look(&held);
+        if matches!(looked, Err(ref error) if !matches!(error, SeccompError::Gone)) {
+            // Nobody may stay held because we could not look.
+            unless_gone(self.hook.answer_continue(held.id))?;
+        }
+        Ok(unless_gone(looked)?.map(|(pid, concern)| (HeldCall { id: held.id, pid }, concern)))
+    }
+
+    fn answer_continue(&mut self, id: u64) -> io::Result<()> {
+        unless_gone(self.hook.answer_continue(id)).map(|_answered| ())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use crate::event::{ExitStatus, What};
 use crate::id::Pid;
 use crate::kernel::pidfd::Pidfd;
+use crate::kernel::seccomp::Hold;
+use crate::observe::Launcher;
 use crate::ready::{self, Probe, ProbeError};
 use crate::run::upgrade::yes;
 use crate::run::{CommandKey, RunError, Stage};
@@ -88,16 +91,33 @@ impl Stage<'_> {
             environment,
             directory: Some(directory),
             umask: self.plan.target.launch.umask,
-            listen_hook: self.plan.scenario.script().listen_hook && self.plan.machine.listen_hook,
+            hold: self.hold(key),
         };
         let stdio = self.observers.stdio()?;
         let spawned =
             self.sandbox.spawn(&request, stdio).map_err(|source| RunError::of_launch(key, &command[0], source))?;
-        self.sink.put_at(self.clock.now(), What::Launched { pid: spawned.pid, command });
-        if let Some(hook) = spawned.hook {
-            self.observers.hook_listen(hook)?;
+        let since = self.clock.now();
+        self.sink.put_at(since, What::Launched { pid: spawned.pid, command });
+        match (spawned.hook, request.hold) {
+            (Some(hook), Some(Hold::Startup)) => {
+                let pidfd = spawned.pidfd.as_fd().try_clone_to_owned()?;
+                let pidfile = self.plan.target.pidfile.as_ref().map(|path| path.fill(&self.placeholders()).into());
+                self.observers.hold_startup(hook, Launcher { pid: spawned.pid, pidfd, since }, pidfile)?;
+            }
+            (Some(hook), _) => self.observers.hook_listen(hook)?,
+            (None, _) => {}
         }
         Ok(Launched { pid: spawned.pid, pidfd: spawned.pidfd })
+    }
+
+    /// Which calls of a command are held: those of the launch alone by the adversary.
+    fn hold(&self, key: CommandKey) -> Option<Hold> {
+        let script = self.plan.scenario.script();
+        match key {
+            _ if !self.plan.machine.listen_hook => None,
+            CommandKey::Launch if script.adversary => Some(Hold::Startup),
+            _ => script.listen_hook.then_some(Hold::Listen),
+        }
     }
 
     /// A launcher that puts its daemon into the background has to return, with 0.

@@ -19,7 +19,7 @@ use super::message::{SpawnRequest, Step};
 use crate::id::Pid;
 use crate::kernel::clone::{Forked, Namespaces, fork};
 use crate::kernel::pidfd::{HostPid, Pidfd};
-use crate::kernel::seccomp::hold_listen_calls;
+use crate::kernel::seccomp::{Hold, hold_calls};
 
 /// A process that executes what was asked for.
 pub(super) struct Launched {
@@ -36,7 +36,7 @@ struct Prepared {
     environment: Vector,
     directory: CString,
     umask: u32,
-    listen_hook: bool,
+    hold: Option<Hold>,
 }
 
 /// A null-terminated array of strings, and what it points to.
@@ -67,7 +67,7 @@ impl Prepared {
             environment: Vector::new(variables)?,
             directory: c_string(directory)?,
             umask: request.umask,
-            listen_hook: request.listen_hook,
+            hold: request.hold,
         })
     }
 }
@@ -179,8 +179,8 @@ fn attempt(
         return Err((Step::Directory, last_errno()));
     }
     reset_signals().map_err(failed(Step::Signals))?;
-    if prepared.listen_hook {
-        let hook = hold_listen_calls().map_err(|_| (Step::ListenHook, last_errno()))?;
+    if let Some(hold) = prepared.hold {
+        let hook = hold_calls(hold).map_err(|_| (Step::ListenHook, last_errno()))?;
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         let rights = [hook.as_fd()];

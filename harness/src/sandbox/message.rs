@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::ExitStatus;
 use crate::id::Pid;
+use crate::kernel::seccomp::Hold;
 
 /// What to launch. The process starts from a clean state: its own session, every signal at its default and none
 /// blocked, descriptors 0 to 2 only, exactly this environment.
@@ -23,8 +24,8 @@ pub struct SpawnRequest {
     pub directory: Option<PathBuf>,
     /// Its file mode creation mask.
     pub umask: u32,
-    /// Hold every listen(2) of it and its descendants: see [`crate::kernel::seccomp::ListenHook`].
-    pub listen_hook: bool,
+    /// Calls of it and its descendants to hold: see [`crate::kernel::seccomp::ListenHook`].
+    pub hold: Option<Hold>,
 }
 
 /// What was being done when it failed.

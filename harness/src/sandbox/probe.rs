@@ -13,7 +13,7 @@ use super::role::{PROBE, handed};
 use super::world::Sandbox;
 use crate::kernel::clock::Clock;
 use crate::kernel::clone::{Namespaces, Role, execute_self};
-use crate::kernel::seccomp::{ListenHook, hold_listen_calls};
+use crate::kernel::seccomp::{Hold, ListenHook, hold_calls};
 use crate::machine::Tier;
 use crate::target::Signal;
 use crate::wait;
@@ -112,7 +112,7 @@ fn try_listen_hook() -> Result<(), String> {
     let (sender, receiver) = mpsc::channel();
     // The filter stays with the thread that installs it: this one can answer.
     let target = std::thread::spawn(move || {
-        let hook = hold_listen_calls();
+        let hook = hold_calls(Hold::Listen);
         let installed = hook.is_ok();
         // The receiver lives until this thread is joined.
         let _ = sender.send(hook);

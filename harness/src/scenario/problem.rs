@@ -25,6 +25,9 @@ pub enum ScriptProblem {
         /// The checks that exist.
         known: Vec<String>,
     },
+    /// Two hooks on one launch: a task can have one (seccomp(2), EBUSY).
+    #[error("`adversary` and `listen_hook` exclude each other")]
+    TwoHooks,
     /// A step that cannot come here.
     #[error("`{step}` cannot come here: {reason}")]
     Order {
@@ -78,6 +81,7 @@ impl ScriptProblem {
             ScriptProblem::UnknownCheck { id, known } => did_you_mean(id, known.iter().map(String::as_str)),
             ScriptProblem::Order { fix, .. } | ScriptProblem::Unfinished { fix, .. } => (*fix).to_owned(),
             ScriptProblem::Needs { capability, .. } => format!("add `needs = [\"{}\"]`", capability.word()),
+            ScriptProblem::TwoHooks => "remove one of them, or make two scenarios".to_owned(),
             ScriptProblem::NeedsRestart { .. } => "set `profile = \"restart\"`".to_owned(),
             ScriptProblem::Zero => "write a number from 1 on".to_owned(),
             ScriptProblem::Pattern { .. } => {

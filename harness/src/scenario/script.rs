@@ -25,6 +25,10 @@ pub struct Script {
     /// Install the seccomp hook on listen(2), where the machine has it.
     #[serde(default)]
     pub listen_hook: bool,
+    /// Hold the end of the daemon's start (its listen(2), its pidfile) until the launcher has returned or has shown that
+    /// it waits.
+    #[serde(default)]
+    pub adversary: bool,
     /// Ids of the checks that judge it.
     pub checks: Vec<String>,
     /// What is done, in order.

@@ -39,6 +39,9 @@ impl Scenario {
                 return Err(source.error(value("needs").index(n), Part::Value, problem));
             }
         }
+        if script.adversary && script.listen_hook {
+            return Err(source.error(value("adversary"), Part::Value, ScriptProblem::TwoHooks));
+        }
         let mut order = Order::default();
         for (n, step) in script.steps.iter().enumerate() {
             let at = value("steps").index(n);

@@ -10,7 +10,7 @@ use unbroken::event::ExitStatus;
 use unbroken::id::Pid;
 use unbroken::kernel::clock::Clock;
 use unbroken::kernel::namespace::enter_netns;
-use unbroken::kernel::seccomp::ListenHook;
+use unbroken::kernel::seccomp::{Hold, ListenHook};
 use unbroken::machine::Tier;
 use unbroken::sandbox::{Canary, Sandbox, SandboxError, Step};
 use unbroken::target::Signal;
@@ -158,7 +158,7 @@ fn open_pid(tier: Tier) {
 fn listen(tier: Tier) {
     let sandbox = sandbox(tier);
     let mut wanted = request("listen");
-    wanted.listen_hook = true;
+    wanted.hold = Some(Hold::Listen);
     let (spawned, mut output) = launch(&sandbox, &wanted).expect("it is executable");
     let hook = ListenHook::from(spawned.hook.expect("it was asked for"));
     assert!(readable_within(hook.as_fd(), LIMIT));

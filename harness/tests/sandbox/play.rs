@@ -20,7 +20,7 @@ pub(crate) fn request(kind: &str) -> SpawnRequest {
         environment: BTreeMap::new(),
         directory: None,
         umask: 0o22,
-        listen_hook: false,
+        hold: None,
     }
 }
 
