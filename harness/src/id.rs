@@ -23,8 +23,18 @@ pub struct Image {
     pub pid: Pid,
     /// Start time in clock ticks since boot (10 ms granularity).
     pub start_ticks: u64,
-    /// Address of the bottom of the stack; 0 for a zombie.
+    /// Address of the bottom of the stack; 0 while there is none, in execve(2) and from the middle of exit(2) on.
     pub start_stack: u64,
+}
+
+impl Image {
+    /// Whether what was seen of a pid can be this image still: the same process, and no other program in it. One without
+    /// a stack is between two programs, or on its way out.
+    #[must_use]
+    pub fn is_still(&self, seen: &Image) -> bool {
+        (self.pid, self.start_ticks) == (seen.pid, seen.start_ticks)
+            && (seen.start_stack == self.start_stack || seen.start_stack == 0)
+    }
 }
 
 /// The deployed version, counted from 1; `deploy` adds one. Carried by answers where the manifest says how.
@@ -57,5 +67,18 @@ pub struct Cookie(pub u64);
 impl fmt::Display for Cookie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_that_has_lost_its_stack_is_still_the_same_and_one_with_another_is_not() {
+        let image = Image { pid: Pid(2), start_ticks: 7, start_stack: 100 };
+        assert!(image.is_still(&image) && image.is_still(&Image { start_stack: 0, ..image }));
+        assert!(!image.is_still(&Image { start_stack: 200, ..image }));
+        assert!(!image.is_still(&Image { start_ticks: 8, ..image }));
     }
 }

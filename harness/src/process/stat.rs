@@ -19,6 +19,9 @@ pub struct Stat {
     pub tty: i32,
     /// State letter: R, S, D, T, t, Z, X, I.
     pub state: char,
+    /// It is in exit(2), from which nobody returns (PF_EXITING of field 9, `include/linux/sched.h`): the kernel closes its
+    /// descriptors, which on a busy machine may take half a second, and then makes it a zombie.
+    pub exiting: bool,
     /// Command name (`comm`, at most 15 bytes; anything may be in it), lossily decoded.
     pub name: String,
 }
@@ -30,6 +33,9 @@ pub struct StatError(
     /// The line.
     pub String,
 );
+
+/// A flag of the kernel's task structure.
+const PF_EXITING: u32 = 0x4;
 
 impl Stat {
     /// Ended: a zombie (Z) or being removed (X).
@@ -58,13 +64,15 @@ impl Stat {
         let mut number = || rest.next()?.parse::<i32>().ok();
         let (ppid, pgrp, session, tty) = (Pid(number()?), Pid(number()?), Pid(number()?), number()?);
         // Fields are counted from 1 in proc(5); eight follows tty_nr (7).
-        let start_ticks = rest.nth(22 - 8)?.parse().ok()?;
+        let flags: u32 = rest.nth(9 - 8)?.parse().ok()?;
+        let start_ticks = rest.nth(22 - 10)?.parse().ok()?;
         let start_code: u64 = rest.nth(26 - 23)?.parse().ok()?;
         let start_stack = rest.nth(28 - 27)?.parse().ok()?;
         // In the middle of execve(2) the new stack may be known before the new code: no image yet.
         let start_stack = if start_code == 0 { 0 } else { start_stack };
         let image = Image { pid: Pid(pid), start_ticks, start_stack };
-        Some(Stat { image, ppid, pgrp, session, tty, state, name })
+        let exiting = flags & PF_EXITING != 0;
+        Some(Stat { image, ppid, pgrp, session, tty, state, exiting, name })
     }
 }
 
@@ -91,9 +99,16 @@ mod tests {
             session: Pid(13),
             tty: 34816,
             state: 'S',
+            exiting: false,
             name: "sh".to_owned(),
         };
         assert_eq!(Stat::parse(&line(b"sh")), Ok(want));
+    }
+
+    #[test]
+    fn a_process_in_exit_is_told_by_its_flag() {
+        let leaving = String::from_utf8(line(b"sh")).expect("it is text").replace(" 4194560 ", " 4194564 ");
+        assert!(Stat::parse(leaving.as_bytes()).expect("as documented").exiting);
     }
 
     #[test]

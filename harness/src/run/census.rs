@@ -66,7 +66,7 @@ impl Stage<'_> {
     /// The state of this very image; `None` when it is gone or dead.
     pub(super) fn state(&self, image: Image) -> Option<char> {
         let stat = self.sandbox.procfs().stat(image.pid).ok().flatten()?;
-        (stat.image == image && !stat.is_dead()).then_some(stat.state)
+        (image.is_still(&stat.image) && !stat.is_dead()).then_some(stat.state)
     }
 
     /// The images that hold a listener of the endpoints open.

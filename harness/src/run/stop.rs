@@ -58,8 +58,15 @@ impl Stage<'_> {
     /// Looks for processes and sockets that remained.
     pub(super) fn scan(&mut self) -> Result<(), RunError> {
         let _empty = self.within(LAST_CHILDREN, || yes(self.leftovers().is_ok_and(|it| it.is_empty())))?;
+        // Who is in exit(2) is on its way out for certain, however long the kernel takes.
+        let _gone = self.within(self.plan.target.deadlines.stop, || yes(!self.somebody_is_leaving()))?;
         self.sink.put_at(self.clock.now(), What::Scanned { leftovers: self.leftovers()? });
         Ok(())
+    }
+
+    fn somebody_is_leaving(&self) -> bool {
+        let scanned = self.sandbox.procfs().scan();
+        scanned.is_ok_and(|stats| stats.iter().any(|stat| stat.exiting && !stat.is_dead()))
     }
 
     fn leftovers(&self) -> Result<Vec<Leftover>, RunError> {
