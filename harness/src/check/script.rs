@@ -1,5 +1,7 @@
 //! Hand-written histories for unit tests of checks: times in milliseconds since the run began.
 
+pub(crate) mod daemon;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -197,6 +199,7 @@ fn plan() -> Plan {
         needs: Vec::new(),
         core: true,
         listen_hook: true,
+        launcher: crate::scenario::Launcher::Clean,
         checks: Vec::new(),
         steps: Vec::new(),
     });

@@ -75,17 +75,22 @@ impl Observers {
         Ok(Observers { vantage, endpoints, exits, statuses, counters, handles, output })
     }
 
-    /// Standard input, output and error of a launched process: nothing, and two observed pipes.
-    pub(super) fn stdio(&mut self) -> Result<[OwnedFd; 3], RunError> {
+    /// Standard input, output and error of a launched process: nothing, and two observed pipes, of which the read ends
+    /// are given too. `prefix` goes before the names of the streams.
+    pub(super) fn stdio(&mut self, prefix: &str) -> Result<([OwnedFd; 3], Vec<OwnedFd>), RunError> {
         let input = OwnedFd::from(File::open("/dev/null")?);
+        let mut readers = Vec::new();
         let mut observed = |stream: &str| -> Result<OwnedFd, RunError> {
             let (reader, writer) =
                 rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+            let stream = format!("{prefix}{stream}");
             let file = self.output.join(format!("{stream}.log"));
-            self.handles.push(OutputObserver::spawn(stream, reader, file, self.vantage.clone())?);
+            readers.push(reader.try_clone()?);
+            self.handles.push(OutputObserver::spawn(&stream, reader, file, self.vantage.clone())?);
             Ok(writer)
         };
-        Ok([input, observed("stdout")?, observed("stderr")?])
+        let stdio = [input, observed("stdout")?, observed("stderr")?];
+        Ok((stdio, readers))
     }
 
     /// Observes the listen(2) calls of a launched process and its descendants.
