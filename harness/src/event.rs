@@ -1,6 +1,8 @@
 //! Everything that observers and steps saw, as data. One recorder numbers the events and writes them down;
 //! checks read nothing else (besides the request records).
 
+mod launch;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Interval, Nanos};
 use crate::id::{Cookie, Image, Pid, UpgradeId, Version};
+
+pub use launch::{Answer, DaemonPortrait, LauncherReturn, LauncherTies, Occasion, OpenDescriptor, ProcessPortrait};
 
 /// One event: number, time, and what happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,6 +198,17 @@ pub enum What {
         pid: Pid,
         /// Its command line.
         command: Vec<String>,
+    },
+    /// A launcher that returns has ended, and what was found at that instant.
+    LauncherReturned(LauncherReturn),
+    /// A daemon at rest after its start, and what still ties it to its launcher.
+    Daemonised(DaemonPortrait),
+    /// ^C was typed on the launcher's terminal, then the terminal was closed.
+    HungUp {
+        /// The main process lived on.
+        lives: bool,
+        /// What a client met after that.
+        answer: Answer,
     },
     /// The declared readiness was seen.
     Ready {

@@ -30,6 +30,34 @@ impl Gap {
 /// A deliberate bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Defect {
+    /// The process between launcher and daemon stays, as the daemon's parent.
+    Orphaned,
+    /// The daemon stays in its launcher's session.
+    NewSession,
+    /// The daemon leads its session and opens a terminal without O_NOCTTY.
+    NoTty,
+    /// The daemon stays in its launcher's session and dies of SIGHUP.
+    SurvivesHangup,
+    /// The daemon keeps its launcher's standard input.
+    StdioDetached,
+    /// The daemon keeps a copy of its launcher's standard output.
+    LauncherEof,
+    /// The daemon closes no descriptor that its launcher had open.
+    NoneInherited,
+    /// The pidfile is written only after the launcher has returned.
+    PresentAtReturn,
+    /// The pidfile names the launcher.
+    OwnPid,
+    /// The pidfile has a word before the number.
+    Format,
+    /// The pidfile stays after the stop.
+    RemovedOnStop,
+    /// The daemon listens only after its launcher has returned.
+    AtReturn,
+    /// The launcher returns 0 as soon as it has forked.
+    FailureReported,
+    /// A stop that was asked for ends with status 1.
+    TermClean,
     /// On a trigger the master logs success and starts nothing; the old generation goes on.
     TookOver,
     /// Every copy of the listener is closed, and only 50 ms later a new one is bound and a generation started.
@@ -73,6 +101,104 @@ pub struct DefectRow {
 
 /// Every defect, in the order of the catalogue.
 pub static ALL: &[DefectRow] = &[
+    DefectRow {
+        name: "orphaned",
+        defect: Defect::Orphaned,
+        catches: "detach/orphaned",
+        report: "domoticz#1211, browser-harness#692",
+        bug: "the process between launcher and daemon waits for the daemon instead of ending",
+    },
+    DefectRow {
+        name: "new-session",
+        defect: Defect::NewSession,
+        catches: "detach/new-session",
+        report: "sshfs#141, scaffold#34; the article's program",
+        bug: "never calls setsid: it stays in its launcher's session and keeps the terminal",
+    },
+    DefectRow {
+        name: "no-tty",
+        defect: Defect::NoTty,
+        catches: "detach/no-tty",
+        report: "origin-server#5520",
+        bug: "leads its session and opens a terminal without O_NOCTTY, which becomes its controlling terminal",
+    },
+    DefectRow {
+        name: "survives-hangup",
+        defect: Defect::SurvivesHangup,
+        catches: "detach/survives-hangup",
+        report: "sshfs#141",
+        bug: "never calls setsid and leaves SIGHUP at its default: closing the terminal kills it",
+    },
+    DefectRow {
+        name: "stdio-detached",
+        defect: Defect::StdioDetached,
+        catches: "fd/stdio-detached",
+        report: "sslh#468; the article's program",
+        bug: "keeps its launcher's standard input, a terminal",
+    },
+    DefectRow {
+        name: "launcher-eof",
+        defect: Defect::LauncherEof,
+        catches: "fd/launcher-eof",
+        report: "OpenRC#239, sshuttle#139, dhcpcd#716",
+        bug: "keeps a copy of its launcher's standard output: whoever reads it waits for ever",
+    },
+    DefectRow {
+        name: "none-inherited",
+        defect: Defect::NoneInherited,
+        catches: "fd/none-inherited",
+        report: "zmx#119; nginx and haproxy keep them",
+        bug: "closes no descriptor above 2: what its launcher had open stays open",
+    },
+    DefectRow {
+        name: "present-at-return",
+        defect: Defect::PresentAtReturn,
+        catches: "pidfile/present-at-return",
+        report: "nghttp2#375, go-daemon",
+        bug: "writes the pidfile 200 ms after the launcher has returned",
+    },
+    DefectRow {
+        name: "own-pid",
+        defect: Defect::OwnPid,
+        catches: "pidfile/own-pid",
+        report: "gracehttp#6, teleport#1852",
+        bug: "writes the pid that it had before it forked: the launcher's",
+    },
+    DefectRow {
+        name: "format",
+        defect: Defect::Format,
+        catches: "pidfile/format",
+        report: "FHS 3.0, /run: \"must consist of the process identifier in ASCII-encoded decimal\"",
+        bug: "writes a word before the number",
+    },
+    DefectRow {
+        name: "removed-on-stop",
+        defect: Defect::RemovedOnStop,
+        catches: "pidfile/removed-on-stop",
+        report: "haproxy leaves it",
+        bug: "leaves the pidfile behind",
+    },
+    DefectRow {
+        name: "at-return",
+        defect: Defect::AtReturn,
+        catches: "ready/at-return",
+        report: "AwaLWM2M#178",
+        bug: "listens 200 ms after the launcher has returned",
+    },
+    DefectRow {
+        name: "failure-reported",
+        defect: Defect::FailureReported,
+        catches: "ready/failure-reported",
+        report: "carbon-c-relay#265, pdns#1709",
+        bug: "the launcher returns 0 as soon as it has forked, and says nothing when the daemon fails",
+    },
+    DefectRow {
+        name: "term-clean",
+        defect: Defect::TermClean,
+        catches: "life/term-clean",
+        report: "daemon(7)",
+        bug: "ends with status 1 when it is told to stop",
+    },
     DefectRow {
         name: "took-over",
         defect: Defect::TookOver,
@@ -181,6 +307,28 @@ impl Defect {
     #[must_use]
     pub fn row(self) -> &'static DefectRow {
         ALL.iter().find(|row| row.defect == self).expect("every defect has a row")
+    }
+
+    /// A bug of becoming a daemon: of the technique `orphan`; the others are of `exec-inherit`.
+    #[must_use]
+    pub fn is_of_daemons(self) -> bool {
+        matches!(
+            self,
+            Self::Orphaned
+                | Self::NewSession
+                | Self::NoTty
+                | Self::SurvivesHangup
+                | Self::StdioDetached
+                | Self::LauncherEof
+                | Self::NoneInherited
+                | Self::PresentAtReturn
+                | Self::OwnPid
+                | Self::Format
+                | Self::RemovedOnStop
+                | Self::AtReturn
+                | Self::FailureReported
+                | Self::TermClean
+        )
     }
 
     /// Id of the check that must catch it.

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`run`](mod@run) | dispatch: which technique, with which options |
 //! | [`technique`] | one way of restarting per file, composed of the rest |
+//! | [`daemon`] | becoming a daemon: two forks, a session, a launcher that waits for the service |
 //! | [`master`] | holds the listener, starts generations, judges their readiness, drains the old |
 //! | [`generation`] | accepts, serves, drains, ends |
 //! | [`listener`] | the listening socket and its accept queue |
@@ -21,6 +22,7 @@
 //!
 //! Linux only. The crate knows nothing of the harness that tests it and shares no code with it: a bug in common would cancel out.
 
+pub mod daemon;
 pub mod defect;
 pub mod drain;
 pub mod generation;

@@ -1,4 +1,4 @@
-//! Debug lines on standard error, each beginning with who speaks: `master` or `slave-PID`.
+//! Debug lines on standard error, each beginning with who speaks: `master`, `slave-PID` or `daemon`.
 
 use std::fmt;
 use std::io::Write;
@@ -20,6 +20,12 @@ impl Log {
     #[must_use]
     pub fn slave() -> Self {
         Self { name: slave_name(std::process::id()) }
+    }
+
+    /// A process that has put itself into the background.
+    #[must_use]
+    pub fn daemon() -> Self {
+        Self { name: "daemon".to_owned() }
     }
 
     /// Writes one line with one write(2), so that lines of several generations on one pipe never mix (pipe(7), PIPE_BUF).

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::technique::{exec_inherit, null};
+use crate::defect::DefectRow;
+use crate::technique::{exec_inherit, null, orphan};
 
 /// File name, or its end, that makes [`run_if_asked`] act.
 pub const NAME: &str = "unbroken-reference";
@@ -58,12 +59,42 @@ EXAMPLES
   cp new x && mv x unbroken-reference             upgrade too
   unbroken-reference exec-inherit --watch site.toml --debounce-ms 200";
 
+const ORPHAN: &str = "\
+WHEN TO USE IT
+  A program that has to put itself into the background: started by hand, from an init script, or
+  by a service manager with Type=forking. Where there is a choice, stay in the foreground.
+
+WHAT IT GUARANTEES
+  When the launcher returns 0 the daemon listens, its pidfile names it, and it is init's child in a
+  session of its own without a terminal. When it cannot start (address in use, pidfile held or not
+  writable, too slow) the launcher returns 1 with the reason on standard error, and nothing is
+  left. Nothing of the launcher stays: no descriptor, no signal mask, no umask, no directory.
+  Nothing but fork tells a daemon from a launcher: no argument, no variable.
+
+WHAT IT CANNOT DO
+  Restart without a gap: stop it and start it. See exec-inherit.
+
+SIGNALS (to the daemon)
+  HUP        open the log anew
+  TERM, INT  stop accepting, finish what was begun, end with status 0
+
+FILES
+  --pidfile  the daemon's pid, 0644, locked, atomically written, removed by its owner only
+  --log      standard output and error, appended to; each request's method and URL
+
+EXAMPLES
+  unbroken-reference orphan --pidfile run.pid --log run.log && curl http://127.0.0.1:10099/
+  kill $(cat run.pid)";
+
 /// The first line of each is its help in the list; null targets take all their text from it.
 #[derive(Debug, Subcommand)]
 enum Technique {
     /// A master keeps the listener; each generation is executed anew and inherits it as descriptor 3
-    #[command(after_long_help = with_defects(EXEC_INHERIT), after_help = "--help says when to use it and what it guarantees")]
+    #[command(after_long_help = with_defects(EXEC_INHERIT, Kind::Restart), after_help = "--help says when to use it and what it guarantees")]
     ExecInherit(exec_inherit::Options),
+    /// The program puts itself into the background and is adopted by init
+    #[command(after_long_help = with_defects(ORPHAN, Kind::Daemon), after_help = "--help says when to use it and what it guarantees")]
+    Orphan(orphan::Options),
     /// Null target: exits at once with status 0
     ///
     /// It claims by its status that all is well and never listens. Must never pass.
@@ -87,12 +118,20 @@ enum Technique {
     NullOldInode(exec_inherit::Options),
 }
 
-/// A technique's help, with the names of all defects at its end: 95 characters a line at most, as the rest.
-fn with_defects(help: &str) -> String {
+/// Whose defects.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Restart,
+    Daemon,
+}
+
+/// A technique's help, with the names of its defects at its end: 95 characters a line at most, as the rest.
+fn with_defects(help: &str, kind: Kind) -> String {
     const WIDTH: usize = 95;
     let mut text = format!("{help}\n\nDEFECTS (--defect NAME)");
     let mut column = WIDTH;
-    for row in crate::defect::ALL {
+    let own = |row: &&DefectRow| row.defect.is_of_daemons() == (kind == Kind::Daemon);
+    for row in crate::defect::ALL.iter().filter(own) {
         let needed = row.name.len() + 2;
         if column + needed > WIDTH {
             text.push_str("\n ");
@@ -109,6 +148,7 @@ impl Technique {
     fn run(&self) -> Result<(), String> {
         match self {
             Self::ExecInherit(options) => exec_inherit::run(options),
+            Self::Orphan(options) => orphan::run(options),
             Self::NullExit(_) => Ok(()),
             Self::NullSilent(options) => null::silent(options),
             Self::NullDeaf(options) => null::deaf(options),
@@ -163,8 +203,9 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent_and_its_help_names_every_defect() {
         Cli::command().debug_assert();
-        let help = with_defects(EXEC_INHERIT);
+        let (restarts, daemons) = (with_defects(EXEC_INHERIT, Kind::Restart), with_defects(ORPHAN, Kind::Daemon));
         for row in crate::defect::ALL {
+            let help = if row.defect.is_of_daemons() { &daemons } else { &restarts };
             assert!(help.contains(row.name), "{}", row.name);
         }
     }

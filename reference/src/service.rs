@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use crate::defect::KeptConnection;
 use crate::drain::Drain;
 use crate::http::{self, BadRequest, Head};
+use crate::log::Log;
 use crate::poll;
 
 /// Longest time to wait, without progress, for the client to close after the last answer; nginx's `lingering_timeout` is 5 s, but a
@@ -43,6 +44,8 @@ pub struct Service {
     pub drain: Arc<Drain>,
     /// What happens to kept connections when the drain begins.
     pub kept: KeptConnection,
+    /// Where each request's method and URL are logged; `None`: nowhere.
+    pub requests: Option<Log>,
 }
 
 impl Service {
@@ -175,6 +178,10 @@ impl Connection<'_> {
         }
         // Read for every request, wanted or not: an unread body would be taken for the next request.
         let checksum = self.read_body(head.body_length)?;
+        if let Some(log) = &self.service.requests {
+            let query = if head.query.is_empty() { String::new() } else { format!("?{}", head.query) };
+            log.line(format_args!("{} {}{query}", head.method, head.path));
+        }
         let (status, body) = answer(head, checksum);
         self.respond(head, status, &body)
     }
@@ -314,7 +321,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let client = TcpStream::connect(listener.local_addr().expect("name")).expect("connect");
         let stream = listener.accept().expect("accept").0;
-        let service = Service { version: 3, drain: Arc::clone(&drain), kept };
+        let service = Service { version: 3, drain: Arc::clone(&drain), kept, requests: None };
         (client, drain, std::thread::spawn(move || service.serve(stream)))
     }
 

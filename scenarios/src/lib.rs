@@ -18,6 +18,10 @@ macro_rules! embedded {
 
 /// The scenarios.
 pub const SCENARIOS: &[Embedded] = embedded![
+    "daemon/start-stop.toml",
+    "daemon/held-start.toml",
+    "daemon/failed-start.toml",
+    "daemon/hangup.toml",
     "restart/upgrade-under-load.toml",
     "restart/backlog-kept.toml",
     "restart/watch-triggered.toml",
@@ -29,6 +33,7 @@ pub const TARGETS: &[Embedded] = embedded![
     "targets/reference/exec-inherit.toml",
     "targets/reference/exec-inherit-signal.toml",
     "targets/reference/exec-inherit-data.toml",
+    "targets/reference/orphan.toml",
     "targets/null/exits-at-once.toml",
     "targets/null/accepts-silently.toml",
     "targets/null/ignores-signal.toml",
@@ -37,11 +42,16 @@ pub const TARGETS: &[Embedded] = embedded![
     "peers/nginx/hup.toml",
     "peers/nginx/usr2.toml",
     "peers/nginx/quit-start.toml",
+    "peers/start-stop-daemon/background.toml",
 ];
 
 /// The known failures of these targets.
-pub const EXPECTATIONS: &[Embedded] =
-    embedded!["expectations/nginx-hup.toml", "expectations/nginx-usr2.toml", "expectations/nginx-quit-start.toml",];
+pub const EXPECTATIONS: &[Embedded] = embedded![
+    "expectations/nginx-hup.toml",
+    "expectations/nginx-usr2.toml",
+    "expectations/nginx-quit-start.toml",
+    "expectations/start-stop-daemon-background.toml",
+];
 
 /// The defect matrix: which scenario shows which defect of the references.
 pub const MATRIX: &str = include_str!("../matrix.toml");

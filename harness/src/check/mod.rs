@@ -8,11 +8,15 @@ use crate::history::History;
 use crate::manifest::{Capability, Profile};
 use crate::verdict::{Finding, Level};
 
+mod daemon;
+pub mod detach;
 pub mod drain;
+pub mod fd;
 pub mod handoff;
 pub mod life;
 mod loss;
 pub mod pidfile;
+pub mod ready;
 #[cfg(test)]
 pub(crate) mod script;
 pub mod witness;
@@ -52,7 +56,21 @@ pub struct Check {
 
 /// Every check, in the order of the catalogue.
 pub static CHECKS: &[&Check] = &[
+    &detach::orphaned::CHECK,
+    &detach::new_session::CHECK,
+    &detach::no_tty::CHECK,
+    &detach::survives_hangup::CHECK,
+    &fd::stdio_detached::CHECK,
+    &fd::launcher_eof::CHECK,
+    &fd::none_inherited::CHECK,
+    &pidfile::present_at_return::CHECK,
+    &pidfile::own_pid::CHECK,
+    &pidfile::format::CHECK,
+    &pidfile::removed_on_stop::CHECK,
     &pidfile::upgrade_always_valid::CHECK,
+    &ready::at_return::CHECK,
+    &ready::failure_reported::CHECK,
+    &life::term_clean::CHECK,
     &life::nothing_left::CHECK,
     &handoff::took_over::CHECK,
     &handoff::no_refused::CHECK,

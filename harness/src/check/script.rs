@@ -1,5 +1,7 @@
 //! Hand-written histories for unit tests of checks: times in milliseconds since the run began.
 
+pub(crate) mod daemon;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -198,6 +200,7 @@ fn plan() -> Plan {
         core: true,
         listen_hook: true,
         adversary: false,
+        launcher: crate::scenario::Launcher::Clean,
         checks: Vec::new(),
         steps: Vec::new(),
     });

@@ -59,9 +59,9 @@ pub trait StartupCalls: Send {
     fn answer_continue(&mut self, id: u64) -> io::Result<()>;
 }
 
-/// The launcher, whose return is waited for.
+/// The launcher, of which it is asked whether it waits.
 #[derive(Debug)]
-pub struct Launcher {
+pub struct Waiter {
     /// Its pid, in the target's pid namespace.
     pub pid: Pid,
     /// Its pidfd.
@@ -81,7 +81,7 @@ impl Adversary {
     /// When its thread cannot be had.
     pub fn spawn(
         hook: impl StartupCalls + 'static,
-        launcher: Launcher,
+        launcher: Waiter,
         (endpoints, pidfile): (Endpoints, Option<PathBuf>),
         vantage: Vantage,
     ) -> Result<Handle, ObserveError> {
@@ -91,7 +91,7 @@ impl Adversary {
 
 struct Watching<H> {
     hook: H,
-    launcher: Launcher,
+    launcher: Waiter,
     endpoints: Endpoints,
     pidfile: Option<PathBuf>,
     held: Vec<Holding>,
@@ -232,7 +232,7 @@ mod tests {
         let (hook, hold) = pipe().expect("pipe");
         let (pidfd, lives) = pipe().expect("pipe");
         let (answers, answered) = channel();
-        let launcher = Launcher { pid: LAUNCHER, pidfd, since: fixture.vantage().clock.now() };
+        let launcher = Waiter { pid: LAUNCHER, pidfd, since: fixture.vantage().clock.now() };
         let endpoints = Endpoints::new(vec!["127.0.0.1:10099".parse().expect("an address")]);
         let about = (endpoints, Some("/run/pid".into()));
         let handle = Adversary::spawn(Fake { held: hook, answers }, launcher, about, fixture.vantage()).expect("spawn");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::event::{FIND_MAIN, Listener, What};
 use crate::id::{Image, Pid};
 use crate::kernel::pidfd::Pidfd;
-use crate::manifest::MainProcess;
+use crate::manifest::{MainProcess, Profile};
 use crate::run::{RunError, Stage};
 use crate::target::Placeholders;
 
@@ -25,6 +25,10 @@ impl Stage<'_> {
     pub(super) fn find_main(&mut self) -> Result<(), RunError> {
         let found = match self.plan.target.main {
             MainProcess::Launched => self.launched.as_ref().and_then(|launched| self.identify(launched.pid)),
+            // A pidfile that is wrong or late is what a daemon is judged for: who is main must not hang on it.
+            MainProcess::Pidfile if self.is_fresh_daemon() => {
+                self.main_by_service()?.or_else(|| self.main_by_pidfile())
+            }
             MainProcess::Pidfile => self.main_by_pidfile(),
         };
         match found {
@@ -40,6 +44,11 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// A daemon whose service no upgrade has touched yet: no older generation serves beside it.
+    fn is_fresh_daemon(&self) -> bool {
+        self.plan.target.profiles.contains(&Profile::Daemon) && self.upgrades == 0
+    }
+
     /// The live process that the pidfile names.
     pub(super) fn main_by_pidfile(&self) -> Option<Main> {
         let path = self.plan.target.pidfile.as_ref()?.fill(&self.placeholders());
@@ -52,7 +61,7 @@ impl Stage<'_> {
     }
 
     /// A pidfd first, then the image: if the process still lives afterwards, both are of the same process.
-    fn identify(&self, pid: Pid) -> Option<Main> {
+    pub(super) fn identify(&self, pid: Pid) -> Option<Main> {
         let pidfd = self.sandbox.open_pid(pid).ok()?;
         let stat = self.sandbox.procfs().stat(pid).ok().flatten()?;
         (!pidfd.has_exited() && !stat.is_dead()).then_some(Main { image: stat.image, pidfd })

@@ -3,11 +3,13 @@
 //! - [`store`]: a run on disk; `recorder` writes its events
 //! - `stage`: everything that lives while a run lives, and the scenario's steps
 //! - `start`, `upgrade`, `change`, `stall`, `stop`: the steps; `census`: who is who; `deploy`: files and versions
+//! - `daemon`: what a daemon is launched from, and what still ties it to its launcher
 //! - `observers`: the observers of a run, started before the target
 //! - [`machine`]: what this machine can do
 
 mod census;
 mod change;
+mod daemon;
 mod deploy;
 pub mod machine;
 mod observers;

@@ -15,8 +15,8 @@ use crate::kernel::namespace::enter_netns;
 use crate::kernel::seccomp::{Held, ListenHook, SeccompError};
 use crate::observe::{
     Adversary, Concern, CounterReader, Endpoints, Exit, ExitObserver, ExitWatch, Handle, HeldCall, HeldCalls,
-    HeldSocket, Launcher, ListenHookObserver, ListenerInodes, ListenerObserver, OutputObserver, PidfileObserver,
-    ProcessObserver, ProcessRow, ProcessView, StartupCalls, Vantage,
+    HeldSocket, ListenHookObserver, ListenerInodes, ListenerObserver, OutputObserver, PidfileObserver, ProcessObserver,
+    ProcessRow, ProcessView, StartupCalls, Vantage, Waiter,
 };
 use crate::plan::Plan;
 use crate::process::Procfs;
@@ -75,17 +75,22 @@ impl Observers {
         Ok(Observers { vantage, endpoints, exits, statuses, counters, handles, output })
     }
 
-    /// Standard input, output and error of a launched process: nothing, and two observed pipes.
-    pub(super) fn stdio(&mut self) -> Result<[OwnedFd; 3], RunError> {
+    /// Standard input, output and error of a launched process: nothing, and two observed pipes, of which the read ends
+    /// are given too. `prefix` goes before the names of the streams.
+    pub(super) fn stdio(&mut self, prefix: &str) -> Result<([OwnedFd; 3], Vec<OwnedFd>), RunError> {
         let input = OwnedFd::from(File::open("/dev/null")?);
+        let mut readers = Vec::new();
         let mut observed = |stream: &str| -> Result<OwnedFd, RunError> {
             let (reader, writer) =
                 rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+            let stream = format!("{prefix}{stream}");
             let file = self.output.join(format!("{stream}.log"));
-            self.handles.push(OutputObserver::spawn(stream, reader, file, self.vantage.clone())?);
+            readers.push(reader.try_clone()?);
+            self.handles.push(OutputObserver::spawn(&stream, reader, file, self.vantage.clone())?);
             Ok(writer)
         };
-        Ok([input, observed("stdout")?, observed("stderr")?])
+        let stdio = [input, observed("stdout")?, observed("stderr")?];
+        Ok((stdio, readers))
     }
 
     /// Observes the listen(2) calls of a launched process and its descendants.
@@ -99,7 +104,7 @@ impl Observers {
     pub(super) fn hold_startup(
         &mut self,
         hook: OwnedFd,
-        launcher: Launcher,
+        launcher: Waiter,
         pidfile: Option<PathBuf>,
     ) -> Result<(), RunError> {
         let calls = HookedCalls { hook: ListenHook::from(hook), held: None };

@@ -18,6 +18,7 @@ use crate::progress::{self, Progress};
 use crate::request::Pattern;
 use crate::run::RunError;
 use crate::run::census::Main;
+use crate::run::daemon::Ties;
 use crate::run::deploy::Deployer;
 use crate::run::observers::{Observers, open_diag};
 use crate::run::start::Launched;
@@ -44,6 +45,7 @@ pub(super) struct Stage<'a> {
     pub(super) last_upgrade: Option<Before>,
     pub(super) main: Option<Main>,
     pub(super) launched: Option<Launched>,
+    pub(super) ties: Ties,
     pub(super) stalled: Vec<Pidfd>,
     /// The files of UNIX sockets that were bound when the stop was asked for.
     pub(super) socket_files: Vec<PathBuf>,
@@ -95,6 +97,7 @@ impl<'a> Stage<'a> {
             last_upgrade: None,
             main: None,
             launched: None,
+            ties: Ties::default(),
             stalled: Vec::new(),
             socket_files: Vec::new(),
             load: None,
@@ -129,6 +132,11 @@ impl<'a> Stage<'a> {
                 self.phase(Phase::Start);
                 self.start()
             }
+            Step::StartBusy => {
+                self.phase(Phase::Start);
+                self.start_busy()
+            }
+            Step::Hangup => self.hangup(),
             Step::Load(patterns) => self.begin_load(patterns),
             Step::Baseline { ms } => {
                 self.phase(Phase::Load);

@@ -10,15 +10,16 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_reuseaddr;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
-use crate::event::{ExitStatus, What};
+use crate::event::{ExitStatus, LauncherTies, What};
 use crate::id::Pid;
 use crate::kernel::pidfd::Pidfd;
 use crate::kernel::seccomp::Hold;
-use crate::observe::Launcher;
+use crate::observe::Waiter;
 use crate::ready::{self, Probe, ProbeError};
-use crate::run::upgrade::yes;
+use crate::run::daemon::{self, PLANTED, link_of};
 use crate::run::{CommandKey, RunError, Stage};
 use crate::sandbox::SpawnRequest;
+use crate::scenario::Launcher;
 use crate::target::{Signal, TargetReady, Template};
 use crate::wait::{Look, WaitError, until};
 
@@ -52,6 +53,9 @@ impl Stage<'_> {
         self.launched = Some(launched);
         if self.await_ready(returns)? {
             self.find_main()?;
+            if returns {
+                self.portray_daemon()?;
+            }
         }
         Ok(())
     }
@@ -85,6 +89,14 @@ impl Stage<'_> {
         directory: PathBuf,
         environment: BTreeMap<String, String>,
     ) -> Result<Launched, RunError> {
+        let (mut stdio, readers) = self.observers.stdio(self.ties.occasion.prefix())?;
+        let pipes = vec![link_of("pipe", &stdio[1])?, link_of("pipe", &stdio[2])?];
+        // Only the launch comes from a shell; what stops or restarts a service may come from anywhere.
+        let terminal = key == CommandKey::Launch && self.plan.scenario.script().launcher == Launcher::Terminal;
+        let (planted, planted_links) = if terminal { daemon::planted()? } else { Default::default() };
+        if terminal {
+            stdio[0] = self.terminal()?;
+        }
         let request = SpawnRequest {
             program: command[0].clone(),
             argv: command.clone(),
@@ -92,17 +104,26 @@ impl Stage<'_> {
             directory: Some(directory),
             umask: self.plan.target.launch.umask,
             hold: self.hold(key),
+            terminal,
+            planted: if terminal { PLANTED.to_vec() } else { Vec::new() },
         };
-        let stdio = self.observers.stdio()?;
-        let spawned =
-            self.sandbox.spawn(&request, stdio).map_err(|source| RunError::of_launch(key, &command[0], source))?;
+        let spawned = self
+            .sandbox
+            .spawn_with(&request, stdio, &planted)
+            .map_err(|source| RunError::of_launch(key, &command[0], source))?;
         let since = self.clock.now();
         self.sink.put_at(since, What::Launched { pid: spawned.pid, command });
+        if key == CommandKey::Launch {
+            let session = if terminal { self.sandbox.init_pid() } else { spawned.pid };
+            let (pid, session) = (Some(spawned.pid), Some(session));
+            self.ties.launcher = LauncherTies { pid, session, terminal, pipes, planted: planted_links };
+            self.ties.readers = readers;
+        }
         match (spawned.hook, request.hold) {
             (Some(hook), Some(Hold::Startup)) => {
                 let pidfd = spawned.pidfd.as_fd().try_clone_to_owned()?;
                 let pidfile = self.plan.target.pidfile.as_ref().map(|path| path.fill(&self.placeholders()).into());
-                self.observers.hold_startup(hook, Launcher { pid: spawned.pid, pidfd, since }, pidfile)?;
+                self.observers.hold_startup(hook, Waiter { pid: spawned.pid, pidfd, since }, pidfile)?;
             }
             (Some(hook), _) => self.observers.hook_listen(hook)?,
             (None, _) => {}
@@ -122,20 +143,14 @@ impl Stage<'_> {
 
     /// A launcher that puts its daemon into the background has to return, with 0.
     pub(super) fn launcher_returned(&self, launched: &Launched) -> Result<bool, RunError> {
-        let limit = self.plan.target.deadlines.start;
-        let seen = until(limit, LOOK_EVERY, &self.stop, || yes(launched.pidfd.has_exited()));
-        match seen {
-            Ok(()) if self.exit_status_of(launched) == Some(ExitStatus::Code(0)) => Ok(true),
-            Ok(()) => {
+        match self.await_return(launched)? {
+            Some(ExitStatus::Code(0)) => Ok(true),
+            Some(_) => {
                 let status = self.status_of(launched).unwrap_or_default();
                 self.action_failed("start", &format!("the launcher did not end with 0{status}"));
                 Ok(false)
             }
-            Err(WaitError::Stopped) => Err(RunError::Interrupted),
-            Err(WaitError::Deadline(_) | WaitError::Never(())) => {
-                self.deadline_passed("the launcher's return", limit);
-                Ok(false)
-            }
+            None => Ok(false),
         }
     }
 
@@ -200,7 +215,7 @@ impl Stage<'_> {
     }
 
     /// How a process that has ended did so, once its reaper has told.
-    fn exit_status_of(&self, ended: &Launched) -> Option<ExitStatus> {
+    pub(super) fn exit_status_of(&self, ended: &Launched) -> Option<ExitStatus> {
         let told = until(REAPER_LIMIT, LOOK_EVERY, &self.stop, || match self.observers.exit_status(ended.pid) {
             Some(status) => Look::<_, ()>::Yes(status),
             None => Look::NotYet,

@@ -32,7 +32,7 @@ pub enum ChannelError {
 }
 
 /// The most descriptors that one message carries.
-const DESCRIPTORS: usize = 4;
+const DESCRIPTORS: usize = 8;
 
 /// The longest message: above what the kernel's default send buffer lets through (212 992 bytes).
 const LONGEST: usize = 512 * 1024;

@@ -151,9 +151,10 @@ impl World {
 fn answer(control: &Channel, request: Request, descriptors: Vec<OwnedFd>) -> Result<(), ChannelError> {
     match request {
         Request::Spawn(request) => {
-            let stdio = <[OwnedFd; 3]>::try_from(descriptors)
-                .map_err(|wrong| ChannelError::Message(format!("{} descriptors to launch with", wrong.len())))?;
-            match launch::launch(&request, &stdio) {
+            if descriptors.len() != 3 + request.planted.len() {
+                return Err(ChannelError::Message(format!("{} descriptors to launch with", descriptors.len())));
+            }
+            match launch::launch(&request, &descriptors) {
                 Ok(launched) => {
                     let pidfd = launched.pidfd.as_fd();
                     let handed: Vec<_> =

@@ -37,6 +37,9 @@ struct Prepared {
     directory: CString,
     umask: u32,
     hold: Option<Hold>,
+    terminal: bool,
+    /// What stays open beside standard input, output and error, and under which number.
+    planted: Vec<(OwnedFd, RawFd)>,
 }
 
 /// A null-terminated array of strings, and what it points to.
@@ -58,9 +61,10 @@ fn c_string(bytes: &[u8]) -> Result<CString, Failure> {
 }
 
 impl Prepared {
-    fn new(request: &SpawnRequest) -> Result<Prepared, Failure> {
+    fn new(request: &SpawnRequest, planted: &[OwnedFd]) -> Result<Prepared, Failure> {
         let directory = request.directory.as_ref().map_or(&b"/"[..], |path| path.as_os_str().as_bytes());
         let variables = request.environment.iter().map(|(name, value)| format!("{name}={value}"));
+        let lifted = planted.iter().map(|fd| lift(fd)).collect::<Result<Vec<_>, _>>()?;
         Ok(Prepared {
             candidates: candidates(request)?,
             argv: Vector::new(request.argv.iter().cloned())?,
@@ -68,6 +72,8 @@ impl Prepared {
             directory: c_string(directory)?,
             umask: request.umask,
             hold: request.hold,
+            terminal: request.terminal,
+            planted: lifted.into_iter().zip(request.planted.iter().copied()).collect(),
         })
     }
 }
@@ -87,13 +93,28 @@ fn candidates(request: &SpawnRequest) -> Result<Vec<CString>, Failure> {
         .collect()
 }
 
-/// Launches. On failure nothing of it is left, not even a zombie.
-pub(super) fn launch(request: &SpawnRequest, stdio: &[OwnedFd; 3]) -> Result<Launched, Failure> {
-    let prepared = Prepared::new(request)?;
+/// Above every number under which a descriptor is planted: what is to be copied there, and the report, must not be
+/// overwritten before.
+const ABOVE_PLANTED: RawFd = 256;
+
+fn lift(fd: &OwnedFd) -> Result<OwnedFd, Failure> {
+    rustix::io::fcntl_dupfd_cloexec(fd, ABOVE_PLANTED).map_err(|errno| (Step::Stdio, errno.raw_os_error()))
+}
+
+/// Launches with standard input, output and error, then the planted ones. On failure nothing of it is left, not even a
+/// zombie.
+pub(super) fn launch(request: &SpawnRequest, descriptors: &[OwnedFd]) -> Result<Launched, Failure> {
+    let (stdio, planted) = descriptors.split_at(3);
+    let prepared = Prepared::new(request, planted)?;
     let failed = |step| move |errno: Errno| (step, errno.raw_os_error());
     // Close-on-exec: that the child's end closes without a word is how an exec that worked shows.
     let (near, far) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(failed(Step::Clone))?;
+    let far = lift(&far)?;
+    if request.terminal {
+        // The init leads the session that the launched process is part of, as a shell does: it outlives its launcher.
+        rustix::process::ioctl_tiocsctty(&stdio[0]).map_err(failed(Step::Session))?;
+    }
     let stdio = [stdio[0].as_raw_fd(), stdio[1].as_raw_fd(), stdio[2].as_raw_fd()];
     // SAFETY: the child goes straight into `become_target`, which makes system calls only.
     let forked = unsafe { fork(Namespaces::NONE) }.map_err(|error| (Step::Clone, errno_below(&error)))?;
@@ -160,7 +181,9 @@ fn attempt(
     report: BorrowedFd<'_>,
 ) -> Result<std::convert::Infallible, (Step, Errno)> {
     let failed = |step| move |errno: Errno| (step, errno);
-    rustix::process::setsid().map_err(failed(Step::Session))?;
+    if !prepared.terminal {
+        rustix::process::setsid().map_err(failed(Step::Session))?;
+    }
     for (number, source) in (0..).zip(stdio) {
         // The init's own 0 to 2 are open, so what it was handed has higher numbers: none is overwritten.
         // SAFETY: dup2(2) on open descriptors.
@@ -171,6 +194,15 @@ fn attempt(
     // SAFETY: marks descriptors; `report` has to stay until exec.
     if unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) } != 0 {
         return Err((Step::Stdio, last_errno()));
+    }
+    if prepared.terminal {
+        take_foreground().map_err(failed(Step::Session))?;
+    }
+    for (planted, number) in &prepared.planted {
+        // SAFETY: dup2(2) onto a number that nothing of ours has; it clears close-on-exec.
+        if unsafe { libc::dup2(planted.as_raw_fd(), *number) } < 0 {
+            return Err((Step::Stdio, last_errno()));
+        }
     }
     // SAFETY: umask(2) cannot fail.
     unsafe { libc::umask(prepared.umask & 0o777) };
@@ -189,6 +221,14 @@ fn attempt(
             .map_err(failed(Step::ListenHook))?;
     }
     Err((Step::Exec, execute(prepared)))
+}
+
+/// A process group of its own, the foreground one of the terminal on standard input. SIGTTOU is still blocked here.
+fn take_foreground() -> Result<(), Errno> {
+    rustix::process::setpgid(None, None)?;
+    let group = rustix::process::getpgrp();
+    // SAFETY: standard input was placed before.
+    rustix::termios::tcsetpgrp(unsafe { BorrowedFd::borrow_raw(0) }, group)
 }
 
 /// Tries the candidates in turn; a missing one is skipped, one that may not be executed is remembered (execvp(3)).

@@ -11,7 +11,7 @@ use crate::id::Pid;
 use crate::kernel::seccomp::Hold;
 
 /// What to launch. The process starts from a clean state: its own session, every signal at its default and none
-/// blocked, descriptors 0 to 2 only, exactly this environment.
+/// blocked, descriptors 0 to 2 only, exactly this environment. What is to be unclean is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpawnRequest {
     /// The executable; without a slash it is looked up in the PATH of `environment`, as execvp(3) does.
@@ -26,6 +26,11 @@ pub struct SpawnRequest {
     pub umask: u32,
     /// Calls of it and its descendants to hold: see [`crate::kernel::seccomp::ListenHook`].
     pub hold: Option<Hold>,
+    /// As from an interactive shell: its standard input is a terminal, which becomes the controlling one of the init's
+    /// session; it is launched into that session, in a process group of its own, the foreground one.
+    pub terminal: bool,
+    /// Numbers of further descriptors that stay open in it.
+    pub planted: Vec<i32>,
 }
 
 /// What was being done when it failed.
@@ -46,7 +51,7 @@ pub enum Step {
     Arguments,
     /// Making the process (clone3(2)).
     Clone,
-    /// setsid(2).
+    /// setsid(2); or taking the terminal (TIOCSCTTY, setpgid(2), tcsetpgrp(3)).
     Session,
     /// Placing descriptors 0 to 2.
     Stdio,
@@ -102,7 +107,7 @@ impl fmt::Display for Step {
 /// From the harness to the init, one at a time.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// Launch; descriptors: standard input, output, error.
+    /// Launch; descriptors: standard input, output, error, then the planted ones.
     Spawn(SpawnRequest),
     /// A pidfd of this process, please.
     OpenPid(Pid),

@@ -174,7 +174,20 @@ impl Sandbox {
     /// # Errors
     /// [`SandboxError::Launch`] says at which step; [`SandboxError::Ended`] when the init is gone.
     pub fn spawn(&self, launch: &SpawnRequest, stdio: [OwnedFd; 3]) -> Result<Spawned, SandboxError> {
-        let lent = stdio.each_ref().map(AsFd::as_fd);
+        self.spawn_with(launch, stdio, &[])
+    }
+
+    /// The same with these descriptors planted, one for each number in the request.
+    ///
+    /// # Errors
+    /// As [`Sandbox::spawn`].
+    pub fn spawn_with(
+        &self,
+        launch: &SpawnRequest,
+        stdio: [OwnedFd; 3],
+        planted: &[OwnedFd],
+    ) -> Result<Spawned, SandboxError> {
+        let lent: Vec<BorrowedFd<'_>> = stdio.iter().chain(planted).map(AsFd::as_fd).collect();
         let (reply, descriptors) = self.ask(&Request::Spawn(launch.clone()), &lent)?;
         let mut descriptors = descriptors.into_iter();
         match (reply, descriptors.next()) {

@@ -60,6 +60,18 @@ pub enum ScriptProblem {
         /// The step's word.
         step: &'static str,
     },
+    /// A step that only daemons can do.
+    #[error("`{step}` needs the profile `daemon`")]
+    NeedsDaemon {
+        /// The step's word.
+        step: &'static str,
+    },
+    /// A step that needs a terminal.
+    #[error("`{step}` needs a launcher with a terminal")]
+    NeedsTerminal {
+        /// The step's word.
+        step: &'static str,
+    },
     /// A number that must not be 0.
     #[error("0 is not possible here")]
     Zero,
@@ -83,6 +95,8 @@ impl ScriptProblem {
             ScriptProblem::Needs { capability, .. } => format!("add `needs = [\"{}\"]`", capability.word()),
             ScriptProblem::TwoHooks => "remove one of them, or make two scenarios".to_owned(),
             ScriptProblem::NeedsRestart { .. } => "set `profile = \"restart\"`".to_owned(),
+            ScriptProblem::NeedsDaemon { .. } => "set `profile = \"daemon\"`".to_owned(),
+            ScriptProblem::NeedsTerminal { .. } => "set `launcher = \"terminal\"`".to_owned(),
             ScriptProblem::Zero => "write a number from 1 on".to_owned(),
             ScriptProblem::Pattern { .. } => {
                 "`park` parks connections, and the canary always runs: use `fresh`, `busy`, `slow`".to_owned()

@@ -29,10 +29,25 @@ pub struct Script {
     /// it waits.
     #[serde(default)]
     pub adversary: bool,
+    /// What a daemon is launched from.
+    #[serde(default)]
+    pub launcher: Launcher,
     /// Ids of the checks that judge it.
     pub checks: Vec<String>,
     /// What is done, in order.
     pub steps: Vec<Step>,
+}
+
+/// What the target is launched from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Launcher {
+    /// A clean state: a session of its own without a terminal, descriptors 0 to 2 only.
+    #[default]
+    Clean,
+    /// An interactive shell's: part of a session with a controlling terminal, which is its standard input; descriptors 9
+    /// (a pipe) and 200 (a socket) left open.
+    Terminal,
 }
 
 /// One step.
@@ -41,6 +56,11 @@ pub struct Script {
 pub enum Step {
     /// Launch the target and wait until it is ready.
     Start,
+    /// Launch the target while the harness listens on its address, wait until the launcher returns, and clear away
+    /// whatever of it is left.
+    StartBusy,
+    /// Type ^C on the launcher's terminal, then close the terminal.
+    Hangup,
     /// Begin these load patterns (they go on until `quiesce`).
     Load(Vec<Pattern>),
     /// Let the load run this long without a restart: the baseline that must be clean.
@@ -113,6 +133,8 @@ impl Step {
     pub fn word(&self) -> &'static str {
         match self {
             Step::Start => "start",
+            Step::StartBusy => "start-busy",
+            Step::Hangup => "hangup",
             Step::Load(_) => "load",
             Step::Baseline { .. } => "baseline",
             Step::Upgrade => "upgrade",

@@ -1,6 +1,6 @@
 //! A scenario, validated: its steps stand in an order that can be run.
 
-use super::{Scenario, Script, ScriptProblem, Step};
+use super::{Launcher, Scenario, Script, ScriptProblem, Step};
 use crate::manifest::{Capability, KeyPath, ManifestError, Part, Profile, Source};
 use crate::request::Pattern;
 
@@ -81,6 +81,12 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
     if matches!(step, Step::Upgrade | Step::Change(_)) && script.profile != Profile::Restart {
         return Err(ScriptProblem::NeedsRestart { step: step.word() });
     }
+    if matches!(step, Step::StartBusy | Step::Hangup) && script.profile != Profile::Daemon {
+        return Err(ScriptProblem::NeedsDaemon { step: step.word() });
+    }
+    if *step == Step::Hangup && script.launcher != Launcher::Terminal {
+        return Err(ScriptProblem::NeedsTerminal { step: step.word() });
+    }
     Ok(())
 }
 
@@ -98,12 +104,15 @@ struct Order {
 impl Order {
     fn take(&mut self, step: &Step) -> Result<(), ScriptProblem> {
         let refuse = |reason, fix| Err(ScriptProblem::Order { step: step.word(), reason, fix });
-        if !self.started && !matches!(step, Step::Start | Step::Scan) {
+        if !self.started && !matches!(step, Step::Start | Step::StartBusy | Step::Scan) {
             return refuse("the target is not running", "put `start` before it");
         }
         match step {
-            Step::Start if self.started => return refuse("the target is running", "put `stop` before it"),
+            Step::Start | Step::StartBusy if self.started => {
+                return refuse("the target is running", "put `stop` before it");
+            }
             Step::Start => *self = Order { started: true, ..Order::default() },
+            Step::StartBusy | Step::Hangup => {}
             Step::Load(patterns) => return self.load(patterns),
             Step::Baseline { ms: 0 } | Step::Park { connections: 0 } => return Err(ScriptProblem::Zero),
             Step::Baseline { .. } if !self.load => return refuse("there is no load", "put `load` before it"),

@@ -21,6 +21,8 @@ pub(crate) fn request(kind: &str) -> SpawnRequest {
         directory: None,
         umask: 0o22,
         hold: None,
+        terminal: false,
+        planted: Vec::new(),
     }
 }
 

@@ -137,7 +137,7 @@ pub fn serve(options: &Options) -> Result<(), String> {
     let signals = Signals::take().map_err(|error| refused(&error))?;
     let drain = Drain::new(options.patience()).map_err(|error| refused(&error))?;
     let version = version::own().map_err(|error| refused(&error))?;
-    let service = Arc::new(Service { version, drain, kept: KeptConnection::of(options.defect) });
+    let service = Arc::new(Service { version, drain, kept: KeptConnection::of(options.defect), requests: None });
     log.line(format_args!("serves version {version}"));
 
     // Ready: the listener is verified and everything that can fail has been done. One byte, then closed.

@@ -2,3 +2,4 @@
 
 pub mod exec_inherit;
 pub mod null;
+pub mod orphan;

@@ -72,7 +72,7 @@ impl Standing {
         let Self { listener, signals, mut pidfile, log } = self;
         let generation = Generation {
             listener: Some(listener),
-            service: Arc::new(Service { version, drain, kept: KeptConnection::Answer }),
+            service: Arc::new(Service { version, drain, kept: KeptConnection::Answer, requests: None }),
             signals,
             log: log.clone(),
             alive: None,

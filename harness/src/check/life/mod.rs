@@ -1,3 +1,4 @@
 //! Signals, logs, ending.
 
 pub mod nothing_left;
+pub mod term_clean;

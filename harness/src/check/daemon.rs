@@ -1,0 +1,102 @@
+//! What the checks of daemons have in common: the portraits of a daemon at rest, and the number in its pidfile.
+
+use crate::event::{
+    DaemonPortrait, Event, LauncherReturn, Occasion, OpenDescriptor, ProcessPortrait, Released, StartupCall, What,
+};
+use crate::history::History;
+use crate::id::Pid;
+use crate::verdict::{Evidence, Finding};
+
+/// A finding for each time the daemon came to rest after a start: what is wrong with it, or how well it is.
+pub(super) fn of_portraits(
+    history: &History,
+    judge: impl Fn(&DaemonPortrait) -> Result<String, Vec<String>>,
+) -> Vec<Finding> {
+    let portraits = history.find(|what| if let What::Daemonised(it) = what { Some(it) } else { None });
+    let one = |(event, portrait): (&Event, &DaemonPortrait)| match judge(portrait) {
+        Ok(text) => Finding::pass(Evidence::text(text).event(event.seq)),
+        Err(wrong) => Finding::fail(wrong.into_iter().map(|text| Evidence::text(text).event(event.seq)).collect()),
+    };
+    let findings: Vec<Finding> = portraits.map(one).collect();
+    if findings.is_empty() { vec![Finding::inconclusive("no daemon came to rest after a start")] } else { findings }
+}
+
+/// The returns of launchers that were launched for this.
+pub(super) fn returns(history: &History, occasion: Occasion) -> impl Iterator<Item = (&Event, &LauncherReturn)> {
+    history.find(move |what| match what {
+        What::LauncherReturned(it) if it.occasion == occasion => Some(it),
+        _ => None,
+    })
+}
+
+/// The first number in a pidfile: what a person who reads it would signal.
+pub(super) fn number(content: &str) -> Option<Pid> {
+    let digits = content.trim_start_matches(|it: char| !it.is_ascii_digit());
+    digits.split(|it: char| !it.is_ascii_digit()).next()?.parse().ok().map(Pid)
+}
+
+/// Open descriptors of any process of the target that satisfy this, each as a sentence.
+pub(super) fn open(portrait: &DaemonPortrait, wanted: impl Fn(&OpenDescriptor) -> bool) -> Vec<String> {
+    let of = |process: &ProcessPortrait| -> Vec<String> {
+        let held = process.descriptors.iter().filter(|it| wanted(it));
+        held.map(|it| format!("pid {} has {} as descriptor {}", process.image.pid, it.link, it.number)).collect()
+    };
+    portrait.processes.iter().flat_map(of).collect()
+}
+
+/// Nothing wrong, or what is.
+pub(super) fn unless(wrong: Vec<String>, right: impl Into<String>) -> Result<String, Vec<String>> {
+    if wrong.is_empty() { Ok(right.into()) } else { Err(wrong) }
+}
+
+/// Content of a pidfile as evidence shows it.
+pub(super) fn shown(content: &str) -> String {
+    const LONGEST: usize = 60;
+    let cut: String = content.chars().take(LONGEST).collect();
+    format!("{cut:?}{}", if cut.len() < content.len() { " …" } else { "" })
+}
+
+/// What the adversary says of the calls that are wanted: one finding each.
+pub(super) fn held(history: &History, wanted: impl Fn(&StartupCall) -> bool) -> Vec<Finding> {
+    let seen = history.find(|what| match what {
+        What::StartupHeld { pid, call, released } if wanted(call) => Some((*pid, call.clone(), *released)),
+        _ => None,
+    });
+    let finding = |(event, (pid, call, released)): (&Event, (Pid, StartupCall, Released))| {
+        let call = match call {
+            StartupCall::Listen(address) => format!("its listen(2) on {address}"),
+            StartupCall::Pidfile => "the call that makes its pidfile".to_owned(),
+        };
+        let held = event.at.not_after.since(event.at.not_before).as_millis();
+        match released {
+            Released::LauncherReturned => {
+                let text = format!("pid {pid} was held in {call}, and the launcher returned all the same");
+                Finding::fail(vec![Evidence::text(text).event(event.seq)])
+            }
+            Released::LauncherWaited => {
+                let text = format!("pid {pid} was held in {call} for {held} ms, and the launcher waited");
+                Finding::pass(Evidence::text(text).event(event.seq))
+            }
+        }
+    };
+    seen.map(finding).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_number_is_what_a_reader_would_signal() {
+        for (content, want) in [
+            ("12\n", Some(12)),
+            ("pid 12", Some(12)),
+            ("12x34", Some(12)),
+            ("", None),
+            ("x", None),
+            ("99999999999", None),
+        ] {
+            assert_eq!(number(content), want.map(Pid), "{content:?}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Becoming a daemon: free of the launcher, its session and its terminal.
+
+pub mod new_session;
+pub mod no_tty;
+pub mod orphaned;
+pub mod survives_hangup;

@@ -1,0 +1,114 @@
+//! life/term-clean: the declared stop ends the service, and cleanly.
+
+use crate::check::Check;
+use crate::event::{ExitStatus, What};
+use crate::history::History;
+use crate::target::{Signal, TargetStop};
+use crate::verdict::{Evidence, Finding, Level};
+
+/// The check.
+pub static CHECK: Check = Check {
+    id: "life/term-clean",
+    level: Level::Must,
+    profile: None,
+    capability: None,
+    requirement: "The declared stop ends the main process within its deadline, with status 0 or by that very signal.",
+    source: "daemon(7); signal(7)",
+    reports: &["daemon(7)"],
+    observed: "The exit status of the main process as its reaper told, after a stop while it was idle. Stops during a start or \
+               after SIGSTOP are not tried.",
+    needs: &[],
+    observers: &["exits"],
+    chance: false,
+    unproven_bare: None,
+    decide,
+};
+
+fn decide(history: &History) -> Vec<Finding> {
+    let late = history.find(|what| match what {
+        What::DeadlinePassed { name, length_ms } if name == "stop" => Some(*length_ms),
+        _ => None,
+    });
+    let mut findings: Vec<Finding> = Vec::new();
+    for (event, length_ms) in late {
+        let text = format!("the main process still lived {length_ms} ms after the stop was asked");
+        findings.push(Finding::fail(vec![Evidence::text(text).event(event.seq)]).on_time());
+    }
+    if !findings.is_empty() {
+        return findings;
+    }
+    let asked = history.find(|what| matches!(what, What::StopAsked { .. }).then_some(())).next();
+    let Some((asked, ())) = asked else { return vec![Finding::inconclusive("no stop was asked for")] };
+    let mains = history.find(|what| if let What::Main { image } = what { Some(image.pid) } else { None });
+    let Some((_, main)) = mains.filter(|(event, _)| event.seq < asked.seq).last() else {
+        return vec![Finding::inconclusive("no main process was known")];
+    };
+    let ended = history.find(|what| match what {
+        What::Exited { pid, status } if *pid == main => Some(*status),
+        _ => None,
+    });
+    // A pidfd tells of the end, the reaper of the status: the last word counts.
+    let Some((event, status)) = ended.last() else {
+        return vec![Finding::inconclusive("the end of the main process was not seen")];
+    };
+    if event.at.not_after < asked.at.not_before {
+        return vec![Finding::inconclusive("the main process had ended before the stop")];
+    }
+    let stop = match &history.plan.target.stop {
+        TargetStop::Signal(signal) => Some(signal.0),
+        TargetStop::Command(_) => None,
+    };
+    let fail = |text: String| Finding::fail(vec![Evidence::text(text).event(event.seq)]);
+    vec![match status {
+        ExitStatus::Code(0) => Finding::pass(Evidence::text("it ended with status 0").event(event.seq)),
+        ExitStatus::Signal(number) if stop.is_none_or(|stop| stop == number) => {
+            let text = format!("SIG{} ended it; status 0 would be better", Signal(number));
+            Finding::pass(Evidence::text(text).event(event.seq))
+        }
+        ExitStatus::Code(code) => fail(format!("it was told to stop and ended with status {code}")),
+        ExitStatus::Signal(number) => fail(format!("it was told to stop and was killed by SIG{}", Signal(number))),
+        ExitStatus::Unknown => Finding::inconclusive("how it ended is not known: its parent did not tell"),
+    }]
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::script::Script;
+    use crate::event::{ExitStatus, What};
+    use crate::id::Pid;
+    use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
+
+    fn check(statuses: &[ExitStatus], want: Verdict) {
+        let asked = What::StopAsked { action: "signal TERM to main".to_owned() };
+        let script = Script::new().main(50, 7).event(100, asked);
+        let exits = statuses.iter().map(|status| What::Exited { pid: Pid(7), status: *status });
+        let history = exits.fold(script, |script, what| script.event(120, what)).history();
+        assert_eq!((super::CHECK.decide)(&history)[0].verdict, want, "{statuses:?}");
+    }
+
+    #[test]
+    fn status_0_and_the_stop_signal_itself_pass() {
+        check(&[ExitStatus::Code(0)], Pass);
+        check(&[ExitStatus::Signal(15)], Pass);
+        check(&[ExitStatus::Unknown, ExitStatus::Code(0)], Pass);
+    }
+
+    #[test]
+    fn another_status_or_signal_fails() {
+        check(&[ExitStatus::Code(1)], Fail);
+        check(&[ExitStatus::Signal(11)], Fail);
+    }
+
+    #[test]
+    fn an_unknown_end_proves_nothing() {
+        check(&[ExitStatus::Unknown], Inconclusive);
+        check(&[], Inconclusive);
+    }
+
+    #[test]
+    fn a_main_process_that_outlives_the_deadline_fails() {
+        let late = What::DeadlinePassed { name: "stop".to_owned(), length_ms: 1000 };
+        let history = Script::new().main(50, 7).event(100, late).history();
+        assert_eq!((super::CHECK.decide)(&history)[0].verdict, Fail);
+    }
+}

@@ -1,0 +1,101 @@
+//! ready/failure-reported: a start that fails says so.
+
+use crate::check::Check;
+use crate::check::daemon::returns;
+use crate::event::{ExitStatus, Occasion, What};
+use crate::history::History;
+use crate::manifest::Profile;
+use crate::verdict::{Evidence, Finding, Level};
+
+/// The check.
+pub static CHECK: Check = Check {
+    id: "ready/failure-reported",
+    level: Level::Must,
+    profile: Some(Profile::Daemon),
+    capability: None,
+    requirement: "When the daemon cannot start, its launcher exits with another status than 0 and gives the reason on standard error.",
+    source: "daemon(7), \"SysV Daemons\"",
+    reports: &["carbon-c-relay#265", "pdns#1709"],
+    observed: "A launch while the harness itself listens on the daemon's address: the launcher's exit status, and what it wrote to \
+               standard error. Other causes than a busy address are not tried.",
+    needs: &[],
+    observers: &["output"],
+    chance: false,
+    unproven_bare: None,
+    decide,
+};
+
+fn decide(history: &History) -> Vec<Finding> {
+    let stream = format!("{}stderr", Occasion::AddressBusy.prefix());
+    let said = history.find(|what| match what {
+        What::Output { stream: it, line } if *it == stream && !line.trim().is_empty() => Some(line),
+        _ => None,
+    });
+    let said = said.into_iter().next();
+    let mut findings = Vec::new();
+    for (event, seen) in returns(history, Occasion::AddressBusy) {
+        let fail = |text: String| Finding::fail(vec![Evidence::text(text).event(event.seq)]);
+        findings.push(match (seen.status, &said) {
+            (ExitStatus::Code(0), _) => fail("the address was taken, and the launcher exited with 0".to_owned()),
+            (ExitStatus::Signal(signal), _) => fail(format!("the launcher was killed by signal {signal}")),
+            (ExitStatus::Unknown, _) => Finding::inconclusive("how the launcher ended is not known"),
+            (ExitStatus::Code(code), None) => fail(format!("it exited with {code} and said nothing on standard error")),
+            (ExitStatus::Code(code), Some((line, text))) => {
+                let text = format!("it exited with {code} and said: {text}");
+                Finding::pass(Evidence::text(text).event(event.seq).event(line.seq))
+            }
+        });
+    }
+    if findings.is_empty() {
+        let late = history.find(|what| match what {
+            What::DeadlinePassed { name, length_ms } if name == "the launcher's return" => Some(*length_ms),
+            _ => None,
+        });
+        findings.extend(late.into_iter().map(|(event, length_ms)| {
+            let text = format!("the address was taken, and the launcher had not returned after {length_ms} ms");
+            Finding::fail(vec![Evidence::text(text).event(event.seq)]).on_time()
+        }));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::inconclusive("no start was made to fail"));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::script::Script;
+    use crate::event::{Answer, ExitStatus, LauncherReturn, Occasion, What};
+    use crate::id::Pid;
+    use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
+
+    fn check(status: ExitStatus, said: Option<&str>, want: Verdict) {
+        let answer = Answer::Missing("the harness listens there".to_owned());
+        let occasion = Occasion::AddressBusy;
+        let returned = LauncherReturn { occasion, pid: Pid(5), status, pidfile: None, answer };
+        let mut script = Script::new().event(50, What::LauncherReturned(returned));
+        if let Some(line) = said {
+            let (stream, line) = ("busy-start.stderr".to_owned(), line.to_owned());
+            script = script.event(60, What::Output { stream, line });
+        }
+        assert_eq!((super::CHECK.decide)(&script.history())[0].verdict, want, "{said:?}");
+    }
+
+    #[test]
+    fn a_status_and_a_reason_pass() {
+        check(ExitStatus::Code(1), Some("address in use"), Pass);
+    }
+
+    #[test]
+    fn a_status_or_a_reason_alone_fails() {
+        check(ExitStatus::Code(0), Some("address in use"), Fail);
+        check(ExitStatus::Code(1), None, Fail);
+        check(ExitStatus::Code(1), Some("  "), Fail);
+        check(ExitStatus::Signal(6), Some("address in use"), Fail);
+    }
+
+    #[test]
+    fn without_a_failed_start_nothing_is_proven() {
+        assert_eq!((super::CHECK.decide)(&Script::new().history())[0].verdict, Inconclusive);
+    }
+}

@@ -1,0 +1,4 @@
+//! Readiness and exit status.
+
+pub mod at_return;
+pub mod failure_reported;

@@ -1,0 +1,60 @@
+//! Hand-written daemons: pid 7, launched as pid 5 from a terminal of session 1, adopted by pid 1.
+
+use super::{Script, image};
+use crate::event::{
+    Answer, DaemonPortrait, ExitStatus, LauncherReturn, LauncherTies, Occasion, OpenDescriptor, ProcessPortrait,
+    Released, StartupCall, What,
+};
+use crate::id::Pid;
+
+impl Script {
+    /// A right daemon at rest, changed.
+    pub(crate) fn portrait(self, at: u64, change: impl FnOnce(&mut DaemonPortrait)) -> Script {
+        let mut portrait = right();
+        change(&mut portrait);
+        self.event(at, What::Daemonised(portrait))
+    }
+
+    /// Pid 7 was held in a call of its start.
+    pub(crate) fn held(self, call: StartupCall, released: Released) -> Script {
+        self.spanning(10, 50, What::StartupHeld { pid: Pid(7), call, released })
+    }
+
+    /// Pid 5 returned after a start.
+    pub(crate) fn returned(self, at: u64, status: i32, pidfile: Option<&str>, answer: Answer) -> Script {
+        let (occasion, status, pidfile) = (Occasion::Start, ExitStatus::Code(status), pidfile.map(str::to_owned));
+        self.event(at, What::LauncherReturned(LauncherReturn { occasion, pid: Pid(5), status, pidfile, answer }))
+    }
+}
+
+/// One more descriptor of the main process.
+pub(crate) fn opened(portrait: &mut DaemonPortrait, number: i32, link: &str) {
+    let descriptors = &mut portrait.processes[0].descriptors;
+    descriptors.retain(|it| it.number != number);
+    descriptors.push(OpenDescriptor { number, link: link.to_owned() });
+}
+
+fn right() -> DaemonPortrait {
+    let links = ["/dev/null", "/target/log", "/target/log", "socket:[33]"];
+    let descriptors = (0..).zip(links).map(|(number, link)| OpenDescriptor { number, link: link.to_owned() });
+    DaemonPortrait {
+        launcher: LauncherTies {
+            pid: Some(Pid(5)),
+            session: Some(Pid(1)),
+            terminal: true,
+            pipes: ["pipe:[50]", "pipe:[51]"].map(str::to_owned).to_vec(),
+            planted: ["pipe:[90]", "socket:[91]"].map(str::to_owned).to_vec(),
+        },
+        reaper: Pid(1),
+        main: image(7),
+        processes: vec![ProcessPortrait {
+            image: image(7),
+            ppid: Pid(1),
+            session: Pid(6),
+            tty: 0,
+            descriptors: descriptors.collect(),
+        }],
+        pidfile: Some("7\n".to_owned()),
+        end_of_output: true,
+    }
+}

@@ -1,0 +1,119 @@
+//! What a launcher left behind when it returned, and what a daemon still has in common with it.
+
+use serde::{Deserialize, Serialize};
+
+use super::ExitStatus;
+use crate::id::{Image, Pid};
+
+/// Why something was launched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Occasion {
+    /// To serve.
+    #[default]
+    Start,
+    /// To fail: the harness itself listens on the address.
+    AddressBusy,
+}
+
+impl Occasion {
+    /// What the names of its output streams begin with.
+    #[must_use]
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Occasion::Start => "",
+            Occasion::AddressBusy => "busy-start.",
+        }
+    }
+}
+
+/// What one request on a fresh connection met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// A good answer.
+    Answered,
+    /// ECONNREFUSED: nobody listens.
+    Refused,
+    /// Anything else, in words.
+    Missing(String),
+}
+
+/// A launcher ended; what was found at that instant, before anything else was waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LauncherReturn {
+    /// Why it was launched.
+    pub occasion: Occasion,
+    /// Its pid.
+    pub pid: Pid,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// The pidfile's content; `None` when there was none to read. Read first, within a fraction of a millisecond.
+    pub pidfile: Option<String>,
+    /// What a client met. Asked after the pidfile was read.
+    pub answer: Answer,
+}
+
+/// The launcher's ties to whoever launched it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LauncherTies {
+    /// Its pid; `None` before there is one.
+    pub pid: Option<Pid>,
+    /// Its session.
+    pub session: Option<Pid>,
+    /// It had a controlling terminal, which was its standard input.
+    pub terminal: bool,
+    /// Its standard output and error as `/proc/PID/fd` shows them: `pipe:[123]`.
+    pub pipes: Vec<String>,
+    /// Further open descriptors that it was born with, in the same form.
+    pub planted: Vec<String>,
+}
+
+/// An open descriptor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenDescriptor {
+    /// Its number.
+    pub number: i32,
+    /// Where its link in `/proc/PID/fd` points.
+    pub link: String,
+}
+
+/// A process of the target, looked at closely.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessPortrait {
+    /// Its image.
+    pub image: Image,
+    /// Its parent.
+    pub ppid: Pid,
+    /// Its session.
+    pub session: Pid,
+    /// Its controlling terminal, 0 for none.
+    pub tty: i32,
+    /// Its open descriptors by number.
+    pub descriptors: Vec<OpenDescriptor>,
+}
+
+/// A daemon at rest after its start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonPortrait {
+    /// What its launcher was tied to.
+    pub launcher: LauncherTies,
+    /// Who adopts orphans here.
+    pub reaper: Pid,
+    /// The main process.
+    pub main: Image,
+    /// Every living process of the target, the main one included.
+    pub processes: Vec<ProcessPortrait>,
+    /// The pidfile's content.
+    pub pidfile: Option<String>,
+    /// The readers of the launcher's standard output and error saw their end of file.
+    pub end_of_output: bool,
+}
+
+impl DaemonPortrait {
+    /// The main process.
+    #[must_use]
+    pub fn main(&self) -> Option<&ProcessPortrait> {
+        self.processes.iter().find(|process| process.image == self.main)
+    }
+}

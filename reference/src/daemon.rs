@@ -1,0 +1,321 @@
+//! Becoming a daemon (daemon(7), "SysV Daemons"): double fork, new session, nothing kept of whoever launched it.
+//!
+//! ```text
+//!   launcher ── fork ──▶ intermediate ── setsid, fork ──▶ daemon
+//!      │                      └── ends at once                │ listens, writes its pidfile, takes its signals
+//!      │◀──────────────────── readiness pipe ────────────────┘ "ready", or the reason why not
+//!      └── ends with 0, or with 1 and the reason on standard error
+//! ```
+//!
+//! The launcher returns only when the service is there: whoever runs `launcher && use-it` is right to. The pipe has three
+//! ends that matter: a word of the daemon, its end of file (the daemon died first), and the launcher's own end (the daemon
+//! meets EPIPE and gives up, because nobody will believe that it runs). Nothing tells a daemon from a launcher but the
+//! return value of fork(2): no argument and no variable of the environment, which anybody could leave lying about.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::defect::Defect;
+use crate::poll;
+
+/// Mode of the log: for everyone to read, for its owner to write, whatever the umask of the launcher.
+const LOG_MODE: u32 = 0o644;
+
+/// First byte on the readiness pipe: the service is there. Anything else is a reason.
+const READY: u8 = b'+';
+
+/// How to become one.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    /// Working directory: `/` keeps no file system busy.
+    pub directory: PathBuf,
+    /// File mode creation mask of the daemon, whatever the launcher's was.
+    pub umask: u32,
+    /// Where standard output and error go; absolute.
+    pub log: PathBuf,
+    /// How long the launcher waits for the daemon's word.
+    pub patience: Duration,
+    /// The deliberate bug, if any.
+    pub defect: Option<Defect>,
+}
+
+/// The daemon's word to its launcher. Dropped without one, the launcher says that the daemon died.
+#[derive(Debug)]
+pub struct Launcher {
+    pipe: File,
+}
+
+impl Launcher {
+    /// The service is there: the launcher ends with 0.
+    ///
+    /// # Errors
+    /// EPIPE when the launcher is gone: it was killed, or has lost patience and reported a failure.
+    pub fn ready(mut self) -> io::Result<()> {
+        self.pipe.write_all(&[READY])
+    }
+
+    /// It will not be: the launcher ends with 1 and this on standard error.
+    pub fn failed(mut self, reason: &str) {
+        // Without a launcher there is nobody to tell.
+        let _ = self.pipe.write_all(reason.as_bytes());
+    }
+}
+
+/// Returns in the daemon alone; the launcher waits for its word and exits here.
+///
+/// Call it before the first thread: of a process with threads, fork(2) copies only one.
+///
+/// # Errors
+/// In the launcher: what could not even be begun, the reason complete.
+pub fn become_daemon(manner: &Manner) -> Result<Launcher, String> {
+    let failed = |what: &'static str| move |error: io::Error| format!("daemon failed to {what}: {error}");
+    if std::fs::read_dir("/proc/self/task").map_err(failed("count its threads"))?.count() != 1 {
+        return Err("daemon failed to fork: it has threads already".to_owned());
+    }
+    if manner.defect != Some(Defect::NoneInherited) {
+        close_above_standard();
+    }
+    let log = open_log(&manner.log).map_err(failed("open its log"))?;
+    let (heard, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|errno| failed("make a pipe")(errno.into()))?;
+    match fork().map_err(failed("fork"))? {
+        Side::Parent(intermediate) => {
+            drop(told);
+            std::process::exit(launch(heard, intermediate, manner));
+        }
+        Side::Child => {
+            drop(heard);
+            let launcher = Launcher { pipe: File::from(told) };
+            match settle(manner, &log) {
+                Ok(()) => Ok(launcher),
+                Err(error) => {
+                    launcher.failed(&format!("daemon failed to leave its launcher: {error}"));
+                    std::process::exit(1);
+                }
+            }
+        }
+    }
+}
+
+/// The launcher's part: its exit status.
+fn launch(heard: OwnedFd, intermediate: libc::pid_t, manner: &Manner) -> i32 {
+    // With these two there is none that ends at once: it waits, or it is the daemon.
+    if !matches!(manner.defect, Some(Defect::Orphaned | Defect::NoTty)) {
+        // Reaped here, so that no zombie is the launcher's last trace.
+        // SAFETY: waits for our own child; the status is not wanted.
+        unsafe { libc::waitpid(intermediate, std::ptr::null_mut(), 0) };
+    }
+    if manner.defect == Some(Defect::FailureReported) {
+        // Returns as soon as there is a child, and believes in it.
+        return 0;
+    }
+    match hear(heard, manner.patience) {
+        Ok(()) => 0,
+        Err(reason) => {
+            let _ = io::stderr().write_all(format!("{reason}\n").as_bytes());
+            1
+        }
+    }
+}
+
+/// Waits for the daemon's word.
+fn hear(pipe: OwnedFd, patience: Duration) -> Result<(), String> {
+    let lost = |error: io::Error| format!("daemon is not heard: {error}");
+    let deadline = Instant::now() + patience;
+    let mut pipe = File::from(pipe);
+    let mut said = Vec::new();
+    let mut piece = [0; 512];
+    loop {
+        if !poll::until(&mut [poll::readable(&pipe)], Some(deadline)).map_err(lost)? {
+            return Err(format!("daemon failed to start within {} ms", patience.as_millis()));
+        }
+        match pipe.read(&mut piece).map_err(lost)? {
+            0 => break,
+            length => said.extend_from_slice(&piece[..length]),
+        }
+        if said.first() == Some(&READY) {
+            return Ok(());
+        }
+    }
+    if said.is_empty() {
+        return Err("daemon ended before it was ready".to_owned());
+    }
+    Err(String::from_utf8_lossy(&said).into_owned())
+}
+
+/// From the launcher's child to the daemon: everything that a launcher may have spoilt is set, not adjusted.
+fn settle(manner: &Manner, log: &File) -> io::Result<()> {
+    let keeps_session = matches!(manner.defect, Some(Defect::NewSession | Defect::SurvivesHangup));
+    if !keeps_session {
+        rustix::process::setsid()?;
+    }
+    // A second fork: a session leader gets a controlling terminal by opening one, its child never does.
+    if manner.defect != Some(Defect::NoTty) {
+        match fork()? {
+            Side::Parent(daemon) if manner.defect == Some(Defect::Orphaned) => wait_and_end(daemon),
+            // SAFETY: ends the process without running anything that the launcher is still to run.
+            Side::Parent(_) => unsafe { libc::_exit(0) },
+            Side::Child => {}
+        }
+    }
+    reset_signals();
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(manner.umask));
+    rustix::process::chdir(&manner.directory)?;
+    if manner.defect == Some(Defect::NoTty) {
+        acquire_terminal()?;
+    }
+    if manner.defect == Some(Defect::LauncherEof) {
+        // A copy of standard output that nobody remembers; it stays open for as long as the daemon lives.
+        duplicate(1, 10)?;
+    }
+    if manner.defect != Some(Defect::StdioDetached) {
+        redirect(&File::open("/dev/null")?, 0)?;
+    }
+    redirect(log, 1)?;
+    redirect(log, 2)
+}
+
+/// The log: appended to, so that a rotation by truncation leaves no hole, and not handed to any program that is executed.
+///
+/// # Errors
+/// What open(2) reports.
+fn open_log(path: &Path) -> io::Result<File> {
+    // std opens close-on-exec.
+    let log = File::options().create(true).append(true).mode(LOG_MODE).open(path)?;
+    Ok(log)
+}
+
+/// Opens the log at its path anew and moves standard output and error there: after a rotation by rename.
+///
+/// # Errors
+/// What open(2) or dup2(2) report; the old log stays then.
+pub fn reopen_log(path: &Path) -> io::Result<()> {
+    let log = open_log(path)?;
+    redirect(&log, 1)?;
+    redirect(&log, 2)
+}
+
+/// Which process this is after fork(2).
+enum Side {
+    Parent(libc::pid_t),
+    Child,
+}
+
+/// fork(2) of a process with one thread, after which both go on as before.
+fn fork() -> io::Result<Side> {
+    // SAFETY: there is no other thread (`become_daemon` counts them), so no lock is held by anybody in the child.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Side::Child),
+        pid => Ok(Side::Parent(pid)),
+    }
+}
+
+/// The mistake of [`Defect::Orphaned`]: the process between stays for as long as its child lives.
+fn wait_and_end(daemon: libc::pid_t) -> ! {
+    // Like the daemon it must not hold the launcher's streams, or that would be a second mistake.
+    close_all();
+    // SAFETY: waits for our own child, then ends without running anything else.
+    unsafe {
+        libc::waitpid(daemon, std::ptr::null_mut(), 0);
+        libc::_exit(0)
+    }
+}
+
+/// The mistake of [`Defect::NoTty`]: a session leader that opens a terminal without O_NOCTTY, and has one from then on.
+fn acquire_terminal() -> io::Result<()> {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&terminal)?;
+    unlockpt(&terminal)?;
+    let name = ptsname(&terminal, Vec::new())?;
+    // std opens without O_NOCTTY.
+    let slave = File::options().read(true).write(true).open(path_of(&name))?;
+    // Kept open for ever: closing the master would hang the terminal up, and the daemon with it.
+    std::mem::forget((terminal, slave));
+    Ok(())
+}
+
+fn path_of(name: &CString) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    PathBuf::from(std::ffi::OsStr::from_bytes(name.as_bytes()))
+}
+
+/// Every disposition at its default and no signal blocked. SIGPIPE stays ignored: a client that goes away must not end the
+/// service, and std relies on it.
+fn reset_signals() {
+    // SAFETY: no handler function is installed; the numbers that refuse (KILL, STOP) refuse.
+    unsafe {
+        for number in (1..=libc::SIGRTMAX()).filter(|number| *number != libc::SIGPIPE) {
+            libc::signal(number, libc::SIG_DFL);
+        }
+        let mut empty: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut empty);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const empty, std::ptr::null_mut());
+    }
+}
+
+/// SIGHUP kills again: the second half of the mistake of [`Defect::SurvivesHangup`].
+pub fn let_hangup_kill() {
+    // SAFETY: as in `reset_signals`.
+    unsafe {
+        let mut hangup: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut hangup);
+        libc::sigaddset(&raw mut hangup, libc::SIGHUP);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const hangup, std::ptr::null_mut());
+    }
+}
+
+/// Descriptors above 2 are the launcher's: a pipe among them would keep its reader waiting, a lock would stay locked.
+fn close_above_standard() {
+    // SAFETY: at the start nothing of ours is open above 2.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+}
+
+fn close_all() {
+    // SAFETY: for a process that only waits and ends, and uses no descriptor any more.
+    unsafe { libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0) };
+}
+
+/// dup2(2), which clears close-on-exec: standard streams are for whoever is executed.
+fn redirect(file: &File, number: RawFd) -> io::Result<()> {
+    duplicate(file.as_raw_fd(), number)
+}
+
+fn duplicate(from: RawFd, number: RawFd) -> io::Result<()> {
+    // SAFETY: the target is a standard stream or a number that nothing of ours has.
+    if unsafe { libc::dup2(from, number) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(words: &[&[u8]]) -> Result<(), String> {
+        let (reader, writer) = rustix::pipe::pipe().expect("pipe");
+        for word in words {
+            rustix::io::write(&writer, word).expect("write");
+        }
+        drop(writer);
+        hear(reader, Duration::from_secs(20))
+    }
+
+    #[test]
+    fn the_launcher_believes_a_word_and_nothing_else() {
+        assert_eq!(heard(&[b"+"]), Ok(()));
+        assert_eq!(heard(&[b"address in", b" use"]), Err("address in use".to_owned()));
+        assert_eq!(heard(&[]), Err("daemon ended before it was ready".to_owned()));
+    }
+
+    #[test]
+    fn a_silent_daemon_is_given_up() {
+        let (reader, _writer) = rustix::pipe::pipe().expect("pipe");
+        let reason = hear(reader, Duration::from_millis(5)).expect_err("nobody writes");
+        assert_eq!(reason, "daemon failed to start within 5 ms");
+    }
+}

@@ -1,0 +1,193 @@
+//! `orphan`: the program puts itself into the background and is adopted by init.
+//!
+//! The article's daemon starts itself again with an extra argument and returns at once. Here nothing is executed anew: two
+//! forks, one session, and a launcher that returns only when the service is there ([`crate::daemon`]).
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use crate::daemon::{self, Manner};
+use crate::defect::{Defect, KeptConnection};
+use crate::drain::{Drain, Patience};
+use crate::generation::{Farewell, Generation};
+use crate::listener::{self, Sharing};
+use crate::log::Log;
+use crate::pidfile::Pidfile;
+use crate::poll;
+use crate::service::Service;
+use crate::signal::Signals;
+use crate::version;
+
+/// How late a defect is that does something after its launcher has returned: far above the time of any look.
+const LATE: Duration = Duration::from_millis(200);
+
+/// The command line.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1:10099")]
+    pub address: SocketAddr,
+    /// File to hold the daemon's pid, written before the launcher returns, removed at the end
+    #[arg(long, value_name = "PATH", default_value = "child_process.pid")]
+    pub pidfile: PathBuf,
+    /// File that standard output and error are appended to; SIGHUP opens it anew
+    #[arg(long, value_name = "PATH", default_value = "child_process.log")]
+    pub log: PathBuf,
+    /// Working directory of the daemon
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    pub directory: PathBuf,
+    /// File mode creation mask of the daemon, in octal
+    #[arg(long, value_name = "OCTAL", default_value = "027", value_parser = octal)]
+    pub umask: u32,
+    /// How long the launcher waits for the daemon before it reports a failure
+    #[arg(long, value_name = "N", default_value_t = 5000)]
+    pub ready_timeout_ms: u64,
+    /// When a stopping daemon cuts what is left
+    #[arg(long, value_name = "N", default_value_t = 5000)]
+    pub drain_timeout_ms: u64,
+    /// Switch on a deliberate bug, to prove that a check catches it
+    #[arg(long, value_name = "NAME")]
+    pub defect: Option<Defect>,
+}
+
+fn octal(text: &str) -> Result<u32, String> {
+    u32::from_str_radix(text, 8).ok().filter(|mask| *mask <= 0o777).ok_or_else(|| "must be 0 to 777".to_owned())
+}
+
+/// Launches the daemon. Returns in the daemon, at its end; the launcher exits inside.
+///
+/// # Errors
+/// The reason, complete, for standard error (which is the log in the daemon).
+pub fn run(options: &Options) -> Result<(), String> {
+    // Against the directory that it was started in; soon it is in another one.
+    let absolute = |path: &Path| std::path::absolute(path).map_err(failed("find its files"));
+    let (pidfile, log) = (absolute(&options.pidfile)?, absolute(&options.log)?);
+    let manner = Manner {
+        directory: options.directory.clone(),
+        umask: options.umask,
+        log: log.clone(),
+        patience: Duration::from_millis(options.ready_timeout_ms),
+        defect: options.defect,
+    };
+    let launcher_pid = std::process::id();
+    let launcher = daemon::become_daemon(&manner)?;
+    let mut daemon = match Daemon::begin(options, &pidfile, launcher_pid) {
+        Ok(daemon) => daemon,
+        Err(reason) => {
+            launcher.failed(&reason);
+            return Err(reason);
+        }
+    };
+    if let Err(error) = launcher.ready() {
+        // Nobody believes that it runs: then it must not.
+        daemon.pidfile.map_or(Ok(()), Pidfile::remove).map_err(failed("remove its pidfile"))?;
+        return Err(format!("daemon gives up, its launcher is gone: {error}"));
+    }
+    daemon.complete(options, &pidfile, launcher_pid)?;
+    daemon.serve(options, &log)
+}
+
+fn failed(what: &'static str) -> impl Fn(std::io::Error) -> String {
+    move |error| format!("daemon failed to {what}: {error}")
+}
+
+/// What a launcher is to find: a listening socket, and a pidfile that names its owner.
+struct Daemon {
+    signals: Signals,
+    /// Absent only with [`Defect::AtReturn`].
+    listener: Option<TcpListener>,
+    /// Absent only with [`Defect::PresentAtReturn`].
+    pidfile: Option<Pidfile>,
+}
+
+impl Daemon {
+    /// Everything that can fail, before the launcher returns. The address first: of two starts the loser must not touch the
+    /// pidfile of the winner.
+    fn begin(options: &Options, pidfile: &Path, launcher: u32) -> Result<Self, String> {
+        let mut daemon =
+            Self { signals: Signals::take().map_err(failed("take its signals"))?, listener: None, pidfile: None };
+        if options.defect != Some(Defect::AtReturn) {
+            daemon.listen(options.address)?;
+        }
+        if options.defect != Some(Defect::PresentAtReturn) {
+            daemon.sign(options.defect, pidfile, launcher)?;
+        }
+        Ok(daemon)
+    }
+
+    /// Nothing is left to do, but for the defects that do it late.
+    fn complete(&mut self, options: &Options, pidfile: &Path, launcher: u32) -> Result<(), String> {
+        if self.listener.is_none() || self.pidfile.is_none() {
+            let deadline = Some(Instant::now() + LATE);
+            poll::until(&mut [], deadline).map_err(failed("be late"))?;
+        }
+        if self.listener.is_none() {
+            self.listen(options.address)?;
+        }
+        if self.pidfile.is_none() {
+            self.sign(options.defect, pidfile, launcher)?;
+        }
+        Ok(())
+    }
+
+    fn listen(&mut self, address: SocketAddr) -> Result<(), String> {
+        let listener = listener::bind(address, Sharing::Exclusive)
+            .map_err(|error| format!("daemon failed to listen on {address}: {error}"))?;
+        self.listener = Some(listener);
+        Ok(())
+    }
+
+    /// Leaves the pid.
+    fn sign(&mut self, defect: Option<Defect>, path: &Path, launcher: u32) -> Result<(), String> {
+        self.pidfile = Some(Pidfile::create(path).map_err(|error| format!("daemon failed to {error}"))?);
+        let wrong = match defect {
+            Some(Defect::OwnPid) => format!("{launcher}\n"),
+            Some(Defect::Format) => format!("pid {}\n", std::process::id()),
+            _ => return Ok(()),
+        };
+        std::fs::write(path, wrong).map_err(failed("spoil its pidfile"))
+    }
+
+    /// Serves until it is told to stop.
+    fn serve(self, options: &Options, log_path: &Path) -> Result<(), String> {
+        let log = Log::daemon();
+        let timeout = Duration::from_millis(options.drain_timeout_ms);
+        // A stop has no successor that a kept connection could be sent to: an idle one is closed at once.
+        let drain =
+            Drain::new(Patience { idle_grace: Duration::ZERO, timeout }).map_err(failed("prepare its drain"))?;
+        let version = version::own().map_err(failed("read its version"))?;
+        if options.defect == Some(Defect::SurvivesHangup) {
+            daemon::let_hangup_kill();
+        }
+        log.line(format_args!("listening on {}, version {version}", options.address));
+        let service = Service { version, drain, kept: KeptConnection::Answer, requests: Some(log.clone()) };
+        let generation = Generation {
+            listener: self.listener,
+            service: Arc::new(service),
+            signals: self.signals,
+            log: log.clone(),
+            alive: None,
+            listener_closed: None,
+            connections_max: None,
+            farewell: Farewell::Drain,
+        };
+        let reopen = &mut || match daemon::reopen_log(log_path) {
+            Ok(()) => log.line("log opened anew"),
+            Err(error) => log.line(format_args!("cannot open its log anew: {error}")),
+        };
+        generation.run(reopen).map_err(failed("go on"))?;
+        match (options.defect, self.pidfile) {
+            (Some(Defect::RemovedOnStop), _) | (_, None) => {}
+            (_, Some(pidfile)) => pidfile.remove().map_err(failed("remove its pidfile"))?,
+        }
+        log.line("stopped");
+        if options.defect == Some(Defect::TermClean) {
+            return Err("daemon was told to stop and calls that a failure".to_owned());
+        }
+        Ok(())
+    }
+}
