@@ -10,11 +10,16 @@ use crate::verdict::{Finding, Level};
 
 pub mod drain;
 pub mod handoff;
+pub mod inherit;
+pub mod leak;
 pub mod life;
 mod loss;
 pub mod pidfile;
+mod rest;
+pub mod rollback;
 #[cfg(test)]
 pub(crate) mod script;
+pub mod trigger;
 pub mod witness;
 
 pub use witness::Witness;
@@ -52,16 +57,26 @@ pub struct Check {
 
 /// Every check, in the order of the catalogue.
 pub static CHECKS: &[&Check] = &[
+    &inherit::false_mark::CHECK,
     &pidfile::upgrade_always_valid::CHECK,
     &life::nothing_left::CHECK,
     &handoff::took_over::CHECK,
     &handoff::no_refused::CHECK,
     &handoff::listener_continuity::CHECK,
     &handoff::backlog_kept::CHECK,
+    &handoff::binary_replaced::CHECK,
     &handoff::watch_triggered::CHECK,
     &drain::inflight_completes::CHECK,
     &drain::keepalive_race::CHECK,
     &drain::keepalive_swallowed::CHECK,
+    &drain::deadline_kept::CHECK,
+    &drain::old_exits_idle::CHECK,
+    &rollback::exits::CHECK,
+    &rollback::not_sticky::CHECK,
+    &trigger::storm::CHECK,
+    &trigger::sequential::CHECK,
+    &leak::descriptors::CHECK,
+    &leak::processes::CHECK,
 ];
 
 /// The check with this id.
