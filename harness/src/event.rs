@@ -176,6 +176,29 @@ pub enum Released {
     LauncherWaited,
 }
 
+/// What a target did that found a mark of inheritance and nothing to inherit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MarkedOutcome {
+    /// It answered on its own address: the mark was ignored.
+    Answered,
+    /// It ended without answering.
+    Ended(ExitStatus),
+    /// It lived until the start deadline and never answered.
+    Silent,
+}
+
+/// One process of a target at rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtRest {
+    /// Which image.
+    pub image: Image,
+    /// How many descriptors it has open.
+    pub descriptors: usize,
+    /// It holds a listener of the endpoints.
+    pub holds_listener: bool,
+}
+
 /// The name of the [`What::ActionFailed`] that tells that the main process was not to be found.
 pub const FIND_MAIN: &str = "find the main process";
 
@@ -233,6 +256,51 @@ pub enum What {
         version: Version,
         /// The action ("signal HUP to main, pid 12").
         action: String,
+    },
+    /// The first acting step of an upgrade to a broken executable is about to run.
+    BrokenTriggered {
+        /// Which upgrade.
+        upgrade: UpgradeId,
+        /// The action.
+        action: String,
+    },
+    /// The broken executable was executed, and left its mark before it exited (`not_before`: the last look without it).
+    BrokenRan {
+        /// Which upgrade.
+        upgrade: UpgradeId,
+    },
+    /// The trigger's signal was sent this many times instead of once.
+    Storm {
+        /// Which upgrade.
+        upgrade: UpgradeId,
+        /// How many signals were sent.
+        signals: u32,
+    },
+    /// The target's starting directory was removed while it runs.
+    DirectoryRemoved {
+        /// Which.
+        path: String,
+    },
+    /// Connections that never end were opened and half a request sent on each; the accept queues were empty afterwards.
+    Held {
+        /// How many.
+        connections: u32,
+    },
+    /// The target was launched with a mark of inheritance and nothing to inherit.
+    MarkedStart {
+        /// The variable ("is_slave=true").
+        mark: String,
+        /// What came of it.
+        outcome: MarkedOutcome,
+    },
+    /// The target at rest: no load, no connection, and nothing changed between the last two looks (or the limit passed).
+    Quiescent {
+        /// The upgrade that it follows; 0 before the first.
+        upgrade: UpgradeId,
+        /// Its live processes.
+        processes: Vec<AtRest>,
+        /// Its processes in state Z, the same ones in the last two looks.
+        zombies: Vec<Image>,
     },
     /// A request of ours outside of the load was answered by this version.
     Probed {

@@ -77,7 +77,7 @@ impl History {
                         it.settled = Some(event.at);
                     }
                 }
-                What::StopAsked { .. } => {
+                What::StopAsked { .. } | What::BrokenTriggered { .. } => {
                     if let Some(last) = upgrades.last_mut() {
                         last.window_end = last.window_end.min(event.at.not_before);
                     }
@@ -88,10 +88,42 @@ impl History {
         upgrades
     }
 
-    /// When the first upgrade was triggered; `None` without upgrades.
+    /// The upgrades to a broken executable, in order; `done` is when that one ran.
+    #[must_use]
+    pub fn broken_upgrades(&self) -> Vec<Upgrade> {
+        let mut broken: Vec<Upgrade> = Vec::new();
+        for event in &self.events {
+            match &event.what {
+                What::BrokenTriggered { upgrade, .. } => broken.push(Upgrade {
+                    id: *upgrade,
+                    version: Version(0),
+                    trigger: event.at,
+                    trigger_seq: event.seq,
+                    done: None,
+                    settled: None,
+                    window_end: self.end(),
+                }),
+                What::BrokenRan { upgrade } => {
+                    if let Some(it) = broken.iter_mut().find(|it| it.id == *upgrade) {
+                        it.done = Some(event.at);
+                    }
+                }
+                _ => {}
+            }
+            if matches!(event.what, What::BrokenTriggered { .. } | What::Triggered { .. } | What::StopAsked { .. }) {
+                for it in broken.iter_mut().filter(|it| it.trigger_seq < event.seq) {
+                    it.window_end = it.window_end.min(event.at.not_before);
+                }
+            }
+        }
+        broken
+    }
+
+    /// When the first upgrade was triggered, broken or not; `None` without upgrades.
     #[must_use]
     pub fn first_trigger(&self) -> Option<Nanos> {
-        self.upgrades().first().map(|upgrade| upgrade.trigger.not_before)
+        let upgrades = self.upgrades().into_iter().chain(self.broken_upgrades());
+        upgrades.map(|upgrade| upgrade.trigger.not_before).min()
     }
 
     /// When the stop was asked for; the end of the run when it never was.

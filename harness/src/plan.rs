@@ -8,7 +8,7 @@ use crate::machine::Machine;
 use crate::manifest::{Program, WatchKind};
 use crate::request::Pattern;
 use crate::scenario::{Scenario, Script, Step, Way};
-use crate::target::{Claim, Target};
+use crate::target::{Claim, Target, TargetRestartStep, Template};
 
 /// Everything that a run does, fixed before it begins; part of its history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +88,18 @@ fn claims_suffice(target: &Target, script: &Script) -> Result<(), NotRun> {
 /// Why this target cannot do this step, though it claims what the scenario needs.
 fn forbidden(target: &Target, step: &Step) -> Option<String> {
     match step {
-        Step::Upgrade if target.restart.is_none() => Some("the manifest has no [restart]".to_owned()),
+        Step::Upgrade | Step::Sequential { .. } | Step::Storm { .. } | Step::BrokenUpgrade { .. }
+            if target.restart.is_none() =>
+        {
+            Some("the manifest has no [restart]".to_owned())
+        }
+        Step::BrokenUpgrade { .. } if !deploys_self(target) => {
+            Some("no `deploy` of its restart puts a new `{self}` in place".to_owned())
+        }
+        Step::StartRelative if !starts_self(target) => {
+            Some("its launch command does not begin with `{self}`".to_owned())
+        }
+        Step::Storm { .. } if !is_one_signal(target) => Some("its restart is more than one signal".to_owned()),
         Step::Change(way) => match target.restart.as_ref().and_then(|restart| restart.watch.as_ref()) {
             None => Some("the manifest has no `restart.watch`".to_owned()),
             Some(watch) if watch.kind == WatchKind::Executable && *way == Way::InPlace => {
@@ -104,6 +115,25 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Its executable is a copy of ours that a restart renews: only such a one can be replaced by a broken one.
+fn deploys_self(target: &Target) -> bool {
+    let deploys = target.restart.as_ref().is_some_and(|restart| restart.steps.contains(&TargetRestartStep::Deploy));
+    deploys && target.launch.command.iter().any(Template::names_self)
+}
+
+/// It is launched in a working directory of no meaning, by the path of our copy: that path can be made relative.
+fn starts_self(target: &Target) -> bool {
+    target.launch.directory.is_none()
+        && target.launch.command.first().is_some_and(|first| first.as_written() == "{self}")
+}
+
+/// Nothing but one signal acts: a storm of it is what an impatient operator does.
+fn is_one_signal(target: &Target) -> bool {
+    let steps = target.restart.iter().flat_map(|restart| &restart.steps);
+    let acting: Vec<_> = steps.filter(|step| **step != TargetRestartStep::Deploy).collect();
+    matches!(acting[..], [TargetRestartStep::Signal { .. }])
 }
 
 /// "unsupported: …" or "unavailable: …".

@@ -31,7 +31,8 @@ fn capability() -> BoxedStrategy<Capability> {
         Just(Capability::StopCommand),
         Just(Capability::NotifyReload),
         Just(Capability::H2),
-        Just(Capability::Watch)
+        Just(Capability::Watch),
+        Just(Capability::ExecSelf)
     ]
     .boxed()
 }

@@ -27,6 +27,15 @@ impl Gap {
     }
 }
 
+/// Which file a wrong master executes for the next generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Executed {
+    /// `/proc/self/exe`: the inode that it was started from.
+    OwnInode,
+    /// Its zeroth argument as it stands, from whatever its working directory is by then.
+    ZerothArgument,
+}
+
 /// A deliberate bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Defect {
@@ -76,6 +85,26 @@ pub enum Defect {
     KeepaliveRace,
     /// A draining generation reads the next request of each kept connection and closes without an answer.
     KeepaliveSwallowed,
+    /// What is executed is the file that was started, not the one that is installed.
+    BinaryReplaced(Executed),
+    /// Generations take three times the drain timeout.
+    DeadlineKept,
+    /// A generation without a connection stays for three times the drain timeout.
+    OldExitsIdle,
+    /// Whatever lies at the agreed descriptors is taken for what a master handed on.
+    FalseMark,
+    /// The old generation is told to drain when the new one is started, before it is ready.
+    Exits,
+    /// An upgrade that failed counts as one in progress, for ever: the next ones are ignored.
+    NotSticky,
+    /// Each trigger starts a generation at once; one that is ready replaces those that served when it was started.
+    Storm,
+    /// From the fourth upgrade on the listener is closed, and bound anew 50 ms later.
+    Sequential,
+    /// The master keeps the readiness pipe of every generation.
+    Descriptors,
+    /// The master does not wait for generations that have drained.
+    Processes,
     /// At each upgrade the pidfile is unlinked and created anew.
     UpgradeAlwaysValid,
     /// A helper process in a session of its own stays alive after the stop.
@@ -249,6 +278,20 @@ pub static ALL: &[DefectRow] = &[
         bug: "each generation has its own SO_REUSEPORT listener: connections queued at the old one are reset",
     },
     DefectRow {
+        name: "binary-replaced",
+        defect: Defect::BinaryReplaced(Executed::OwnInode),
+        catches: "handoff/binary-replaced",
+        report: "Kong#5565",
+        bug: "executes /proc/self/exe, the old inode, for each generation",
+    },
+    DefectRow {
+        name: "binary-replaced=relative",
+        defect: Defect::BinaryReplaced(Executed::ZerothArgument),
+        catches: "handoff/binary-replaced",
+        report: "Kong#5565",
+        bug: "executes its relative argv[0] from a working directory that is gone",
+    },
+    DefectRow {
         name: "watch-triggered",
         defect: Defect::WatchTriggered,
         catches: "handoff/watch-triggered",
@@ -275,6 +318,69 @@ pub static ALL: &[DefectRow] = &[
         catches: "drain/keepalive-swallowed",
         report: "gunicorn 20 HUP, apache graceful",
         bug: "reads the next request of kept connections and closes without an answer",
+    },
+    DefectRow {
+        name: "deadline-kept",
+        defect: Defect::DeadlineKept,
+        catches: "drain/deadline-kept",
+        report: "haproxy#228",
+        bug: "waits three times the drain timeout for connections that never end",
+    },
+    DefectRow {
+        name: "old-exits-idle",
+        defect: Defect::OldExitsIdle,
+        catches: "drain/old-exits-idle",
+        report: "haproxy#155",
+        bug: "an old generation without a connection stays for three times the drain timeout",
+    },
+    DefectRow {
+        name: "exits",
+        defect: Defect::Exits,
+        catches: "rollback/exits",
+        report: "gunicorn#2443",
+        bug: "tells the old generation to go when the new one is started, not when it is ready",
+    },
+    DefectRow {
+        name: "not-sticky",
+        defect: Defect::NotSticky,
+        catches: "rollback/not-sticky",
+        report: "haproxy#1883",
+        bug: "takes an upgrade that failed for one in progress and ignores every later trigger",
+    },
+    DefectRow {
+        name: "storm",
+        defect: Defect::Storm,
+        catches: "trigger/storm",
+        report: "hitch#285",
+        bug: "starts a generation for each trigger at once; those that were started together never replace each other",
+    },
+    DefectRow {
+        name: "sequential",
+        defect: Defect::Sequential,
+        catches: "trigger/sequential",
+        report: "azhen#84",
+        bug: "from the fourth upgrade on closes the listener and binds a new one 50 ms later",
+    },
+    DefectRow {
+        name: "descriptors",
+        defect: Defect::Descriptors,
+        catches: "leak/descriptors",
+        report: "gunicorn#245, pg_doorman#264",
+        bug: "keeps a descriptor of every generation open",
+    },
+    DefectRow {
+        name: "processes",
+        defect: Defect::Processes,
+        catches: "leak/processes",
+        report: "moby#29238, naemon#116",
+        bug: "does not wait for generations that have drained: zombies",
+    },
+    DefectRow {
+        name: "false-mark",
+        defect: Defect::FalseMark,
+        catches: "inherit/false-mark",
+        report: "the seed's own design",
+        bug: "believes the mark and takes whatever lies at descriptor 3 for its listener",
     },
     DefectRow {
         name: "upgrade-always-valid",
@@ -364,7 +470,19 @@ pub enum Succession {
     Overlap,
 }
 
+/// How many upgrades succeed before [`Defect::Sequential`] strikes: the first ones are what everybody tests.
+const SOUND_UPGRADES: u32 = 3;
+
 impl Succession {
+    /// The correct way, or the defect's, after so many upgrades.
+    #[must_use]
+    pub fn after(upgrades: u32, defect: Option<Defect>) -> Self {
+        match defect {
+            Some(Defect::Sequential) if upgrades >= SOUND_UPGRADES => Self::of(Some(Defect::NoRefused)),
+            _ => Self::of(defect),
+        }
+    }
+
     /// The correct way, or the defect's.
     #[must_use]
     pub fn of(defect: Option<Defect>) -> Self {

@@ -29,6 +29,8 @@ pub enum Farewell {
     Drain,
     /// Exit at once: the mistake of [`crate::defect::Defect::InflightCompletes`].
     Vanish,
+    /// Stay for this long when there is no connection: the mistake of [`crate::defect::Defect::OldExitsIdle`].
+    Overstay(Duration),
 }
 
 /// A serving process.
@@ -50,6 +52,8 @@ pub struct Generation {
     pub connections_max: Option<usize>,
     /// How it ends.
     pub farewell: Farewell,
+    /// Until when it stays without a reason; only a defect does.
+    pub overstay: Option<Instant>,
 }
 
 impl Generation {
@@ -63,6 +67,9 @@ impl Generation {
         let drain = Arc::clone(&self.service.drain);
         let mut exhausted_until = None;
         loop {
+            if self.overstay.is_some_and(|at| at <= Instant::now()) {
+                return Ok(());
+            }
             if drain.has_begun() && drain.live() == 0 {
                 self.log.line("drained");
                 return Ok(());
@@ -104,7 +111,7 @@ impl Generation {
             queue.map_or_else(absent, poll::readable),
             self.alive.as_ref().map_or_else(absent, poll::readable),
         ];
-        poll::until(&mut entries, drain.deadline().or(exhausted_until))?;
+        poll::until(&mut entries, drain.deadline().or(self.overstay).or(exhausted_until))?;
         Ok(Woken { connection: poll::fired(&entries[2]), master_gone: poll::fired(&entries[3]) })
     }
 
@@ -119,6 +126,12 @@ impl Generation {
         }
         self.listener = None;
         self.listener_closed = None;
+        if let Farewell::Overstay(time) = self.farewell
+            && self.service.drain.live() == 0
+        {
+            self.overstay.get_or_insert_with(|| Instant::now() + time);
+            return;
+        }
         self.service.drain.begin();
         self.log.line(format_args!("{reason}, draining {} connections", self.service.drain.live()));
     }

@@ -102,6 +102,11 @@ struct Master {
     pidfile: Option<Pidfile>,
     /// Upgrades asked for and not begun.
     pending: u32,
+    /// Upgrades that succeeded.
+    upgrades: u32,
+    /// What defects hold on to: a generation that never became ready, descriptors of those that are gone.
+    failed_before: bool,
+    kept: Vec<OwnedFd>,
     /// When to replace a generation that died, and the pause before that.
     respawn: Option<Instant>,
     respawn_pause: Duration,
@@ -149,6 +154,9 @@ impl Master {
             slaves: Vec::new(),
             pidfile: None,
             pending: 0,
+            upgrades: 0,
+            failed_before: false,
+            kept: Vec::new(),
             respawn: None,
             respawn_pause: RESPAWN.0,
             ever_ready: false,
@@ -217,7 +225,11 @@ impl Master {
     /// them asked for.
     fn request_upgrade(&mut self, count: u32, reason: &str) {
         self.log.line(format_args!("upgrade requested: {reason}"));
-        self.pending = if self.settings.defect == Some(Defect::WatchTriggered) { self.pending + count } else { 1 };
+        self.pending = match self.settings.defect {
+            Some(Defect::NotSticky) if self.failed_before => 0,
+            Some(Defect::WatchTriggered | Defect::Storm) => self.pending + count,
+            _ => 1,
+        };
     }
 
     /// Gives up the listener and drains everyone; asked again, cuts what is left.
@@ -239,6 +251,10 @@ impl Master {
         let mut exits: Vec<(Slave, Exit)> = Vec::new();
         let mut alive = Vec::new();
         for (slave, ended) in self.slaves.drain(..).zip(ended) {
+            if *ended && slave.is_draining() && self.settings.defect == Some(Defect::Processes) {
+                // Forgotten, not waited for.
+                continue;
+            }
             let exit = if *ended { slave.child.reap()? } else { None };
             match exit {
                 Some(exit) => exits.push((slave, exit)),
@@ -246,7 +262,13 @@ impl Master {
             }
         }
         self.slaves = alive;
-        exits.into_iter().try_for_each(|(slave, exit)| self.bury(&slave, exit))
+        exits.into_iter().try_for_each(|(slave, exit)| {
+            self.bury(&slave, exit)?;
+            if self.settings.defect == Some(Defect::Descriptors) {
+                self.kept.push(slave.ready);
+            }
+            Ok(())
+        })
     }
 
     /// What the end of a child means, by the stage that it was in.
@@ -266,6 +288,7 @@ impl Master {
                 if !self.ever_ready && !self.stopping {
                     return Err(MasterError::NeverReady);
                 }
+                self.failed_before = true;
                 if let Some(old) = self.slaves.iter().find(|slave| slave.is_serving()) {
                     self.log.line(format_args!("upgrade failed, {} serves on", old.name()));
                 } else {
@@ -305,13 +328,21 @@ impl Master {
     /// A child is ready: it serves from now on, the ones before it drain.
     fn promote(&mut self, at: usize) -> Result<(), MasterError> {
         let stage = std::mem::replace(&mut self.slaves[at].stage, Stage::Serving { since: Instant::now() });
+        // Those that it replaces: all, except in a defect.
+        let before = match &stage {
+            Stage::Starting { deadline, .. } if self.settings.defect == Some(Defect::Storm) => {
+                deadline.checked_sub(self.settings.ready_timeout)
+            }
+            _ => None,
+        };
         let name = self.slaves[at].name();
         // Before the old one is told, so that its own lines follow this one.
         if self.ever_ready {
             self.log.line(format_args!("upgraded: {name} takes over"));
+            self.upgrades += 1;
         }
         for (other, slave) in self.slaves.iter_mut().enumerate() {
-            if other != at && slave.is_serving() {
+            if other != at && slave.is_serving() && before.is_none_or(|before| slave.serves_since(before)) {
                 slave.drain(self.settings.patience);
             }
         }
@@ -351,7 +382,8 @@ impl Master {
     /// One upgrade at a time; a generation that cannot even be started is a failed upgrade, not the end.
     fn begin_upgrade_if_due(&mut self) {
         let respawn = self.respawn.is_some_and(|at| at <= Instant::now());
-        if self.stopping || self.is_starting() || (self.pending == 0 && !respawn) {
+        let busy = self.is_starting() && self.settings.defect != Some(Defect::Storm);
+        if self.stopping || busy || (self.pending == 0 && !respawn) {
             return;
         }
         self.respawn = None;
@@ -364,11 +396,16 @@ impl Master {
             self.log.line(format_args!("upgrade failed: {error}"));
             self.schedule_respawn(false);
         }
+        if self.settings.defect == Some(Defect::Exits) {
+            for slave in self.slaves.iter_mut().filter(|slave| slave.is_serving()) {
+                slave.drain(self.settings.patience);
+            }
+        }
     }
 
     /// Starts the next generation with the listener of the succession: the one there has always been, except in a defect.
     fn start_successor(&mut self) -> io::Result<()> {
-        match Succession::of(self.settings.defect) {
+        match Succession::after(self.upgrades, self.settings.defect) {
             Succession::Shared => self.spawn(None),
             Succession::Overlap => {
                 let own = listener::bind(self.address, listener::Sharing::ReusePort)?;

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
@@ -217,7 +217,7 @@ pub fn own_path() -> io::Result<PathBuf> {
         |path: &PathBuf| std::fs::metadata(path).is_ok_and(|at| (at.dev(), at.ino()) == (running.dev(), running.ino()));
     let named = std::env::args_os().next().unwrap_or_default();
     let candidates: Vec<PathBuf> = if named.as_bytes().contains(&b'/') {
-        std::path::absolute(&named).into_iter().collect()
+        std::env::current_dir().map(|from| joined(&from, Path::new(&named))).into_iter().collect()
     } else {
         let search = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&search).filter_map(|dir| std::path::absolute(dir.join(&named)).ok()).collect()
@@ -226,6 +226,21 @@ pub fn own_path() -> io::Result<PathBuf> {
         Some(path) => Ok(path),
         None => std::fs::read_link("/proc/self/exe"),
     }
+}
+
+/// A path from a directory, without the `..` that it begins with: those would have to be walked through that directory, which may
+/// be gone when the path is used. Later ones stay: only the kernel knows where a link in between leads.
+fn joined(from: &Path, path: &Path) -> PathBuf {
+    let mut base = from.to_owned();
+    let mut parts = path.components().peekable();
+    while let Some(part @ (Component::ParentDir | Component::CurDir)) = parts.peek() {
+        // getcwd(2) names no links, so that the parent of its path is the parent directory.
+        if *part == Component::ParentDir {
+            base.pop();
+        }
+        parts.next();
+    }
+    base.join(parts.collect::<PathBuf>())
 }
 
 /// Starts a process in a session of its own that outlives this one: the mistake of [`crate::defect::Defect::NothingLeft`].
@@ -300,6 +315,16 @@ mod tests {
         let child = program.spawn(&[]).expect("spawn");
         crate::poll::until(&mut [crate::poll::readable(&child)], None).expect("poll");
         assert_eq!(child.reap().expect("reap"), Some(Exit::Status(127)));
+    }
+
+    #[test]
+    fn a_relative_path_does_not_lead_through_the_starting_directory() {
+        let check =
+            |path: &str, want: &str| assert_eq!(joined(Path::new("/run/start"), Path::new(path)), Path::new(want));
+        check("../server", "/run/server");
+        check("./server", "/run/start/server");
+        check("bin/../server", "/run/start/bin/../server");
+        check("/opt/server", "/opt/server");
     }
 
     #[test]

@@ -45,6 +45,16 @@ impl Slave {
         matches!(self.stage, Stage::Serving { .. })
     }
 
+    /// It has been told to finish.
+    pub(crate) fn is_draining(&self) -> bool {
+        matches!(self.stage, Stage::Draining { .. })
+    }
+
+    /// It serves, and has since before this instant.
+    pub(crate) fn serves_since(&self, before: Instant) -> bool {
+        matches!(self.stage, Stage::Serving { since } if since <= before)
+    }
+
     /// It is not ready yet.
     pub(crate) fn is_starting(&self) -> bool {
         matches!(self.stage, Stage::Starting { .. })

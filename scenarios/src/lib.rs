@@ -26,6 +26,12 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "restart/backlog-kept.toml",
     "restart/watch-triggered.toml",
     "restart/watch-data.toml",
+    "restart/binary-replaced.toml",
+    "restart/drain-deadline.toml",
+    "restart/false-mark.toml",
+    "restart/rollback.toml",
+    "restart/storm.toml",
+    "restart/sequential.toml",
 ];
 
 /// The targets: references, null targets, peers.
@@ -34,6 +40,7 @@ pub const TARGETS: &[Embedded] = embedded![
     "targets/reference/exec-inherit-signal.toml",
     "targets/reference/exec-inherit-data.toml",
     "targets/reference/orphan.toml",
+    "targets/reference/exec-inherit-brisk.toml",
     "targets/null/exits-at-once.toml",
     "targets/null/accepts-silently.toml",
     "targets/null/ignores-signal.toml",

@@ -25,26 +25,34 @@ pub(super) fn touched<'a>(history: &'a History, upgrade: &Upgrade) -> impl Itera
 
 /// One finding per upgrade: pass with the count, or one fail per failure class with times and what the sockets said.
 pub(super) fn losses(history: &History, loss: &Loss<'_>) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for upgrade in history.upgrades() {
-        let concerned: Vec<&Request> = touched(history, &upgrade).filter(|it| (loss.concerns)(it)).collect();
-        let mut by_class: BTreeMap<FailureClass, Vec<&Request>> = BTreeMap::new();
-        for request in concerned.iter().filter(|it| (loss.lost)(it)) {
-            if let Some(class) = request.failure() {
-                by_class.entry(class).or_default().push(request);
-            }
-        }
-        if by_class.is_empty() {
-            let text = format!("0 of {} {} lost", concerned.len(), loss.what);
-            findings.push(Finding::pass(text).of(upgrade.id));
-        }
-        for (class, requests) in by_class {
-            let evidence = describe(class, &requests, concerned.len(), loss.what, &upgrade);
-            findings.push(Finding::fail(evidence).of(upgrade.id).class(class));
+    history.upgrades().iter().flat_map(|upgrade| losses_of(history, upgrade, loss)).collect()
+}
+
+/// The same of one upgrade.
+pub(super) fn losses_of(history: &History, upgrade: &Upgrade, loss: &Loss<'_>) -> Vec<Finding> {
+    let concerned: Vec<&Request> = touched(history, upgrade).filter(|it| (loss.concerns)(it)).collect();
+    let mut by_class: BTreeMap<FailureClass, Vec<&Request>> = BTreeMap::new();
+    for request in concerned.iter().filter(|it| (loss.lost)(it)) {
+        if let Some(class) = request.failure() {
+            by_class.entry(class).or_default().push(request);
         }
     }
-    findings
+    if by_class.is_empty() {
+        return vec![Finding::pass(format!("0 of {} {} lost", concerned.len(), loss.what)).of(upgrade.id)];
+    }
+    let finding = |(class, requests): (FailureClass, Vec<&Request>)| {
+        let evidence = describe(class, &requests, concerned.len(), loss.what, upgrade);
+        Finding::fail(evidence).of(upgrade.id).class(class)
+    };
+    by_class.into_iter().map(finding).collect()
 }
+
+/// Every request of the load, lost in whatever way; what our own resources cost is never the target's.
+pub(super) const ANY_REQUEST: Loss<'static> = Loss {
+    what: "requests",
+    concerns: &|request| request.failure() != Some(FailureClass::HarnessFault),
+    lost: &|request| request.failure().is_some(),
+};
 
 /// "3 of 4012 connects refused, 1.204 s – 1.219 s", and what the first socket said.
 pub(super) fn describe(

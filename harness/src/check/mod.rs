@@ -13,12 +13,17 @@ pub mod detach;
 pub mod drain;
 pub mod fd;
 pub mod handoff;
+pub mod inherit;
+pub mod leak;
 pub mod life;
 mod loss;
 pub mod pidfile;
 pub mod ready;
+mod rest;
+pub mod rollback;
 #[cfg(test)]
 pub(crate) mod script;
+pub mod trigger;
 pub mod witness;
 
 pub use witness::Witness;
@@ -63,6 +68,7 @@ pub static CHECKS: &[&Check] = &[
     &fd::stdio_detached::CHECK,
     &fd::launcher_eof::CHECK,
     &fd::none_inherited::CHECK,
+    &inherit::false_mark::CHECK,
     &pidfile::present_at_return::CHECK,
     &pidfile::own_pid::CHECK,
     &pidfile::format::CHECK,
@@ -76,10 +82,19 @@ pub static CHECKS: &[&Check] = &[
     &handoff::no_refused::CHECK,
     &handoff::listener_continuity::CHECK,
     &handoff::backlog_kept::CHECK,
+    &handoff::binary_replaced::CHECK,
     &handoff::watch_triggered::CHECK,
     &drain::inflight_completes::CHECK,
     &drain::keepalive_race::CHECK,
     &drain::keepalive_swallowed::CHECK,
+    &drain::deadline_kept::CHECK,
+    &drain::old_exits_idle::CHECK,
+    &rollback::exits::CHECK,
+    &rollback::not_sticky::CHECK,
+    &trigger::storm::CHECK,
+    &trigger::sequential::CHECK,
+    &leak::descriptors::CHECK,
+    &leak::processes::CHECK,
 ];
 
 /// The check with this id.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::{Interval, Nanos};
-use crate::event::{Event, ExitStatus, Listener, PidfileChange, What};
+use crate::event::{AtRest, Event, ExitStatus, Listener, PidfileChange, What};
 use crate::history::History;
 use crate::id::{Cookie, Image, Pid, UpgradeId, Version};
 use crate::machine::{Machine, Tier};
@@ -110,6 +110,26 @@ impl Script {
 
     pub(crate) fn settled(self, at: u64, upgrade: u32) -> Script {
         self.event(at, What::UpgradeSettled { upgrade: UpgradeId(upgrade) })
+    }
+
+    pub(crate) fn broken(self, at: u64, upgrade: u32) -> Script {
+        self.event(at, What::BrokenTriggered { upgrade: UpgradeId(upgrade), action: "signal HUP".to_owned() })
+    }
+
+    pub(crate) fn broken_ran(self, at: u64, upgrade: u32) -> Script {
+        self.event(at, What::BrokenRan { upgrade: UpgradeId(upgrade) })
+    }
+
+    /// At rest after an upgrade: these on the listener, the main process among them, each with its number of descriptors.
+    pub(crate) fn at_rest(self, at: u64, upgrade: u32, serving: &[(i32, usize)], zombies: &[i32]) -> Script {
+        let row = |(pid, descriptors): &(i32, usize)| AtRest {
+            image: image(*pid),
+            descriptors: *descriptors,
+            holds_listener: true,
+        };
+        let processes = serving.iter().map(row).collect();
+        let zombies = zombies.iter().map(|pid| image(*pid)).collect();
+        self.event(at, What::Quiescent { upgrade: UpgradeId(upgrade), processes, zombies })
     }
 
     pub(crate) fn main(self, at: u64, pid: i32) -> Script {
@@ -219,6 +239,7 @@ fn target() -> Target {
             (crate::manifest::Capability::Pidfile, crate::target::Claim::Claimed),
             (crate::manifest::Capability::Stall, crate::target::Claim::Claimed),
             (crate::manifest::Capability::Watch, crate::target::Claim::Claimed),
+            (crate::manifest::Capability::ExecSelf, crate::target::Claim::Claimed),
         ]),
         requires: Vec::new(),
         launch: TargetLaunch {

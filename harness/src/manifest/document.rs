@@ -135,6 +135,8 @@ pub enum Capability {
     Privileges,
     /// Watches a file and restarts when it changes (`restart.watch`).
     Watch,
+    /// A restart executes `{self}` again, so that it can be given a broken executable.
+    ExecSelf,
 }
 
 impl Capability {
@@ -158,6 +160,7 @@ impl Capability {
             Capability::Chroot => "chroot",
             Capability::Privileges => "privileges",
             Capability::Watch => "watch",
+            Capability::ExecSelf => "exec-self",
         }
     }
 }

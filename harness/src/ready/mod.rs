@@ -4,4 +4,4 @@
 
 mod probe;
 
-pub use probe::{Probe, ProbeError, answers};
+pub use probe::{Probe, ProbeError, answers, half_request};

@@ -74,6 +74,33 @@ pub fn answers(netns: Option<BorrowedFd<'_>>, endpoint: &TargetEndpoint, limit: 
     })
 }
 
+/// Opens a connection to an endpoint from inside `netns` and sends half a request: a client that never ends.
+///
+/// # Errors
+/// When the harness itself could not, or the target did not take the connection.
+pub fn half_request(
+    netns: Option<BorrowedFd<'_>>,
+    endpoint: &TargetEndpoint,
+    limit: Duration,
+) -> Result<TcpStream, ProbeError> {
+    std::thread::scope(|scope| {
+        let opening = std::thread::Builder::new().name("hold".to_owned()).spawn_scoped(scope, || {
+            if let Some(netns) = netns {
+                move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
+                    .map_err(|errno| ProbeError::Namespace(errno.into()))?;
+            }
+            let mut stream = TcpStream::connect_timeout(&endpoint.address, limit).map_err(ProbeError::Socket)?;
+            let head = format!("GET {} HTTP/1.1\r\nHost: {}\r\n", endpoint.path, endpoint.address);
+            stream.write_all(head.as_bytes()).map_err(ProbeError::Socket)?;
+            Ok(stream)
+        });
+        match opening.map_err(ProbeError::Thread)?.join() {
+            Ok(stream) => stream,
+            Err(_) => Err(ProbeError::Thread(io::Error::other("it panicked"))),
+        }
+    })
+}
+
 fn ask(endpoint: &TargetEndpoint, end: Instant) -> Result<Probe, ProbeError> {
     let Some(left) = left(end) else { return Ok(silent("the limit passed")) };
     let mut stream = match TcpStream::connect_timeout(&endpoint.address, left) {

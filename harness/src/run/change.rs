@@ -50,7 +50,7 @@ impl Stage<'_> {
     }
 
     /// Waits until the set of holders has stayed the same for [`QUIET`].
-    fn await_quiet(&mut self) -> Result<(), RunError> {
+    pub(super) fn await_quiet(&mut self) -> Result<(), RunError> {
         let limit = self.plan.target.deadlines.drain;
         let mut last: Vec<Image> = self.holders()?;
         let mut since = self.clock.now();

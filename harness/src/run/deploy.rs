@@ -24,7 +24,7 @@ pub struct DeployError {
 }
 
 /// The file name of the copy: its last part is what the reference server looks for in its `argv[0]`.
-const COPY: &str = "unbroken-reference";
+pub(super) const COPY: &str = "unbroken-reference";
 
 /// Deploys versions of one target into one directory.
 #[derive(Debug)]
@@ -84,6 +84,11 @@ impl Deployer {
         Ok(())
     }
 
+    /// Puts an executable in the copy's place that leaves `mark` and exits with 1.
+    pub(super) fn break_self(&self, mark: &Path) -> Result<(), DeployError> {
+        replace(&self.self_path(), 0o755, |out| out.write_all(broken(mark).as_bytes()))
+    }
+
     /// Puts a copy of this program, stamped with `version`, at `path` by rename.
     pub(super) fn stamp(&self, path: &Path, version: Version) -> Result<(), DeployError> {
         replace(path, 0o755, |out| copy_stamped(out, version))
@@ -102,6 +107,12 @@ fn copy_stamped(out: &mut File, version: Version) -> io::Result<()> {
     // Between two files std copies with copy_file_range(2): a reflink where the file system has it.
     io::copy(&mut File::open("/proc/self/exe")?, out)?;
     out.write_all(trailer(version).as_bytes())
+}
+
+/// A script, because the kernel executes one like any program, and it can leave a file as proof that it ran.
+fn broken(mark: &Path) -> String {
+    let quoted = mark.display().to_string().replace('\'', r"'\''");
+    format!("#!/bin/sh\n: > '{quoted}'\necho 'broken executable: exits with 1' >&2\nexit 1\n")
 }
 
 /// ELF ignores what follows its last section.
@@ -146,5 +157,15 @@ mod tests {
     fn content_is_repeated_up_to_the_size() {
         assert_eq!(repeat(b"abc", 7), b"abcabca");
         assert_eq!(repeat(b"", 2), b"xx");
+    }
+
+    #[test]
+    fn the_broken_executable_leaves_its_mark_at_any_path_and_exits_with_1() {
+        let mark = std::env::temp_dir().join(format!("unbroken's mark {}", std::process::id()));
+        let script = broken(&mark);
+        let mut shell = std::process::Command::new("/bin/sh");
+        let status = shell.args(["-c", &script]).stderr(std::process::Stdio::null()).status().expect("a shell");
+        assert_eq!(status.code(), Some(1));
+        fs::remove_file(&mark).expect("the mark is there");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,7 +47,11 @@ pub(super) struct Stage<'a> {
     pub(super) main: Option<Main>,
     pub(super) launched: Option<Launched>,
     pub(super) ties: Ties,
+    /// The directory from which it is to be launched by a relative path.
+    pub(super) relative_from: Option<PathBuf>,
     pub(super) stalled: Vec<Pidfd>,
+    /// Connections that never end, until the stop.
+    pub(super) held: Vec<TcpStream>,
     /// The files of UNIX sockets that were bound when the stop was asked for.
     pub(super) socket_files: Vec<PathBuf>,
     pub(super) load: Option<Load>,
@@ -98,7 +103,9 @@ impl<'a> Stage<'a> {
             main: None,
             launched: None,
             ties: Ties::default(),
+            relative_from: None,
             stalled: Vec::new(),
+            held: Vec::new(),
             socket_files: Vec::new(),
             load: None,
             patterns: Vec::new(),
@@ -119,7 +126,7 @@ impl<'a> Stage<'a> {
             let text = serde_json::to_string(step).unwrap_or_default();
             self.sink.put_at(self.clock.now(), What::StepBegan { index, step: text });
             self.step(step)?;
-            if *step == Step::Start && self.main.is_none() {
+            if matches!(step, Step::Start | Step::StartRelative) && self.main.is_none() {
                 return Ok(());
             }
         }
@@ -137,6 +144,12 @@ impl<'a> Stage<'a> {
                 self.start_busy()
             }
             Step::Hangup => self.hangup(),
+            Step::StartRelative => {
+                self.phase(Phase::Start);
+                self.start_relative()
+            }
+            Step::MarkedStarts => self.marked_starts(),
+            Step::Hold { connections } => self.hold(*connections),
             Step::Load(patterns) => self.begin_load(patterns),
             Step::Baseline { ms } => {
                 self.phase(Phase::Load);
@@ -144,6 +157,9 @@ impl<'a> Stage<'a> {
                 if asked { Err(RunError::Interrupted) } else { Ok(()) }
             }
             Step::Upgrade => self.upgrade(),
+            Step::BrokenUpgrade { ms } => self.broken_upgrade(std::time::Duration::from_millis(*ms)),
+            Step::Sequential { upgrades } => self.sequential(*upgrades),
+            Step::Storm { triggers, within_ms } => self.storm(*triggers, std::time::Duration::from_millis(*within_ms)),
             Step::Settle => self.settle(),
             Step::Change(way) => self.change(*way),
             Step::Stall => self.stall(),

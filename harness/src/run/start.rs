@@ -1,6 +1,7 @@
 //! The launch: from a clean state to ready.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -17,11 +18,15 @@ use crate::kernel::seccomp::Hold;
 use crate::observe::Waiter;
 use crate::ready::{self, Probe, ProbeError};
 use crate::run::daemon::{self, PLANTED, link_of};
+use crate::run::deploy::COPY;
 use crate::run::{CommandKey, RunError, Stage};
 use crate::sandbox::SpawnRequest;
 use crate::scenario::Launcher;
 use crate::target::{Signal, TargetReady, Template};
 use crate::wait::{Look, WaitError, until};
+
+/// Where a target starts that is to lose its starting directory, in its directory.
+const STARTING_DIRECTORY: &str = "start";
 
 /// How often a readiness condition that no event announces is looked at: a fraction of the start-up of the fastest
 /// servers (some 5 ms).
@@ -60,13 +65,37 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// The same by a relative path, from a directory that is gone once the target is ready.
+    pub(super) fn start_relative(&mut self) -> Result<(), RunError> {
+        let directory = self.target_dir.join(STARTING_DIRECTORY);
+        fs::create_dir_all(&directory)?;
+        self.relative_from = Some(directory.clone());
+        let started = self.start();
+        self.relative_from = None;
+        started?;
+        fs::remove_dir_all(&directory)?;
+        self.sink.put_at(self.clock.now(), What::DirectoryRemoved { path: directory.display().to_string() });
+        Ok(())
+    }
+
     /// Executes the launch command in the sandbox.
     pub(super) fn launch(&mut self) -> Result<Launched, RunError> {
+        self.launch_with(&[])
+    }
+
+    /// The same with more variables in its environment.
+    pub(super) fn launch_with(&mut self, variables: &[(&str, &str)]) -> Result<Launched, RunError> {
         let launch = &self.plan.target.launch;
         let with = self.placeholders();
-        let command: Vec<String> = launch.command.iter().map(|word| word.fill(&with)).collect();
-        let directory = launch.directory.as_ref().map_or_else(|| self.target_dir.clone(), |it| it.fill(&with).into());
-        let environment = environment(&launch.environment, |it| it.fill(&with));
+        let mut command: Vec<String> = launch.command.iter().map(|word| word.fill(&with)).collect();
+        let mut directory =
+            launch.directory.as_ref().map_or_else(|| self.target_dir.clone(), |it| it.fill(&with).into());
+        if let Some(from) = &self.relative_from {
+            directory = from.clone();
+            command[0] = Path::new("..").join(COPY).display().to_string();
+        }
+        let mut environment = environment(&launch.environment, |it| it.fill(&with));
+        environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         self.spawn(CommandKey::Launch, command, directory, environment)
     }
 
@@ -103,7 +132,7 @@ impl Stage<'_> {
             environment,
             directory: Some(directory),
             umask: self.plan.target.launch.umask,
-            hold: self.hold(key),
+            hold: self.held_calls(key),
             terminal,
             planted: if terminal { PLANTED.to_vec() } else { Vec::new() },
         };
@@ -132,7 +161,7 @@ impl Stage<'_> {
     }
 
     /// Which calls of a command are held: those of the launch alone by the adversary.
-    fn hold(&self, key: CommandKey) -> Option<Hold> {
+    fn held_calls(&self, key: CommandKey) -> Option<Hold> {
         let script = self.plan.scenario.script();
         match key {
             _ if !self.plan.machine.listen_hook => None,

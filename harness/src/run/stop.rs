@@ -17,6 +17,7 @@ impl Stage<'_> {
     /// Stops the target by the manifest's way and waits until its main process is gone.
     pub(super) fn stop_target(&mut self) -> Result<(), RunError> {
         self.phase(Phase::Teardown);
+        self.held.clear();
         if self.plan.target.main == MainProcess::Pidfile {
             // The last upgrade may have failed half way: whom the pidfile names now is whom an operator would stop.
             self.main = self.main_by_pidfile().or_else(|| self.main.take());

@@ -45,9 +45,7 @@ impl Stage<'_> {
         self.await_steady_load()?;
         let before = self.before_upgrade()?;
         self.phase(Phase::Trigger);
-        let acts = |step: &TargetRestartStep| !matches!(step, TargetRestartStep::Deploy | TargetRestartStep::Wait(_));
-        // Where nothing else acts, the deploy itself changes what the target watches: it is the trigger.
-        let trigger = restart.steps.iter().position(acts).unwrap_or(0);
+        let trigger = trigger_of(&restart.steps);
         let mut completed = true;
         for (index, step) in restart.steps.iter().enumerate() {
             let began = self.clock.now();
@@ -75,7 +73,7 @@ impl Stage<'_> {
 
     /// Waits until the load is at its floors again: the last upgrade may have cut it, and slow requests need their time
     /// to become many. When they do not, the witnesses will say so.
-    fn await_steady_load(&self) -> Result<(), RunError> {
+    pub(super) fn await_steady_load(&self) -> Result<(), RunError> {
         let Some(load) = &self.load else { return Ok(()) };
         let steady = || {
             let busy = !self.patterns.contains(&Pattern::Busy) || load.busy_connections() >= BUSY_STEADY;
@@ -99,7 +97,11 @@ impl Stage<'_> {
     }
 
     /// Carries one step out. The outer error is ours, the inner one the target's.
-    fn restart_step(&mut self, step: &TargetRestartStep, before: &Before) -> Result<Result<(), String>, RunError> {
+    pub(super) fn restart_step(
+        &mut self,
+        step: &TargetRestartStep,
+        before: &Before,
+    ) -> Result<Result<(), String>, RunError> {
         let with = self.placeholders();
         Ok(match step {
             TargetRestartStep::Deploy => {
@@ -208,7 +210,7 @@ impl Stage<'_> {
         self.until_deadline(before, || yes(!images.iter().any(|image| self.lives(*image))))
     }
 
-    fn await_done(&mut self, done: Done, before: &Before) -> Result<bool, RunError> {
+    pub(super) fn await_done(&mut self, done: Done, before: &Before) -> Result<bool, RunError> {
         let by = match done {
             Done::Steps => Some("the restart steps returned".to_owned()),
             Done::OldMainExit => {
@@ -282,7 +284,13 @@ pub(super) fn yes(condition: bool) -> Look<(), ()> {
     if condition { Look::Yes(()) } else { Look::NotYet }
 }
 
-fn describe(step: &TargetRestartStep) -> String {
+/// The step that is the trigger. Where nothing else acts, the deploy itself changes what the target watches.
+pub(super) fn trigger_of(steps: &[TargetRestartStep]) -> usize {
+    let acts = |step: &TargetRestartStep| !matches!(step, TargetRestartStep::Deploy | TargetRestartStep::Wait(_));
+    steps.iter().position(acts).unwrap_or(0)
+}
+
+pub(super) fn describe(step: &TargetRestartStep) -> String {
     match step {
         TargetRestartStep::Deploy => "deploy".to_owned(),
         TargetRestartStep::Signal { signal, to } => format!("signal {signal} to {}", recipient(to)),

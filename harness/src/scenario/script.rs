@@ -61,6 +61,11 @@ pub enum Step {
     StartBusy,
     /// Type ^C on the launcher's terminal, then close the terminal.
     Hangup,
+    /// The same by a relative path, from a directory that is removed once the target is ready (capability `exec-self`).
+    StartRelative,
+    /// Launch the target with each of the marks in its environment by which programs tell themselves that they inherited a
+    /// listener, and no listener to inherit: until it answers, or ends, or is stopped by the start deadline.
+    MarkedStarts,
     /// Begin these load patterns (they go on until `quiesce`).
     Load(Vec<Pattern>),
     /// Let the load run this long without a restart: the baseline that must be clean.
@@ -70,6 +75,31 @@ pub enum Step {
     },
     /// One upgrade by the manifest's restart steps, until its done event.
     Upgrade,
+    /// The restart steps with an executable that exits with 1 at once in place of `{self}`; the load goes on this long
+    /// after that one ran (capability `exec-self`).
+    BrokenUpgrade {
+        /// How long.
+        ms: u64,
+    },
+    /// So many upgrades one after the other under the load, each until the generation before is gone; after each the load
+    /// is interrupted for a snapshot of the target at rest.
+    Sequential {
+        /// How many.
+        upgrades: u32,
+    },
+    /// One upgrade whose signal is sent this many times, evenly spread; then until nothing more happens, and a snapshot
+    /// before and after.
+    Storm {
+        /// How many signals.
+        triggers: u32,
+        /// From the first to the last, in milliseconds.
+        within_ms: u64,
+    },
+    /// Open this many connections, send half a request on each, and keep them until `stop`.
+    Hold {
+        /// How many.
+        connections: u32,
+    },
     /// Wait until the previous generation is gone (or its drain deadline passed), with the load on.
     Settle,
     /// Change the watched file in this way and wait until the done event, then until nothing more happens.
@@ -135,9 +165,15 @@ impl Step {
             Step::Start => "start",
             Step::StartBusy => "start-busy",
             Step::Hangup => "hangup",
+            Step::StartRelative => "start-relative",
+            Step::MarkedStarts => "marked-starts",
+            Step::Hold { .. } => "hold",
             Step::Load(_) => "load",
             Step::Baseline { .. } => "baseline",
             Step::Upgrade => "upgrade",
+            Step::BrokenUpgrade { .. } => "broken-upgrade",
+            Step::Sequential { .. } => "sequential",
+            Step::Storm { .. } => "storm",
             Step::Settle => "settle",
             Step::Change(_) => "change",
             Step::Stall => "stall",

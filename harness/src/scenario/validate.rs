@@ -73,12 +73,17 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
     let capability = match step {
         Step::Stall | Step::Park { .. } | Step::Unstall => Some(Capability::Stall),
         Step::Change(_) => Some(Capability::Watch),
+        Step::BrokenUpgrade { .. } | Step::StartRelative => Some(Capability::ExecSelf),
         _ => None,
     };
     if let Some(capability) = capability.filter(|capability| !script.needs.contains(capability)) {
         return Err(ScriptProblem::Needs { step: step.word(), capability });
     }
-    if matches!(step, Step::Upgrade | Step::Change(_)) && script.profile != Profile::Restart {
+    let restarts = matches!(
+        step,
+        Step::Upgrade | Step::Change(_) | Step::BrokenUpgrade { .. } | Step::Sequential { .. } | Step::Storm { .. }
+    );
+    if restarts && script.profile != Profile::Restart {
         return Err(ScriptProblem::NeedsRestart { step: step.word() });
     }
     if matches!(step, Step::StartBusy | Step::Hangup) && script.profile != Profile::Daemon {
@@ -104,20 +109,34 @@ struct Order {
 impl Order {
     fn take(&mut self, step: &Step) -> Result<(), ScriptProblem> {
         let refuse = |reason, fix| Err(ScriptProblem::Order { step: step.word(), reason, fix });
-        if !self.started && !matches!(step, Step::Start | Step::StartBusy | Step::Scan) {
+        let starts = matches!(step, Step::Start | Step::StartBusy | Step::StartRelative | Step::MarkedStarts);
+        if !self.started && !starts && *step != Step::Scan {
             return refuse("the target is not running", "put `start` before it");
         }
+        if self.started && starts {
+            return refuse("the target is running", "put `stop` before it");
+        }
         match step {
-            Step::Start | Step::StartBusy if self.started => {
-                return refuse("the target is running", "put `stop` before it");
+            // Whether anything can be said of marks is known once the target has started without them.
+            Step::MarkedStarts if !self.stopped => {
+                return refuse("it was not started without marks", "put `start` and `stop` before it");
             }
-            Step::Start => *self = Order { started: true, ..Order::default() },
-            Step::StartBusy | Step::Hangup => {}
+            Step::Start | Step::StartRelative => *self = Order { started: true, ..Order::default() },
+            Step::StartBusy | Step::MarkedStarts | Step::Hangup => {}
             Step::Load(patterns) => return self.load(patterns),
-            Step::Baseline { ms: 0 } | Step::Park { connections: 0 } => return Err(ScriptProblem::Zero),
+            Step::Baseline { ms: 0 }
+            | Step::Park { connections: 0 }
+            | Step::Hold { connections: 0 }
+            | Step::BrokenUpgrade { ms: 0 }
+            | Step::Sequential { upgrades: 0 }
+            | Step::Storm { triggers: 0, .. } => return Err(ScriptProblem::Zero),
             Step::Baseline { .. } if !self.load => return refuse("there is no load", "put `load` before it"),
             Step::Baseline { .. } => {}
-            Step::Upgrade | Step::Change(_) => self.upgraded = true,
+            Step::BrokenUpgrade { .. } | Step::Sequential { .. } | Step::Storm { .. } if !self.load => {
+                return refuse("there is no load", "put `load` before it");
+            }
+            Step::BrokenUpgrade { .. } | Step::Hold { .. } => {}
+            Step::Upgrade | Step::Change(_) | Step::Sequential { .. } | Step::Storm { .. } => self.upgraded = true,
             Step::Settle if !self.upgraded => return refuse("nothing was upgraded", "put `upgrade` before it"),
             Step::Settle => {}
             Step::Stall if self.stalled => return refuse("it is stalled already", "put `unstall` before it"),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
-use crate::defect::{Defect, KeptConnection, Succession};
+use crate::defect::{Defect, Executed, KeptConnection, Succession};
 use crate::drain::{Drain, Patience};
 use crate::generation::{Farewell, Generation};
 use crate::inherit;
@@ -22,6 +22,9 @@ use crate::service::Service;
 use crate::signal::Signals;
 use crate::version;
 use crate::watch::{Mode, Watch};
+
+/// How many times the drain timeout a generation takes in the defects that do not keep it.
+const OVERLONG: u32 = 3;
 
 /// The command line, the same for the master and for its generations.
 #[derive(Args, Clone, Debug)]
@@ -59,10 +62,22 @@ pub struct Options {
 }
 
 impl Options {
+    /// Of a generation.
     fn patience(&self) -> Patience {
+        let timeout = Duration::from_millis(self.drain_timeout_ms);
+        let overlong = self.defect == Some(Defect::DeadlineKept);
         Patience {
             idle_grace: Duration::from_millis(self.idle_grace_ms),
-            timeout: Duration::from_millis(self.drain_timeout_ms),
+            timeout: if overlong { timeout * OVERLONG } else { timeout },
+        }
+    }
+
+    /// Of the master with a generation.
+    fn patience_with_generations(&self) -> Patience {
+        let timeout = Duration::from_millis(self.drain_timeout_ms) * OVERLONG;
+        match self.defect {
+            Some(Defect::OldExitsIdle) => Patience { timeout, ..self.patience() },
+            _ => self.patience(),
         }
     }
 
@@ -84,7 +99,17 @@ impl Options {
 /// # Errors
 /// The reason, complete, for standard error.
 pub fn run(options: &Options) -> Result<(), String> {
-    if inherit::is_marked() { serve(options) } else { command(options, None) }
+    if inherit::is_marked() {
+        return serve(options);
+    }
+    match options.defect {
+        Some(Defect::BinaryReplaced(Executed::OwnInode)) => command(options, Some(Path::new("/proc/self/exe"))),
+        Some(Defect::BinaryReplaced(Executed::ZerothArgument)) => {
+            let zeroth = std::env::args_os().next().unwrap_or_default();
+            command(options, Some(Path::new(&zeroth)))
+        }
+        _ => command(options, None),
+    }
 }
 
 /// The master. `image` is executed instead of the program's own path, for null targets.
@@ -120,7 +145,7 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
         program,
         watch,
         ready_timeout: Duration::from_millis(options.ready_timeout_ms),
-        patience: options.patience(),
+        patience: options.patience_with_generations(),
         defect: options.defect,
     };
     master::run(settings, signals).map_err(|error| format!("master {error}"))
@@ -133,7 +158,10 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
 pub fn serve(options: &Options) -> Result<(), String> {
     let log = Log::slave();
     let refused = |error: &dyn std::fmt::Display| format!("slave-{} refuses to serve: {error}", std::process::id());
-    let inherited = inherit::take(options.address).map_err(|error| refused(&error))?;
+    let inherited = match options.defect {
+        Some(Defect::FalseMark) => inherit::believe().map_err(|error| refused(&error))?,
+        _ => inherit::take(options.address).map_err(|error| refused(&error))?,
+    };
     let signals = Signals::take().map_err(|error| refused(&error))?;
     let drain = Drain::new(options.patience()).map_err(|error| refused(&error))?;
     let version = version::own().map_err(|error| refused(&error))?;
@@ -143,9 +171,11 @@ pub fn serve(options: &Options) -> Result<(), String> {
     // Ready: the listener is verified and everything that can fail has been done. One byte, then closed.
     let _ = rustix::io::write(&inherited.ready, b"\n");
     // A defect that binds anew waits for this end of file to know that the old copy of the listener is closed.
-    let listener_closed = Some(inherited.ready).filter(|_| Succession::of(options.defect) != Succession::Shared);
+    let rebinds = Succession::after(u32::MAX, options.defect) != Succession::Shared;
+    let listener_closed = Some(inherited.ready).filter(|_| rebinds);
     let farewell = match options.defect {
         Some(Defect::InflightCompletes) => Farewell::Vanish,
+        Some(Defect::OldExitsIdle) => Farewell::Overstay(options.patience().timeout * OVERLONG),
         _ => Farewell::Drain,
     };
     let generation = Generation {
@@ -157,6 +187,7 @@ pub fn serve(options: &Options) -> Result<(), String> {
         listener_closed,
         connections_max: options.connections_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
         farewell,
+        overstay: None,
     };
     // A hangup for the whole group (a terminal that closes) is the master's business.
     generation.run(&mut || {}).map_err(|error| format!("slave-{} failed: {error}", std::process::id()))

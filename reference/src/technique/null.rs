@@ -79,6 +79,7 @@ impl Standing {
             listener_closed: None,
             connections_max: None,
             farewell: Farewell::Drain,
+            overstay: None,
         };
         generation.run(&mut || on_upgrade(&log, pidfile.as_mut())).map_err(failed)?;
         pidfile.map_or(Ok(()), Pidfile::remove).map_err(failed)

@@ -174,6 +174,7 @@ impl Daemon {
             listener_closed: None,
             connections_max: None,
             farewell: Farewell::Drain,
+            overstay: None,
         };
         let reopen = &mut || match daemon::reopen_log(log_path) {
             Ok(()) => log.line("log opened anew"),

@@ -1,6 +1,7 @@
 //! New connections during an upgrade.
 
 pub mod backlog_kept;
+pub mod binary_replaced;
 pub mod listener_continuity;
 pub mod no_refused;
 pub mod took_over;

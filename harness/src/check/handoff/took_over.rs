@@ -31,7 +31,7 @@ fn decide(history: &History) -> Vec<Finding> {
     history.upgrades().iter().map(|upgrade| one(history, upgrade).of(upgrade.id)).collect()
 }
 
-fn one(history: &History, upgrade: &Upgrade) -> Finding {
+pub(in crate::check) fn one(history: &History, upgrade: &Upgrade) -> Finding {
     let carries_version = history.plan.target.endpoints.first().is_some_and(|it| it.version_header.is_some());
     if !carries_version {
         return by_image(history, upgrade);

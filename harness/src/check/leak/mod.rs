@@ -1,0 +1,4 @@
+//! What upgrades leave behind, one after the other.
+
+pub mod descriptors;
+pub mod processes;

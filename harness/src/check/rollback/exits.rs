@@ -1,0 +1,141 @@
+//! rollback/exits: a new version that exits at once changes nothing.
+
+use crate::check::Check;
+use crate::check::loss::{ANY_REQUEST, losses_of};
+use crate::check::witness::FRESH_PER_SECOND_MIN;
+use crate::event::What;
+use crate::history::{History, Upgrade};
+use crate::manifest::{Capability, Profile};
+use crate::request::Pattern;
+use crate::verdict::{Evidence, Finding, Level};
+
+/// The check.
+pub static CHECK: Check = Check {
+    id: "rollback/exits",
+    level: Level::Must,
+    profile: Some(Profile::Restart),
+    capability: Some(Capability::ExecSelf),
+    requirement: "When the new generation exits non-zero at once, the old one serves on and nothing is lost.",
+    source: "the meaning of graceful: nginx \"Upgrading Executable on the Fly\" keeps the old binary when the new one fails",
+    reports: &["gunicorn#2443"],
+    observed: "In place of the executable lies one that leaves a mark and exits with 1; then the restart is triggered. From \
+               the trigger until the next one (at least the time that the scenario names after the mark) no request is \
+               lost, requests that begin after the mark are answered, and the main process lives. Without the mark, or \
+               with fewer than 200 fresh connections per second, a pass is inconclusive.",
+    needs: &[],
+    observers: &[],
+    chance: false,
+    unproven_bare: None,
+    decide,
+};
+
+fn decide(history: &History) -> Vec<Finding> {
+    let broken = history.broken_upgrades();
+    if broken.is_empty() {
+        return vec![Finding::inconclusive("no upgrade to a broken executable was triggered")];
+    }
+    broken.iter().flat_map(|upgrade| one(history, upgrade)).collect()
+}
+
+fn one(history: &History, upgrade: &Upgrade) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = losses_of(history, upgrade, &ANY_REQUEST);
+    findings.extend(main_ended(history, upgrade));
+    findings.push(match upgrade.done {
+        None => Finding::inconclusive("the broken executable never ran").of(upgrade.id),
+        Some(ran) => served(history, upgrade, ran.not_after),
+    });
+    findings
+}
+
+/// The old generation answers what begins after the new one has failed.
+fn served(history: &History, upgrade: &Upgrade, ran: crate::clock::Nanos) -> Finding {
+    let until = upgrade.window_end;
+    let begun = || history.load().filter(|it| it.began >= ran && it.began < until);
+    let answered = begun().filter(|it| it.failure().is_none() && it.ended <= until).count();
+    let seconds = until.since(ran).as_secs_f64();
+    let fresh = begun().filter(|it| it.pattern == Pattern::Fresh).count();
+    let text = format!(
+        "{answered} requests that began after the broken executable had run ({ran}) were answered until {until}; {fresh} \
+         fresh connections in {seconds:.3} s"
+    );
+    let evidence = Evidence::text(text).event(upgrade.trigger_seq);
+    // Half of what must be offered: an old generation that serves answers within milliseconds.
+    #[expect(clippy::cast_precision_loss, reason = "the requests of a run are few")]
+    let (offered, kept_up) = (fresh as f64 >= seconds * FRESH_PER_SECOND_MIN - 1.0, answered * 2 >= fresh);
+    if !kept_up {
+        Finding::fail(vec![evidence]).on_time().of(upgrade.id)
+    } else if offered && answered > 0 {
+        Finding::pass(evidence).of(upgrade.id)
+    } else {
+        Finding::inconclusive(evidence).of(upgrade.id)
+    }
+}
+
+fn main_ended(history: &History, upgrade: &Upgrade) -> Option<Finding> {
+    let main = history.find(|what| match what {
+        What::Main { image } => Some(*image),
+        _ => None,
+    });
+    let main = main.filter(|(event, _)| event.seq < upgrade.trigger_seq).last()?.1;
+    let mut ends = history.find(move |what| match what {
+        What::Exited { pid, status } if *pid == main.pid => Some(*status),
+        _ => None,
+    });
+    let window =
+        |at: crate::clock::Interval| at.not_after > upgrade.trigger.not_before && at.not_before < upgrade.window_end;
+    let (event, status) = ends.find(|(event, _)| window(event.at))?;
+    let text = format!("the main process {} ended at {} ({status:?})", main.pid, event.at.not_after);
+    Some(Finding::fail(vec![Evidence::text(text).event(event.seq)]).of(upgrade.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::script::{Script, answered, failed};
+    use crate::request::FailureClass;
+    use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
+
+    /// A broken upgrade at 1000 ms, the next one at 2000 ms, and a request every 4 ms from 1010 ms to `until`.
+    fn served(until: u64) -> Script {
+        let script = Script::new().main(1, 1).broken(1000, 1).broken_ran(1005, 1);
+        (1010..until).step_by(4).fold(script, |script, at| script.request(answered(at, at + 1, 1)))
+    }
+
+    fn check(script: Script, want: Verdict) {
+        let findings = (super::CHECK.decide)(&script.trigger(2000, 2, 2).history());
+        let worst = findings.iter().map(|finding| finding.verdict).max().expect("a finding");
+        assert_eq!(worst, want, "{findings:#?}");
+    }
+
+    #[test]
+    fn an_old_generation_that_serves_on_passes() {
+        check(served(2000), Pass);
+    }
+
+    #[test]
+    fn a_refused_connection_fails() {
+        check(served(2000).request(failed(1020, 1021, FailureClass::Refused)), Fail);
+    }
+
+    #[test]
+    fn a_main_process_that_ends_fails() {
+        check(served(2000).exited(1006, 1), Fail);
+    }
+
+    #[test]
+    fn requests_that_wait_for_the_next_upgrade_fail() {
+        let waiting = (1010..1900).step_by(4).fold(Script::new().broken(1000, 1).broken_ran(1005, 1), |script, at| {
+            script.request(answered(at, 2100, 2))
+        });
+        check(waiting, Fail);
+    }
+
+    #[test]
+    fn too_little_load_proves_nothing() {
+        check(served(1100), Inconclusive);
+    }
+
+    #[test]
+    fn without_the_mark_nothing_is_proven() {
+        check(Script::new().broken(1000, 1), Inconclusive);
+    }
+}

@@ -1,0 +1,4 @@
+//! When the new version is bad.
+
+pub mod exits;
+pub mod not_sticky;

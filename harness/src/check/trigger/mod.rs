@@ -1,0 +1,4 @@
+//! The button pressed in odd ways.
+
+pub mod sequential;
+pub mod storm;

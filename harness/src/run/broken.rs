@@ -1,0 +1,66 @@
+//! An upgrade that cannot succeed: the executable that is deployed exits at once.
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+use crate::clock::Interval;
+use crate::event::{Phase, What};
+use crate::run::upgrade::{describe, trigger_of, yes};
+use crate::run::{RunError, Stage};
+use crate::target::TargetRestartStep;
+
+/// The file that the broken executable leaves, in the target's directory.
+const MARK: &str = "broken-executable-ran";
+
+impl Stage<'_> {
+    /// The restart steps with a broken executable; the load goes on for `after` once that one ran.
+    pub(super) fn broken_upgrade(&mut self, after: Duration) -> Result<(), RunError> {
+        let Some(restart) = self.plan.target.restart.clone() else { return Ok(()) };
+        self.await_steady_load()?;
+        let before = self.before_upgrade()?;
+        let mark = self.target_dir.join(MARK);
+        match fs::remove_file(&mark) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            Ok(()) | Err(_) => {}
+        }
+        self.phase(Phase::Trigger);
+        let trigger = trigger_of(&restart.steps);
+        for (index, step) in restart.steps.iter().enumerate() {
+            let began = self.clock.now();
+            let outcome = match step {
+                TargetRestartStep::Deploy => {
+                    self.deployer.break_self(&mark)?;
+                    Ok(())
+                }
+                // What a success would bring is not waited for.
+                TargetRestartStep::Wait(_) => continue,
+                other => self.restart_step(other, &before)?,
+            };
+            if index == trigger {
+                let what = What::BrokenTriggered { upgrade: before.id, action: describe(step) };
+                self.sink.put(Interval::new(began, self.clock.now()), what);
+            }
+            if let Err(reason) = outcome {
+                self.action_failed(&describe(step), &reason);
+                break;
+            }
+        }
+        let limit = self.plan.target.deadlines.upgrade;
+        let mut unseen = self.clock.now();
+        let ran = self.within(limit, || {
+            let now = self.clock.now();
+            let there = mark.exists();
+            if !there {
+                unseen = now;
+            }
+            yes(there)
+        })?;
+        if !ran {
+            self.deadline_passed("run of the broken executable", limit);
+            return Ok(());
+        }
+        self.sink.put(Interval::new(unseen, self.clock.now()), What::BrokenRan { upgrade: before.id });
+        if self.stop.pause(after) { Err(RunError::Interrupted) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,78 @@
+//! Upgrade after upgrade, and the target at rest in between: what an upgrade leaves behind adds up.
+
+use std::time::Duration;
+
+use crate::event::{AtRest, What};
+use crate::id::{Image, UpgradeId};
+use crate::run::upgrade::yes;
+use crate::run::{RunError, Stage};
+
+/// The target is at rest when nothing has changed for this long: ten times what a server needs to close connections
+/// that its clients have closed.
+const STILL: Duration = Duration::from_millis(20);
+
+/// How long rest is waited for. A zombie that its parent reaps late is gone by then; one that stays is a leak.
+const REST_LIMIT: Duration = Duration::from_millis(200);
+
+impl Stage<'_> {
+    /// So many upgrades, each until the generation before is gone, and a snapshot after each. Ends early when one is not
+    /// done: the next ones would not be either.
+    pub(super) fn sequential(&mut self, upgrades: u32) -> Result<(), RunError> {
+        for _ in 0..upgrades {
+            self.upgrade()?;
+            if self.last_upgrade.is_none() {
+                return Ok(());
+            }
+            self.settle()?;
+            self.rest()?;
+        }
+        Ok(())
+    }
+
+    /// Interrupts the load, takes the snapshot, and lets the load go on.
+    pub(super) fn rest(&mut self) -> Result<(), RunError> {
+        let load = self.load.as_ref().filter(|_| !self.patterns.is_empty());
+        if let Some(load) = load {
+            load.quiesce()?;
+        }
+        self.snapshot()?;
+        if let Some(load) = load {
+            load.begin(&self.patterns)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing changes any more, and tells what is there then.
+    fn snapshot(&self) -> Result<(), RunError> {
+        let mut last = self.at_rest()?;
+        let mut since = self.clock.now();
+        // When it does not come to rest, the last look is the evidence.
+        let _still = self.within(REST_LIMIT, || {
+            let Ok(now) = self.at_rest() else { return yes(false) };
+            if now != last {
+                last = now;
+                since = self.clock.now();
+            }
+            yes(last.1.is_empty() && self.clock.now().since(since) >= STILL)
+        })?;
+        let (processes, zombies) = last;
+        self.sink.put_at(self.clock.now(), What::Quiescent { upgrade: UpgradeId(self.upgrades), processes, zombies });
+        Ok(())
+    }
+
+    /// The live processes and the zombies of the target now.
+    fn at_rest(&self) -> Result<(Vec<AtRest>, Vec<Image>), RunError> {
+        let holders = self.holders()?;
+        let procfs = self.sandbox.procfs();
+        let (mut processes, mut zombies) = (Vec::new(), Vec::new());
+        for stat in procfs.scan()? {
+            if stat.is_dead() {
+                zombies.push(stat.image);
+                continue;
+            }
+            let descriptors = procfs.descriptors(stat.image.pid)?.len();
+            processes.push(AtRest { image: stat.image, descriptors, holds_listener: holders.contains(&stat.image) });
+        }
+        Ok((processes, zombies))
+    }
+}
