@@ -1,5 +1,6 @@
 //! Stalling the target's accepting, so that connections wait in the accept queue during the takeover.
 
+use crate::clock::Interval;
 use crate::event::What;
 use crate::id::Image;
 use crate::kernel::pidfd::Pidfd;
@@ -59,6 +60,11 @@ impl Stage<'_> {
             let reason = format!("{} of {connections} connections did not complete", parked.failed);
             self.action_failed("park", &reason);
         }
+        // How full the queue is before the trigger is what a pass rests on: looked at here, because the observer's next look
+        // may come after the takeover on a busy machine.
+        let before = self.clock.now();
+        let rows = self.listeners()?;
+        self.sink.put(Interval::new(before, self.clock.now()), What::Listeners { rows });
         Ok(())
     }
 }
