@@ -108,9 +108,11 @@ pub(super) fn launch(request: &SpawnRequest, descriptors: &[OwnedFd]) -> Result<
     let prepared = Prepared::new(request, planted)?;
     let failed = |step| move |errno: Errno| (step, errno.raw_os_error());
     // Close-on-exec: that the child's end closes without a word is how an exec that worked shows.
-    let (near, far) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+    let (near, low) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(failed(Step::Clone))?;
-    let far = lift(&far)?;
+    let far = lift(&low)?;
+    // A copy that the init kept would keep the end of file from it.
+    drop(low);
     if request.terminal {
         // The init leads the session that the launched process is part of, as a shell does: it outlives its launcher.
         rustix::process::ioctl_tiocsctty(&stdio[0]).map_err(failed(Step::Session))?;
