@@ -110,7 +110,9 @@ pub(super) fn launch(request: &SpawnRequest, descriptors: &[OwnedFd]) -> Result<
     // Close-on-exec: that the child's end closes without a word is how an exec that worked shows.
     let (near, far) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(failed(Step::Clone))?;
-    let far = lift(&far)?;
+    let lifted = lift(&far)?;
+    // Both copies have to be gone for the child's end to show.
+    drop(far);
     if request.terminal {
         // The init leads the session that the launched process is part of, as a shell does: it outlives its launcher.
         rustix::process::ioctl_tiocsctty(&stdio[0]).map_err(failed(Step::Session))?;
@@ -119,10 +121,10 @@ pub(super) fn launch(request: &SpawnRequest, descriptors: &[OwnedFd]) -> Result<
     // SAFETY: the child goes straight into `become_target`, which makes system calls only.
     let forked = unsafe { fork(Namespaces::NONE) }.map_err(|error| (Step::Clone, errno_below(&error)))?;
     let (HostPid(pid), pidfd) = match forked {
-        Forked::Child => become_target(&prepared, stdio, far.as_fd()),
+        Forked::Child => become_target(&prepared, stdio, lifted.as_fd()),
         Forked::Parent { pid, pidfd } => (pid, pidfd),
     };
-    drop(far);
+    drop(lifted);
     match hear(&near) {
         Ok(hook) => Ok(Launched { pid: Pid(pid), pidfd, hook }),
         Err(failure) => {
