@@ -112,13 +112,14 @@ fn stop() -> BoxedStrategy<Stop> {
 }
 
 fn deadlines() -> BoxedStrategy<Deadlines> {
-    (number(), number(), number(), number(), number())
-        .prop_map(|(start_ms, upgrade_ms, drain_ms, stop_ms, request_ms)| Deadlines {
+    (number(), number(), number(), number(), number(), number())
+        .prop_map(|(start_ms, upgrade_ms, drain_ms, stop_ms, request_ms, answer_ms)| Deadlines {
             start_ms,
             upgrade_ms,
             drain_ms,
             stop_ms,
             request_ms,
+            answer_ms,
         })
         .boxed()
 }

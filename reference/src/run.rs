@@ -61,8 +61,8 @@ EXAMPLES
 DEFECTS (--defect NAME)
   took-over, no-refused, listener-continuity=0us, listener-continuity=100us,
   listener-continuity-reuseport=0us, listener-continuity-reuseport=100us, backlog-kept,
-  watch-triggered, inflight-completes, keepalive-race, keepalive-swallowed, upgrade-always-valid,
-  nothing-left";
+  no-stall, answer-gap, watch-triggered, inflight-completes, partial-request, first-request,
+  fresh-not-closed, keepalive-race, keepalive-swallowed, upgrade-always-valid, nothing-left";
 
 /// The first line of each is its help in the list; null targets take all their text from it.
 #[derive(Debug, Subcommand)]

@@ -19,7 +19,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::defect::KeptConnection;
+use crate::defect::{KeptConnection, YoungConnection};
 use crate::drain::Drain;
 use crate::http::{self, BadRequest, Head};
 use crate::poll;
@@ -43,6 +43,8 @@ pub struct Service {
     pub drain: Arc<Drain>,
     /// What happens to kept connections when the drain begins.
     pub kept: KeptConnection,
+    /// What happens then to connections whose first request is not there yet.
+    pub young: YoungConnection,
 }
 
 impl Service {
@@ -121,7 +123,11 @@ impl Connection<'_> {
             let mut entries = [poll::readable(&self.stream), poll::readable(&signal)];
             if drain.has_begun() {
                 // Without the drain signal: it stays readable, and polling it again would spin.
-                let idle_until = drain.idle_until().filter(|_| !self.fresh);
+                let idle_until = match (self.fresh, self.service.young) {
+                    (true, YoungConnection::CloseUnused) => Some(Instant::now()),
+                    (true, _) => None,
+                    (false, _) => drain.idle_until(),
+                };
                 return poll::until(&mut entries[..1], idle_until);
             }
             poll::until(&mut entries, None)?;
@@ -131,12 +137,17 @@ impl Connection<'_> {
         }
     }
 
-    /// Where the defects of kept connections strike; a correct server never breaks off.
+    /// Where the defects of kept and of young connections strike; a correct server never breaks off.
     fn breaks_off(&mut self) -> io::Result<bool> {
-        if self.fresh || !self.service.drain.has_begun() {
+        if !self.service.drain.has_begun() {
             return Ok(false);
         }
-        match self.service.kept {
+        let manner = match (self.fresh, self.service.young) {
+            (false, _) => self.service.kept,
+            (true, YoungConnection::Swallow) => KeptConnection::Swallow,
+            (true, _) => KeptConnection::Answer,
+        };
+        match manner {
             KeptConnection::Answer => Ok(false),
             KeptConnection::CloseUnread => Ok(true),
             KeptConnection::Swallow => {
@@ -159,6 +170,9 @@ impl Connection<'_> {
                 }
                 Err(bad) => return Ok(Err(bad)),
             }
+            if self.service.young == YoungConnection::CutHalf && !self.unread.is_empty() && self.is_cut()? {
+                return Ok(Ok(None));
+            }
             let mut piece = [0_u8; 4096];
             let length = self.stream.read(&mut piece)?;
             if length == 0 {
@@ -166,6 +180,14 @@ impl Connection<'_> {
             }
             self.unread.extend_from_slice(&piece[..length]);
         }
+    }
+
+    /// Whether the drain has begun before the rest of a head arrived: the mistake of [`YoungConnection::CutHalf`].
+    fn is_cut(&self) -> io::Result<bool> {
+        let signal = self.service.drain.signal();
+        let mut entries = [poll::readable(&self.stream), poll::readable(&signal)];
+        poll::until(&mut entries, None)?;
+        Ok(!poll::fired(&entries[0]))
     }
 
     /// Reads the body that belongs to the head and answers.
@@ -309,12 +331,16 @@ mod tests {
 
     /// A connection to a service in a thread.
     fn served(kept: KeptConnection) -> (TcpStream, Arc<Drain>, std::thread::JoinHandle<()>) {
+        serving(kept, YoungConnection::Await)
+    }
+
+    fn serving(kept: KeptConnection, young: YoungConnection) -> (TcpStream, Arc<Drain>, std::thread::JoinHandle<()>) {
         let patience = Patience { idle_grace: Duration::from_millis(200), timeout: Duration::from_secs(60) };
         let drain = Drain::new(patience).expect("drain");
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let client = TcpStream::connect(listener.local_addr().expect("name")).expect("connect");
         let stream = listener.accept().expect("accept").0;
-        let service = Service { version: 3, drain: Arc::clone(&drain), kept };
+        let service = Service { version: 3, drain: Arc::clone(&drain), kept, young };
         (client, drain, std::thread::spawn(move || service.serve(stream)))
     }
 
@@ -389,6 +415,23 @@ mod tests {
         assert!(ask(&mut client, "GET / HTTP/1.1\r\n\r\n").contains("Connection: close"));
         drop(client);
         server.join().expect("ends");
+    }
+
+    #[test]
+    fn the_defects_of_young_connections_end_them_without_an_answer() {
+        for (young, first, later) in [
+            (YoungConnection::CutHalf, "GET / HT", ""),
+            (YoungConnection::Swallow, "", "GET / HTTP/1.1\r\n\r\n"),
+            (YoungConnection::CloseUnused, "", ""),
+        ] {
+            let (mut client, drain, server) = serving(KeptConnection::Answer, young);
+            client.write_all(first.as_bytes()).expect("send");
+            drain.begin();
+            client.write_all(later.as_bytes()).expect("send");
+            assert_eq!(client.read(&mut [0]).expect("orderly end"), 0, "{young:?}");
+            drop(client);
+            server.join().expect("ends");
+        }
     }
 
     #[test]

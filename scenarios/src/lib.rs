@@ -19,6 +19,7 @@ macro_rules! embedded {
 /// The scenarios.
 pub const SCENARIOS: &[Embedded] = embedded![
     "restart/upgrade-under-load.toml",
+    "restart/old-connections.toml",
     "restart/backlog-kept.toml",
     "restart/watch-triggered.toml",
     "restart/watch-data.toml",

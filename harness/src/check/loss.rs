@@ -25,21 +25,32 @@ pub(super) fn touched<'a>(history: &'a History, upgrade: &Upgrade) -> impl Itera
 
 /// One finding per upgrade: pass with the count, or one fail per failure class with times and what the sockets said.
 pub(super) fn losses(history: &History, loss: &Loss<'_>) -> Vec<Finding> {
+    let Loss { what, concerns, lost } = loss;
+    losses_each(history, what, &|request, _| concerns(request), lost)
+}
+
+/// The same where what is judged depends on the upgrade.
+pub(super) fn losses_each(
+    history: &History,
+    what: &str,
+    concerns: &dyn Fn(&Request, &Upgrade) -> bool,
+    lost: &dyn Fn(&Request) -> bool,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     for upgrade in history.upgrades() {
-        let concerned: Vec<&Request> = touched(history, &upgrade).filter(|it| (loss.concerns)(it)).collect();
+        let concerned: Vec<&Request> = touched(history, &upgrade).filter(|it| concerns(it, &upgrade)).collect();
         let mut by_class: BTreeMap<FailureClass, Vec<&Request>> = BTreeMap::new();
-        for request in concerned.iter().filter(|it| (loss.lost)(it)) {
+        for request in concerned.iter().filter(|it| lost(it)) {
             if let Some(class) = request.failure() {
                 by_class.entry(class).or_default().push(request);
             }
         }
         if by_class.is_empty() {
-            let text = format!("0 of {} {} lost", concerned.len(), loss.what);
+            let text = format!("0 of {} {what} lost", concerned.len());
             findings.push(Finding::pass(text).of(upgrade.id));
         }
         for (class, requests) in by_class {
-            let evidence = describe(class, &requests, concerned.len(), loss.what, &upgrade);
+            let evidence = describe(class, &requests, concerned.len(), what, &upgrade);
             findings.push(Finding::fail(evidence).of(upgrade.id).class(class));
         }
     }

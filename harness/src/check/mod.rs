@@ -8,6 +8,7 @@ use crate::history::History;
 use crate::manifest::{Capability, Profile};
 use crate::verdict::{Finding, Level};
 
+mod counter;
 pub mod drain;
 pub mod handoff;
 pub mod life;
@@ -58,8 +59,13 @@ pub static CHECKS: &[&Check] = &[
     &handoff::no_refused::CHECK,
     &handoff::listener_continuity::CHECK,
     &handoff::backlog_kept::CHECK,
+    &handoff::no_stall::CHECK,
+    &handoff::answer_gap::CHECK,
     &handoff::watch_triggered::CHECK,
     &drain::inflight_completes::CHECK,
+    &drain::partial_request::CHECK,
+    &drain::first_request::CHECK,
+    &drain::fresh_not_closed::CHECK,
     &drain::keepalive_race::CHECK,
     &drain::keepalive_swallowed::CHECK,
 ];

@@ -7,6 +7,7 @@ use crate::event::What;
 use crate::history::{History, Upgrade};
 use crate::id::UpgradeId;
 use crate::request::Pattern;
+use crate::scenario::Step;
 
 /// A precondition of a verdict. The numbers are the load floors of the catalogue, per upgrade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +20,12 @@ pub enum Witness {
     BusyLoad,
     /// At least 10 slow requests were in flight at the trigger.
     RequestsInFlight,
+    /// At least 16 idle kept connections at the trigger, where the scenario has idle ones.
+    IdleLoad,
+    /// At least 8 connections at the trigger that had sent nothing yet.
+    SilentLoad,
+    /// At least 6 connections at the trigger that had sent half a request head.
+    HalfLoad,
     /// The old listener's accept queue was not empty in the last dump before the trigger, with its workers stalled.
     BacklogNotEmpty,
 }
@@ -29,6 +36,14 @@ pub const FRESH_PER_SECOND_MIN: f64 = 200.0;
 pub const BUSY_MIN: usize = 12;
 /// Requests in flight at the trigger.
 pub const IN_FLIGHT_MIN: usize = 10;
+/// Idle kept connections at the trigger.
+pub const IDLE_MIN: usize = 16;
+/// Connections that had sent nothing at the trigger.
+pub const SILENT_MIN: usize = 8;
+/// Connections that had sent half a head at the trigger.
+pub const HALF_MIN: usize = 6;
+/// How far back an answer lies on a connection that counts as idle: the longest pause of the pattern.
+const IDLE_LOOK_BACK_NANOS: u64 = 1_500_000_000;
 /// How far back a kept connection counts as busy: some twenty of its mean think times.
 const BUSY_LOOK_BACK_NANOS: u64 = 500_000_000;
 
@@ -49,7 +64,13 @@ impl Witness {
     pub fn is_of_load(self) -> bool {
         match self {
             Witness::Upgrades => false,
-            Witness::FreshLoad | Witness::BusyLoad | Witness::RequestsInFlight | Witness::BacklogNotEmpty => true,
+            Witness::FreshLoad
+            | Witness::BusyLoad
+            | Witness::RequestsInFlight
+            | Witness::IdleLoad
+            | Witness::SilentLoad
+            | Witness::HalfLoad
+            | Witness::BacklogNotEmpty => true,
         }
     }
 
@@ -73,6 +94,9 @@ impl Witness {
             Witness::FreshLoad => fresh(history, upgrade),
             Witness::BusyLoad => busy(history, upgrade),
             Witness::RequestsInFlight => in_flight(history, upgrade),
+            Witness::IdleLoad => idle(history, upgrade),
+            Witness::SilentLoad => paused(history, upgrade, Pattern::Silent, SILENT_MIN),
+            Witness::HalfLoad => paused(history, upgrade, Pattern::Half, HALF_MIN),
             Witness::BacklogNotEmpty => backlog(history, upgrade),
         };
         Sighting { upgrade: Some(upgrade.id), met, text }
@@ -113,6 +137,29 @@ fn in_flight(history: &History, upgrade: &Upgrade) -> (bool, String) {
     let count =
         history.load().filter(|it| it.pattern == Pattern::Slow && it.in_flight_at(upgrade.trigger.not_before)).count();
     (count >= IN_FLIGHT_MIN, format!("{count} slow requests in flight at the trigger (floor {IN_FLIGHT_MIN})"))
+}
+
+fn idle(history: &History, upgrade: &Upgrade) -> (bool, String) {
+    let loaded = |step: &Step| matches!(step, Step::Load(patterns) if patterns.contains(&Pattern::Idle));
+    if !history.plan.scenario.script().steps.iter().any(loaded) {
+        return (true, "the scenario has no idle connections".to_owned());
+    }
+    let trigger = upgrade.trigger.not_before;
+    let from = Nanos(trigger.0.saturating_sub(IDLE_LOOK_BACK_NANOS));
+    let ours = || history.load().filter(|it| it.pattern == Pattern::Idle);
+    let used: BTreeSet<u64> =
+        ours().filter(|it| it.began <= trigger && it.ended > trigger).map(|it| it.connection).collect();
+    let idle: BTreeSet<u64> = ours()
+        .filter(|it| it.ended >= from && it.ended <= trigger && it.failure().is_none())
+        .map(|it| it.connection)
+        .filter(|connection| !used.contains(connection))
+        .collect();
+    (idle.len() >= IDLE_MIN, format!("{} idle kept connections at the trigger (floor {IDLE_MIN})", idle.len()))
+}
+
+fn paused(history: &History, upgrade: &Upgrade, pattern: Pattern, floor: usize) -> (bool, String) {
+    let count = history.load().filter(|it| it.pattern == pattern && it.pauses_at(upgrade.trigger)).count();
+    (count >= floor, format!("{count} {pattern} connections at the trigger (floor {floor})"))
 }
 
 fn backlog(history: &History, upgrade: &Upgrade) -> (bool, String) {
@@ -171,6 +218,33 @@ mod tests {
         };
         assert!(met(Witness::RequestsInFlight, run(10)));
         assert!(!met(Witness::RequestsInFlight, run(9)));
+    }
+
+    #[test]
+    fn eight_silent_connections_and_six_half_heads_are_the_floors() {
+        let run = |pattern: Pattern, n: u64, began: u64| {
+            (0..n).fold(Script::new().trigger(1000, 1, 2), |script, _| {
+                script.request(answered(began, 1500, 1).of(pattern).sent_at(1400))
+            })
+        };
+        assert!(met(Witness::SilentLoad, run(Pattern::Silent, 8, 900)));
+        assert!(!met(Witness::SilentLoad, run(Pattern::Silent, 7, 900)));
+        assert!(!met(Witness::SilentLoad, run(Pattern::Silent, 8, 1001)), "connected after the trigger");
+        assert!(met(Witness::HalfLoad, run(Pattern::Half, 6, 900)));
+        assert!(!met(Witness::HalfLoad, run(Pattern::Half, 5, 900)));
+    }
+
+    #[test]
+    fn idle_connections_are_asked_for_only_where_the_scenario_has_them() {
+        let run = |n: u64| {
+            (0..n).fold(Script::new().trigger(1000, 1, 2), |script, _| {
+                script.request(answered(800, 801, 1).of(Pattern::Idle))
+            })
+        };
+        let idle = |n: u64| run(n).loading(&[Pattern::Idle]);
+        assert!(met(Witness::IdleLoad, run(0)));
+        assert!(met(Witness::IdleLoad, idle(16)));
+        assert!(!met(Witness::IdleLoad, idle(15)));
     }
 
     #[test]

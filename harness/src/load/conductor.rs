@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
@@ -11,8 +12,10 @@ use super::crew::{Crew, asked};
 use super::driver::{LoadError, LoadRecord, Parked};
 use super::exchange::{Ask, Exchange};
 use super::kept::Kept;
+use super::ledger::Attempt;
 use super::schedule::{
-    BUSY_CONNECTIONS, BUSY_EVERY, CANARY_EVERY, FRESH_EVERY, Random, Rhythm, SLOW_IN_FLIGHT, Ticker,
+    BUSY_CONNECTIONS, BUSY_EVERY, CANARY_EVERY, FRESH_EVERY, HALF_EVERY, IDLE_CONNECTIONS, IDLE_EVERY, IDLE_SPREAD,
+    PAUSE, Random, Rhythm, SILENT_EVERY, SLOW_IN_FLIGHT, Ticker,
 };
 use crate::clock::Nanos;
 use crate::request::Pattern;
@@ -34,7 +37,7 @@ pub(super) struct Conductor {
     exchange: Rc<Exchange>,
     crew: Crew,
     seed: u64,
-    /// Busy places made so far: each has a random stream of its own.
+    /// Kept places and pausing schedules made so far: each has a random stream of its own.
     places: u64,
     stop: watch::Sender<bool>,
 }
@@ -77,10 +80,13 @@ impl Conductor {
             Pattern::Slow => {
                 let slow = self.endpoint.slow.clone().ok_or_else(|| self.no_slow())?;
                 // Little's law: in flight = rate × duration.
-                let takes = std::time::Duration::from_millis(slow.takes_ms.max(1));
+                let takes = Duration::from_millis(slow.takes_ms.max(1));
                 self.begin_alone(pattern, &slow.path, takes / SLOW_IN_FLIGHT)
             }
-            Pattern::Busy => self.begin_busy(&path),
+            Pattern::Busy => self.begin_kept(pattern, BUSY_CONNECTIONS, BUSY_EVERY, BUSY_EVERY),
+            Pattern::Idle => self.begin_kept(pattern, IDLE_CONNECTIONS, IDLE_EVERY, IDLE_SPREAD),
+            Pattern::Silent => self.begin_hesitant(pattern, SILENT_EVERY),
+            Pattern::Half => self.begin_hesitant(pattern, HALF_EVERY),
             Pattern::Parked => Err(LoadError::NotScheduled(pattern)),
         }
     }
@@ -89,11 +95,54 @@ impl Conductor {
         LoadError::NoSlow { endpoint: self.endpoint.name.clone() }
     }
 
-    fn begin_alone(&self, pattern: Pattern, path: &str, every: std::time::Duration) -> Result<(), LoadError> {
+    fn begin_alone(&self, pattern: Pattern, path: &str, every: Duration) -> Result<(), LoadError> {
+        let exchange = Rc::clone(&self.exchange);
+        let ask = Rc::new(Ask::once(&self.endpoint, path));
+        self.begin_scheduled(pattern, every, move |attempt| {
+            let (exchange, ask) = (Rc::clone(&exchange), Rc::clone(&ask));
+            async move { exchange.alone(attempt, &ask, |_| {}).await }
+        })
+    }
+
+    /// Requests that pause before their first byte, or in the middle of their head. A stop ends the pauses at once: the
+    /// rest of each request is sent and answered.
+    fn begin_hesitant(&mut self, pattern: Pattern, every: Duration) -> Result<(), LoadError> {
+        let exchange = Rc::clone(&self.exchange);
+        let ask = Rc::new(Ask::once(&self.endpoint, &self.endpoint.path));
+        let first = if pattern == Pattern::Half { ask.half() } else { 0 };
+        let mut random = self.random();
+        let stop = self.stop.subscribe();
+        self.begin_scheduled(pattern, every, move |attempt| {
+            let (exchange, ask, mut stop) = (Rc::clone(&exchange), Rc::clone(&ask), stop.clone());
+            let pause = random.within(&PAUSE);
+            async move {
+                let clock = exchange.ledger.clock;
+                let over = Ticker::new(clock, clock.now().plus(pause), Rhythm::Even(pause));
+                let resume = async {
+                    let ticked = async {
+                        let mut over = over?;
+                        over.tick().await
+                    };
+                    let ticked = tokio::select! { () = asked(&mut stop) => return, ticked = ticked => ticked };
+                    if let Err(error) = ticked {
+                        exchange.ledger.fault(LoadError::Timer(error));
+                    }
+                };
+                exchange.hesitant(attempt, &ask, first, resume).await;
+            }
+        })
+    }
+
+    /// Each request of an even schedule in a task of its own.
+    fn begin_scheduled<Sent: Future<Output = ()> + 'static>(
+        &self,
+        pattern: Pattern,
+        every: Duration,
+        mut send: impl FnMut(Attempt) -> Sent + 'static,
+    ) -> Result<(), LoadError> {
         let exchange = Rc::clone(&self.exchange);
         let clock = exchange.ledger.clock;
         let mut ticker = Ticker::new(clock, clock.now(), Rhythm::Even(every)).map_err(LoadError::Timer)?;
-        let ask = Rc::new(Ask::once(&self.endpoint, path));
         let (crew, mut stop) = (self.crew.clone(), self.stop.subscribe());
         self.crew.spawn(async move {
             loop {
@@ -103,11 +152,7 @@ impl Conductor {
                     tick = ticker.tick() => tick,
                 };
                 match tick {
-                    Ok(intended) => {
-                        let attempt = exchange.ledger.schedule(pattern, intended, Nanos(0));
-                        let (exchange, ask) = (Rc::clone(&exchange), Rc::clone(&ask));
-                        crew.spawn(async move { exchange.alone(attempt, &ask, |_| {}).await });
-                    }
+                    Ok(intended) => crew.spawn(send(exchange.ledger.schedule(pattern, intended, Nanos(0)))),
                     Err(error) => return exchange.ledger.fault(LoadError::Timer(error)),
                 }
             }
@@ -115,20 +160,33 @@ impl Conductor {
         Ok(())
     }
 
-    fn begin_busy(&mut self, path: &str) -> Result<(), LoadError> {
-        let ask = Rc::new(Ask::kept(&self.endpoint, path));
+    /// Kept connections, each used about `every`, the first time within `spread`.
+    fn begin_kept(
+        &mut self,
+        pattern: Pattern,
+        connections: u32,
+        every: Duration,
+        spread: Duration,
+    ) -> Result<(), LoadError> {
+        let ask = Rc::new(Ask::kept(&self.endpoint, &self.endpoint.path));
         let clock = self.exchange.ledger.clock;
         let now = clock.now();
-        for _ in 0..BUSY_CONNECTIONS {
-            let mut random = Random::new(self.seed, self.places);
-            self.places += 1;
-            let first = now.plus(BUSY_EVERY.mul_f64(random.fraction()));
-            let rhythm = Rhythm::Jittered(BUSY_EVERY, random);
+        for _ in 0..connections {
+            let mut random = self.random();
+            let first = now.plus(spread.mul_f64(random.fraction()));
+            let rhythm = Rhythm::Jittered(every, random);
             let ticker = Ticker::new(clock, first, rhythm).map_err(LoadError::Timer)?;
-            let kept = Kept::new(Rc::clone(&self.exchange), Rc::clone(&ask), ticker);
+            let kept = Kept::new(Rc::clone(&self.exchange), pattern, Rc::clone(&ask), ticker);
             self.crew.spawn(kept.run(self.stop.subscribe()));
         }
         Ok(())
+    }
+
+    /// A random stream of its own.
+    fn random(&mut self) -> Random {
+        let random = Random::new(self.seed, self.places);
+        self.places += 1;
+        random
     }
 
     fn park(&self, connections: u32, done: Sender<Parked>) {

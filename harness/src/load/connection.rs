@@ -94,8 +94,12 @@ impl Connection {
 
     /// Waits until a look finds something. Dropping the future loses nothing.
     pub(super) async fn disturbed(&self) -> Idle {
+        self.understand(self.disturbance().await)
+    }
+
+    async fn disturbance(&self) -> io::Result<Peek> {
         loop {
-            let peeked = match self.socket.readable().await {
+            return match self.socket.readable().await {
                 Ok(mut ready) => match ready.try_io(|socket| match socket.get_ref().peek() {
                     // Only a would-block makes the runtime wait for news.
                     Ok(Peek::Quiet) => Err(io::ErrorKind::WouldBlock.into()),
@@ -106,7 +110,25 @@ impl Connection {
                 },
                 Err(error) => Err(error),
             };
-            return self.understand(peeked);
+        }
+    }
+
+    /// Leaves the connection alone until `resume`, in the middle of a request or before its first byte. What happens to
+    /// it meanwhile, or is found right before the next write, ends the request.
+    ///
+    /// # Errors
+    /// The failure to record.
+    pub(super) async fn pause(&self, resume: impl Future<Output = ()>, attempt: &mut Attempt) -> Result<(), Failure> {
+        let disturbed = tokio::select! {
+            biased;
+            disturbed = self.disturbance() => disturbed,
+            () = resume => self.socket.get_ref().peek(),
+        };
+        match disturbed {
+            Ok(Peek::Quiet) => Ok(()),
+            Ok(Peek::Closed) => Err(self.lost(Signal::Eof, attempt)),
+            Ok(Peek::Bytes) => Err(self.unsolicited()),
+            Err(error) => Err(self.lost(Signal::from(&error), attempt)),
         }
     }
 
@@ -147,6 +169,16 @@ impl Connection {
         if attempt.nth_on_connection > 0 {
             attempt.began = ledger.clock.now();
         }
+        self.give(bytes, deadline, attempt).await?;
+        ledger.sent(attempt);
+        Ok(())
+    }
+
+    /// Gives a part of a request to the kernel.
+    ///
+    /// # Errors
+    /// The failure to record.
+    pub(super) async fn give(&self, bytes: &[u8], deadline: Instant, attempt: &mut Attempt) -> Result<(), Failure> {
         let mut left = bytes;
         while !left.is_empty() {
             match self.socket.get_ref().write(left) {
@@ -166,7 +198,6 @@ impl Connection {
                 Err(error) => return Err(self.lost(Signal::from(&error), attempt)),
             }
         }
-        ledger.sent(attempt);
         Ok(())
     }
 

@@ -166,6 +166,13 @@ impl Load {
         self.gauges.busy.load(Ordering::Relaxed)
     }
 
+    /// Connections of the pattern that are open now and, where it pauses before or in a request, in that pause; 0 of a
+    /// pattern that is not counted so.
+    #[must_use]
+    pub fn open_connections(&self, pattern: Pattern) -> u32 {
+        self.gauges.open(pattern).map_or(0, |gauge| gauge.load(Ordering::Relaxed))
+    }
+
     /// Requests sent and not ended now.
     #[must_use]
     pub fn in_flight(&self) -> u32 {

@@ -39,6 +39,11 @@ impl Ask {
         Ask { before_id: before_id(endpoint, path), after_id: "\r\n\r\n" }
     }
 
+    /// Half of the head's bytes before the request id: no server can answer that.
+    pub(super) fn half(&self) -> usize {
+        self.before_id.len() / 2
+    }
+
     fn bytes(&self, id: u64) -> Vec<u8> {
         format!("{}{id}{}", self.before_id, self.after_id).into_bytes()
     }
@@ -108,6 +113,46 @@ impl Exchange {
         // First ended, then closed: the close is no part of the request's time.
         self.ledger.end(attempt, ending);
         connection.close(&self.ledger);
+    }
+
+    /// A request on a connection of its own with a pause: before its first byte (`first` is 0), or after so many bytes.
+    /// The deadline counts anew from the end of the pause.
+    pub(super) async fn hesitant(
+        &self,
+        mut attempt: Attempt,
+        ask: &Ask,
+        first: usize,
+        resume: impl Future<Output = ()>,
+    ) {
+        let mut connection = match self.open(&mut attempt, self.deadline()).await {
+            Ok(connection) => connection,
+            Err(failure) => return self.ledger.end(attempt, Err(failure)),
+        };
+        connection.carry(&mut attempt);
+        let ending = self.in_two(&mut connection, &mut attempt, (ask, first), resume).await;
+        self.ledger.end(attempt, ending);
+        connection.close(&self.ledger);
+    }
+
+    async fn in_two(
+        &self,
+        connection: &mut Connection,
+        attempt: &mut Attempt,
+        (ask, first): (&Ask, usize),
+        resume: impl Future<Output = ()>,
+    ) -> Result<Ending, Failure> {
+        let bytes = ask.bytes(attempt.id);
+        let (now, later) = bytes.split_at(first.min(bytes.len()));
+        connection.give(now, self.deadline(), attempt).await?;
+        let gauges = &self.ledger.gauges;
+        gauges.opened(attempt.pattern);
+        let paused = connection.pause(resume, attempt).await;
+        gauges.closed(attempt.pattern);
+        paused?;
+        let deadline = self.deadline();
+        connection.send(later, deadline, attempt, &self.ledger).await?;
+        let told = self.hear(connection, attempt, deadline).await?;
+        if told.excess { Err(connection.unsolicited()) } else { told.ending }
     }
 
     /// Sends on a connection and hears the answer; it becomes the connection's next request.

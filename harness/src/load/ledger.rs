@@ -18,8 +18,14 @@ const RECORDS_AT_FIRST: usize = 64 * 1024;
 /// What other threads may read at any time.
 #[derive(Debug, Default)]
 pub(super) struct Gauges {
-    /// Open kept connections.
+    /// Open kept connections of the busy pattern.
     pub(super) busy: AtomicU32,
+    /// Open kept connections of the idle pattern.
+    pub(super) idle: AtomicU32,
+    /// Open connections that have sent nothing yet on purpose.
+    pub(super) silent: AtomicU32,
+    /// Open connections that have sent half a head.
+    pub(super) half: AtomicU32,
     /// Requests sent and not ended.
     pub(super) in_flight: AtomicU32,
     /// Those of them that are slow.
@@ -29,6 +35,31 @@ pub(super) struct Gauges {
 }
 
 impl Gauges {
+    /// The gauge of the open connections of a pattern that has one.
+    pub(super) fn open(&self, pattern: Pattern) -> Option<&AtomicU32> {
+        match pattern {
+            Pattern::Busy => Some(&self.busy),
+            Pattern::Idle => Some(&self.idle),
+            Pattern::Silent => Some(&self.silent),
+            Pattern::Half => Some(&self.half),
+            Pattern::Fresh | Pattern::Slow | Pattern::Parked | Pattern::Canary => None,
+        }
+    }
+
+    /// One more open connection of the pattern.
+    pub(super) fn opened(&self, pattern: Pattern) {
+        if let Some(gauge) = self.open(pattern) {
+            gauge.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// One less.
+    pub(super) fn closed(&self, pattern: Pattern) {
+        if let Some(gauge) = self.open(pattern) {
+            gauge.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// The highest version that any answer carried, and when first.
     pub(super) fn newest(&self) -> Option<(Version, Nanos)> {
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner)

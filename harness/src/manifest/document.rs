@@ -320,10 +320,19 @@ pub struct Deadlines {
     pub stop_ms: u64,
     /// Intended send time to the last byte of the answer.
     pub request_ms: u64,
+    /// Connect to the answer of a request that is answered at once, during an upgrade too: the longest that is right.
+    pub answer_ms: u64,
 }
 
 impl Default for Deadlines {
     fn default() -> Deadlines {
-        Deadlines { start_ms: 10_000, upgrade_ms: 15_000, drain_ms: 15_000, stop_ms: 10_000, request_ms: 10_000 }
+        Deadlines {
+            start_ms: 10_000,
+            upgrade_ms: 15_000,
+            drain_ms: 15_000,
+            stop_ms: 10_000,
+            request_ms: 10_000,
+            answer_ms: 1000,
+        }
     }
 }

@@ -213,7 +213,9 @@ fn example(at: &KeyPath) -> Option<&'static str> {
         "stop" => "stop = { signal = \"TERM\" }",
         "stall" => "stall = \"stop-workers\"",
         "deadlines" => "deadlines = { start_ms = 10000 }",
-        "start_ms" | "upgrade_ms" | "drain_ms" | "stop_ms" | "request_ms" => "10000, which is ten seconds",
+        "start_ms" | "upgrade_ms" | "drain_ms" | "stop_ms" | "request_ms" | "answer_ms" => {
+            "10000, which is ten seconds"
+        }
         _ => return None,
     })
 }

@@ -131,7 +131,7 @@ impl Order {
 
     fn load(&mut self, patterns: &[Pattern]) -> Result<(), ScriptProblem> {
         if patterns.is_empty() {
-            return Err(ScriptProblem::Empty { of: "pattern: `fresh`, `busy`, `slow`" });
+            return Err(ScriptProblem::Empty { of: "pattern: `fresh`, `busy`, `slow`, `idle`, `silent`, `half`" });
         }
         for (n, pattern) in patterns.iter().enumerate() {
             if matches!(pattern, Pattern::Parked | Pattern::Canary) {

@@ -138,4 +138,6 @@ pub struct TargetDeadlines {
     pub stop: Duration,
     /// Intended send time to last byte.
     pub request: Duration,
+    /// Connect to answer of a request that is answered at once, during an upgrade too.
+    pub answer: Duration,
 }

@@ -252,6 +252,7 @@ impl Reader<'_> {
             drain: deadline("drain_ms", written.drain_ms)?,
             stop: deadline("stop_ms", written.stop_ms)?,
             request: deadline("request_ms", written.request_ms)?,
+            answer: deadline("answer_ms", written.answer_ms)?,
         })
     }
 }

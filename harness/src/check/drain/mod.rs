@@ -1,6 +1,10 @@
 //! Old connections during an upgrade.
 
+pub mod first_request;
+pub mod fresh_not_closed;
 pub mod inflight_completes;
 pub mod keepalive_race;
 pub mod keepalive_swallowed;
+pub mod partial_request;
+mod paused;
 mod residence;

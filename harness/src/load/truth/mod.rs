@@ -8,3 +8,4 @@ mod fresh;
 mod kept;
 mod owner;
 mod parked;
+mod paused;
