@@ -199,6 +199,13 @@ pub enum What {
         /// The action ("signal HUP to main, pid 12").
         action: String,
     },
+    /// Bytes that each slow reader had not read of its answer, right after the trigger.
+    StreamsUnread {
+        /// Which upgrade.
+        upgrade: UpgradeId,
+        /// One number a reader.
+        bytes: Vec<u64>,
+    },
     /// A request of ours outside of the load was answered by this version.
     Probed {
         /// The version that the answer carried.

@@ -27,6 +27,10 @@ pub enum Pattern {
     Silent,
     /// A connection that sends half a request head at once and the rest 0.3 to 1.5 s later.
     Half,
+    /// A client with a small receive buffer that reads a long answer slowly until the upgrade is done, then the rest.
+    Reader,
+    /// A request whose body is sent slowly until the upgrade is done, then the rest.
+    Upload,
     /// A connection completed but not yet accepted (the server is stalled); its request is sent at once.
     Parked,
     /// Requests to the canary, a listener of our own: the noise of the machine, never of the target.
@@ -44,6 +48,8 @@ impl Pattern {
             Pattern::Idle => "idle",
             Pattern::Silent => "silent",
             Pattern::Half => "half",
+            Pattern::Reader => "reader",
+            Pattern::Upload => "upload",
             Pattern::Parked => "parked",
             Pattern::Canary => "canary",
         }

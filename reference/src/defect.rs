@@ -48,6 +48,12 @@ pub enum Defect {
     WatchTriggered,
     /// The old generation exits at once when it is replaced.
     InflightCompletes,
+    /// A draining generation ends long answers in the middle, with an orderly close.
+    StreamIntact,
+    /// A draining generation gives up request bodies that have not arrived whole.
+    UploadCompletes,
+    /// A draining generation resets connections whose answer is not all taken by the client.
+    ResponseNotReset,
     /// A draining generation closes a connection that has sent half a request head.
     PartialRequest,
     /// A draining generation reads the first request of a connection and closes without an answer.
@@ -159,6 +165,27 @@ pub static ALL: &[DefectRow] = &[
         catches: "drain/inflight-completes",
         report: "puma#2337",
         bug: "the old generation exits at once instead of draining",
+    },
+    DefectRow {
+        name: "stream-intact",
+        defect: Defect::StreamIntact,
+        catches: "drain/stream-intact",
+        report: "puma#2337",
+        bug: "a draining generation ends long answers in the middle",
+    },
+    DefectRow {
+        name: "upload-completes",
+        defect: Defect::UploadCompletes,
+        catches: "drain/upload-completes",
+        report: "uwsgi#1371",
+        bug: "a draining generation closes connections whose request body has not arrived whole",
+    },
+    DefectRow {
+        name: "response-not-reset",
+        defect: Defect::ResponseNotReset,
+        catches: "drain/response-not-reset",
+        report: "uwsgi#1371",
+        bug: "a draining generation resets connections that are still taking their answer",
     },
     DefectRow {
         name: "partial-request",
@@ -339,6 +366,32 @@ impl KeptConnection {
     }
 }
 
+/// What a draining generation does with a body that is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LongBody {
+    /// Sends or reads it to its end: correct.
+    Finish,
+    /// Ends an answer in the middle, with FIN.
+    CutAnswer,
+    /// Ends an answer in the middle, with RST.
+    ResetAnswer,
+    /// Reads no more of a request.
+    CutRequest,
+}
+
+impl LongBody {
+    /// The correct way, or the defect's.
+    #[must_use]
+    pub fn of(defect: Option<Defect>) -> Self {
+        match defect {
+            Some(Defect::StreamIntact) => Self::CutAnswer,
+            Some(Defect::ResponseNotReset) => Self::ResetAnswer,
+            Some(Defect::UploadCompletes) => Self::CutRequest,
+            _ => Self::Finish,
+        }
+    }
+}
+
 /// What a draining generation does with a connection whose first request has not arrived whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum YoungConnection {
@@ -389,6 +442,7 @@ mod tests {
         assert_eq!(Succession::of(None), Succession::Shared);
         assert_eq!(Succession::of(None).sharing(), Sharing::Exclusive);
         assert_eq!(KeptConnection::of(None), KeptConnection::Answer);
+        assert_eq!(LongBody::of(None), LongBody::Finish);
         assert_eq!(Entrance::of(None), Entrance::Prompt);
         assert_eq!(YoungConnection::of(None), YoungConnection::Await);
     }

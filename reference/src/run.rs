@@ -61,8 +61,9 @@ EXAMPLES
 DEFECTS (--defect NAME)
   took-over, no-refused, listener-continuity=0us, listener-continuity=100us,
   listener-continuity-reuseport=0us, listener-continuity-reuseport=100us, backlog-kept,
-  no-stall, answer-gap, watch-triggered, inflight-completes, partial-request, first-request,
-  fresh-not-closed, keepalive-race, keepalive-swallowed, upgrade-always-valid, nothing-left";
+  no-stall, answer-gap, watch-triggered, inflight-completes, stream-intact, upload-completes,
+  partial-request, first-request, fresh-not-closed, response-not-reset, keepalive-race,
+  keepalive-swallowed, upgrade-always-valid, nothing-left";
 
 /// The first line of each is its help in the list; null targets take all their text from it.
 #[derive(Debug, Subcommand)]

@@ -19,7 +19,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::defect::{KeptConnection, YoungConnection};
+use crate::defect::{KeptConnection, LongBody, YoungConnection};
 use crate::drain::Drain;
 use crate::http::{self, BadRequest, Head};
 use crate::poll;
@@ -45,6 +45,8 @@ pub struct Service {
     pub kept: KeptConnection,
     /// What happens then to connections whose first request is not there yet.
     pub young: YoungConnection,
+    /// What happens then to bodies that are on their way.
+    pub long: LongBody,
 }
 
 impl Service {
@@ -182,7 +184,8 @@ impl Connection<'_> {
         }
     }
 
-    /// Whether the drain has begun before the rest of a head arrived: the mistake of [`YoungConnection::CutHalf`].
+    /// Whether the drain begins before more of a request arrives: the mistake of [`YoungConnection::CutHalf`] and
+    /// [`LongBody::CutRequest`].
     fn is_cut(&self) -> io::Result<bool> {
         let signal = self.service.drain.signal();
         let mut entries = [poll::readable(&self.stream), poll::readable(&signal)];
@@ -212,6 +215,9 @@ impl Connection<'_> {
         let mut piece = vec![0_u8; 64 * 1024];
         while left > 0 {
             let wanted = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            if self.service.long == LongBody::CutRequest && self.is_cut()? {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
             let length = self.stream.read(&mut piece[..wanted])?;
             if length == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -250,12 +256,27 @@ impl Connection<'_> {
         let pattern: Vec<u8> = (0..(64 * 1024 + PATTERN_PERIOD)).map(|at| (at % PATTERN_PERIOD) as u8).collect();
         let mut sent = 0;
         while sent < length {
+            self.break_answer()?;
             let phase = usize::try_from(sent % PATTERN_PERIOD).expect("below the period");
             let block = usize::try_from((length - sent).min(64 * 1024)).expect("a block");
             self.stream.write_all(&pattern[phase..phase + block])?;
             sent += block as u64;
         }
         Ok(())
+    }
+
+    /// Where the defects of long answers strike: an error ends the connection.
+    fn break_answer(&self) -> io::Result<()> {
+        match self.service.long {
+            LongBody::CutAnswer | LongBody::ResetAnswer if self.service.drain.has_begun() => {
+                if self.service.long == LongBody::ResetAnswer {
+                    // close(2) then sends RST and drops what is queued (socket(7), SO_LINGER).
+                    rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO))?;
+                }
+                Err(io::ErrorKind::ConnectionAborted.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Closes the sending half, then reads and drops until the client closes, or makes no progress for [`LINGER`].
@@ -340,7 +361,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let client = TcpStream::connect(listener.local_addr().expect("name")).expect("connect");
         let stream = listener.accept().expect("accept").0;
-        let service = Service { version: 3, drain: Arc::clone(&drain), kept, young };
+        let service = Service { version: 3, drain: Arc::clone(&drain), kept, young, long: LongBody::Finish };
         (client, drain, std::thread::spawn(move || service.serve(stream)))
     }
 

@@ -63,9 +63,12 @@ pub static CHECKS: &[&Check] = &[
     &handoff::answer_gap::CHECK,
     &handoff::watch_triggered::CHECK,
     &drain::inflight_completes::CHECK,
+    &drain::stream_intact::CHECK,
+    &drain::upload_completes::CHECK,
     &drain::partial_request::CHECK,
     &drain::first_request::CHECK,
     &drain::fresh_not_closed::CHECK,
+    &drain::response_not_reset::CHECK,
     &drain::keepalive_race::CHECK,
     &drain::keepalive_swallowed::CHECK,
 ];

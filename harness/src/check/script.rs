@@ -64,6 +64,14 @@ impl Request {
         self
     }
 
+    /// The same, ended by this errno.
+    pub(crate) fn by(mut self, errno: &str) -> Request {
+        if let Ending::Failed { evidence, .. } = &mut self.ending {
+            errno.clone_into(&mut evidence.signal);
+        }
+        self
+    }
+
     /// The same with its last byte sent then.
     pub(crate) fn sent_at(mut self, at: u64) -> Request {
         self.sent = Some(ms(at));
@@ -251,6 +259,8 @@ fn target() -> Target {
             protocol: Protocol::Http1,
             path: "/".to_owned(),
             slow: None,
+            stream: None,
+            upload: None,
             version_header: Some("X-Version".to_owned()),
             echo_header: None,
         }],

@@ -8,6 +8,7 @@ use crate::history::{History, Upgrade};
 use crate::id::UpgradeId;
 use crate::request::Pattern;
 use crate::scenario::Step;
+use crate::target::Target;
 
 /// A precondition of a verdict. The numbers are the load floors of the catalogue, per upgrade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +27,10 @@ pub enum Witness {
     SilentLoad,
     /// At least 6 connections at the trigger that had sent half a request head.
     HalfLoad,
+    /// A slow reader had most of its answer yet to read right after the trigger.
+    StreamUnread,
+    /// A request body was half sent at the trigger.
+    UploadHalfSent,
     /// The old listener's accept queue was not empty in the last dump before the trigger, with its workers stalled.
     BacklogNotEmpty,
 }
@@ -42,6 +47,11 @@ pub const IDLE_MIN: usize = 16;
 pub const SILENT_MIN: usize = 8;
 /// Connections that had sent half a head at the trigger.
 pub const HALF_MIN: usize = 6;
+/// Unread bytes of an answer: twice what the kernel keeps for a sender at most (tcp_wmem: 4 MiB), so that its send queue is
+/// not empty and its handler still writes.
+pub const UNREAD_MIN: u64 = 8 * 1024 * 1024;
+/// Half-sent bodies at the trigger.
+pub const UPLOADS_MIN: usize = 1;
 /// How far back an answer lies on a connection that counts as idle: the longest pause of the pattern.
 const IDLE_LOOK_BACK_NANOS: u64 = 1_500_000_000;
 /// How far back a kept connection counts as busy: some twenty of its mean think times.
@@ -70,8 +80,30 @@ impl Witness {
             | Witness::IdleLoad
             | Witness::SilentLoad
             | Witness::HalfLoad
+            | Witness::StreamUnread
+            | Witness::UploadHalfSent
             | Witness::BacklogNotEmpty => true,
         }
+    }
+
+    /// Why this target can never show it: its manifest does not name what it asks for.
+    #[must_use]
+    pub fn unsupported(self, target: &Target) -> Option<String> {
+        let pattern = match self {
+            Witness::StreamUnread => Pattern::Reader,
+            Witness::UploadHalfSent => Pattern::Upload,
+            Witness::Upgrades
+            | Witness::FreshLoad
+            | Witness::BusyLoad
+            | Witness::RequestsInFlight
+            | Witness::IdleLoad
+            | Witness::SilentLoad
+            | Witness::HalfLoad
+            | Witness::BacklogNotEmpty => return None,
+        };
+        let key = if pattern == Pattern::Reader { "long answer (`stream`)" } else { "request with a body (`upload`)" };
+        let endpoint = target.endpoints.first().filter(|endpoint| !endpoint.offers(pattern))?;
+        Some(format!("the endpoint `{}` names no {key}", endpoint.name))
     }
 
     /// Looks at a history: one sighting per upgrade.
@@ -97,6 +129,8 @@ impl Witness {
             Witness::IdleLoad => idle(history, upgrade),
             Witness::SilentLoad => paused(history, upgrade, Pattern::Silent, SILENT_MIN),
             Witness::HalfLoad => paused(history, upgrade, Pattern::Half, HALF_MIN),
+            Witness::StreamUnread => unread(history, upgrade),
+            Witness::UploadHalfSent => paused(history, upgrade, Pattern::Upload, UPLOADS_MIN),
             Witness::BacklogNotEmpty => backlog(history, upgrade),
         };
         Sighting { upgrade: Some(upgrade.id), met, text }
@@ -162,6 +196,18 @@ fn paused(history: &History, upgrade: &Upgrade, pattern: Pattern, floor: usize) 
     (count >= floor, format!("{count} {pattern} connections at the trigger (floor {floor})"))
 }
 
+fn unread(history: &History, upgrade: &Upgrade) -> (bool, String) {
+    let told = history.events.iter().find_map(|event| match &event.what {
+        What::StreamsUnread { upgrade: of, bytes } if *of == upgrade.id => Some((event.seq, bytes)),
+        _ => None,
+    });
+    let Some((seq, bytes)) = told else { return (false, "no stream was being read at the trigger".to_owned()) };
+    let most = bytes.iter().max().copied().unwrap_or(0);
+    let text =
+        format!("{} streams, {most} bytes of one unread at the trigger (floor {UNREAD_MIN}, event {seq})", bytes.len());
+    (most >= UNREAD_MIN, text)
+}
+
 fn backlog(history: &History, upgrade: &Upgrade) -> (bool, String) {
     // The accepting processes stand still since before the trigger, so what is queued at the trigger is queued until
     // the successor accepts; a dump after that may already show its work. Unchanged dumps are not told.
@@ -180,10 +226,10 @@ fn backlog(history: &History, upgrade: &Upgrade) -> (bool, String) {
 
 #[cfg(test)]
 mod tests {
-    use super::Witness;
+    use super::{UNREAD_MIN, Witness};
     use crate::check::script::{Script, answered};
     use crate::event::{Listener, What};
-    use crate::id::Cookie;
+    use crate::id::{Cookie, UpgradeId};
     use crate::request::Pattern;
 
     fn met(witness: Witness, script: Script) -> bool {
@@ -232,6 +278,25 @@ mod tests {
         assert!(!met(Witness::SilentLoad, run(Pattern::Silent, 8, 1001)), "connected after the trigger");
         assert!(met(Witness::HalfLoad, run(Pattern::Half, 6, 900)));
         assert!(!met(Witness::HalfLoad, run(Pattern::Half, 5, 900)));
+    }
+
+    #[test]
+    fn a_stream_must_be_mostly_unread_at_the_trigger() {
+        let run = |bytes: Vec<u64>| {
+            Script::new().trigger(1000, 1, 2).event(1001, What::StreamsUnread { upgrade: UpgradeId(1), bytes })
+        };
+        assert!(met(Witness::StreamUnread, run(vec![UNREAD_MIN])));
+        assert!(!met(Witness::StreamUnread, run(vec![UNREAD_MIN - 1])));
+        assert!(!met(Witness::StreamUnread, run(Vec::new())));
+        assert!(!met(Witness::StreamUnread, Script::new().trigger(1000, 1, 2)));
+    }
+
+    #[test]
+    fn what_the_manifest_does_not_name_is_unsupported() {
+        let target = Script::new().history().plan.target;
+        let why = Witness::StreamUnread.unsupported(&target);
+        assert_eq!(why.as_deref(), Some("the endpoint `http` names no long answer (`stream`)"));
+        assert_eq!(Witness::FreshLoad.unsupported(&target), None);
     }
 
     #[test]

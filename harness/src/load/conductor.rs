@@ -8,14 +8,15 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
+use super::body::{Body, Held};
 use super::crew::{Crew, asked};
 use super::driver::{LoadError, LoadRecord, Parked};
 use super::exchange::{Ask, Exchange};
 use super::kept::Kept;
 use super::ledger::Attempt;
 use super::schedule::{
-    BUSY_CONNECTIONS, BUSY_EVERY, CANARY_EVERY, FRESH_EVERY, HALF_EVERY, IDLE_CONNECTIONS, IDLE_EVERY, IDLE_SPREAD,
-    PAUSE, Random, Rhythm, SILENT_EVERY, SLOW_IN_FLIGHT, Ticker,
+    BODY_EVERY, BUSY_CONNECTIONS, BUSY_EVERY, CANARY_EVERY, FRESH_EVERY, HALF_EVERY, IDLE_CONNECTIONS, IDLE_EVERY,
+    IDLE_SPREAD, PAUSE, READERS, Random, Rhythm, SILENT_EVERY, SLOW_IN_FLIGHT, Ticker, UPLOAD_BYTES, UPLOADS,
 };
 use crate::clock::Nanos;
 use crate::request::Pattern;
@@ -26,6 +27,7 @@ use crate::target::TargetEndpoint;
 pub(super) enum Command {
     Begin(Vec<Pattern>, Sender<Result<(), LoadError>>),
     Park(u32, Sender<Parked>),
+    Release(Sender<()>),
     Quiesce(Sender<()>),
     Finish(Sender<Result<LoadRecord, LoadError>>),
 }
@@ -40,13 +42,15 @@ pub(super) struct Conductor {
     /// Kept places and pausing schedules made so far: each has a random stream of its own.
     places: u64,
     stop: watch::Sender<bool>,
+    /// Slow bodies go on when something is sent.
+    release: watch::Sender<()>,
 }
 
 impl Conductor {
     /// Nothing runs yet.
     pub(super) fn new(endpoint: TargetEndpoint, exchange: Exchange, seed: u64) -> Conductor {
-        let (stop, _) = watch::channel(false);
-        Conductor { endpoint, exchange: Rc::new(exchange), crew: Crew::default(), seed, places: 0, stop }
+        let (stop, release) = (watch::channel(false).0, watch::channel(()).0);
+        Conductor { endpoint, exchange: Rc::new(exchange), crew: Crew::default(), seed, places: 0, stop, release }
     }
 
     /// Obeys until told to finish, or until the owner is gone.
@@ -59,6 +63,10 @@ impl Conductor {
                     let _ = done.send(begun);
                 }
                 Command::Park(connections, done) => self.park(connections, done),
+                Command::Release(done) => {
+                    self.release.send_replace(());
+                    let _ = done.send(());
+                }
                 Command::Quiesce(done) => {
                     self.quiesce().await;
                     let _ = done.send(());
@@ -87,6 +95,8 @@ impl Conductor {
             Pattern::Idle => self.begin_kept(pattern, IDLE_CONNECTIONS, IDLE_EVERY, IDLE_SPREAD),
             Pattern::Silent => self.begin_hesitant(pattern, SILENT_EVERY),
             Pattern::Half => self.begin_hesitant(pattern, HALF_EVERY),
+            Pattern::Reader => self.begin_bodies(pattern, READERS),
+            Pattern::Upload => self.begin_bodies(pattern, UPLOADS),
             Pattern::Parked => Err(LoadError::NotScheduled(pattern)),
         }
     }
@@ -180,6 +190,50 @@ impl Conductor {
             self.crew.spawn(kept.run(self.stop.subscribe()));
         }
         Ok(())
+    }
+
+    /// Places that read or send one long body after the other.
+    fn begin_bodies(&self, pattern: Pattern, places: u32) -> Result<(), LoadError> {
+        let clock = self.exchange.ledger.clock;
+        let body = Rc::new(self.body(pattern)?);
+        for _ in 0..places {
+            let mut ticker = Ticker::new(clock, clock.now(), Rhythm::Even(BODY_EVERY)).map_err(LoadError::Timer)?;
+            let (exchange, body) = (Rc::clone(&self.exchange), Rc::clone(&body));
+            let (released, mut stop) = (self.release.subscribe(), self.stop.subscribe());
+            self.crew.spawn(async move {
+                let mut free = Nanos(0);
+                loop {
+                    let tick = tokio::select! {
+                        biased;
+                        () = asked(&mut stop) => return,
+                        tick = ticker.tick() => tick,
+                    };
+                    let held = tick.and_then(|intended| Ok((intended, Held::new(clock, &released, &stop)?)));
+                    match held {
+                        Ok((intended, held)) => {
+                            let attempt = exchange.ledger.schedule(pattern, intended, free);
+                            exchange.slowly(attempt, &body, held).await;
+                            free = clock.now();
+                        }
+                        Err(error) => return exchange.ledger.fault(LoadError::Timer(error)),
+                    }
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn body(&self, pattern: Pattern) -> Result<Body, LoadError> {
+        let TargetEndpoint { stream, upload, .. } = &self.endpoint;
+        match (pattern, stream, upload) {
+            (Pattern::Reader, Some(stream), _) => {
+                Ok(Body::Answer(Ask::once(&self.endpoint, &stream.path), stream.clone()))
+            }
+            (Pattern::Upload, _, Some(upload)) => {
+                Ok(Body::Request(Ask::post(&self.endpoint, &upload.path, UPLOAD_BYTES)))
+            }
+            _ => Err(LoadError::NoBody { pattern, endpoint: self.endpoint.name.clone() }),
+        }
     }
 
     /// A random stream of its own.

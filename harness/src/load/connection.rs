@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::answer::{Answer, AnswerReader, Progress};
 use super::failure::{Failure, Loss, Signal, connect_failure};
 use super::ledger::{Attempt, Ledger};
+use super::schedule::SIP_BYTES;
 use crate::kernel::tcp::{Peek, SYN_BYTES, TcpInfo, TcpSocket};
 use crate::request::{FailureClass, SocketEvidence};
 
@@ -46,7 +47,7 @@ impl Connection {
     /// # Errors
     /// The failure to record, the harness's own included.
     pub(super) async fn open(
-        to: SocketAddr,
+        (to, receive_buffer): (SocketAddr, Option<usize>),
         deadline: Instant,
         attempt: &mut Attempt,
         ledger: &Ledger,
@@ -55,6 +56,9 @@ impl Connection {
         attempt.connection = id;
         let ours = |error: &io::Error| connect_failure(Signal::from(error), None);
         let socket = TcpSocket::open(to).map_err(|error| ours(&error))?;
+        if let Some(bytes) = receive_buffer {
+            socket.bound_receive_buffer(bytes).map_err(|error| ours(&error))?;
+        }
         attempt.began = ledger.clock.now();
         socket.connect(to).map_err(|error| ours(&error))?;
         attempt.local_port = socket.local_port().unwrap_or(0);
@@ -213,12 +217,12 @@ impl Connection {
     /// The failure to record.
     pub(super) async fn receive(
         &mut self,
-        mut reader: AnswerReader<'_>,
+        reader: &mut AnswerReader<'_>,
         deadline: Instant,
         attempt: &mut Attempt,
         ledger: &Ledger,
     ) -> Result<(Answer, usize), Failure> {
-        let whole = timeout_at(deadline, self.read_answer(&mut reader, attempt, ledger)).await;
+        let whole = timeout_at(deadline, self.read_answer(reader, attempt, ledger)).await;
         let excess = match whole {
             Ok(Ok(excess)) => excess,
             Ok(Err(failure)) => return Err(failure),
@@ -238,24 +242,62 @@ impl Connection {
         attempt: &mut Attempt,
         ledger: &Ledger,
     ) -> Result<usize, Failure> {
+        // A slow reader may have read it whole.
+        if reader.is_whole() {
+            return Ok(0);
+        }
         loop {
             let mut ready = self.socket.readable().await.map_err(|error| self.lost(Signal::from(&error), attempt))?;
             let mut buffer = [0u8; READ_BYTES];
             let Ok(read) = ready.try_io(|socket| socket.get_ref().read(&mut buffer)) else { continue };
-            match read {
-                Ok(0) if reader.ends_with_stream() => return Ok(0),
-                Ok(0) => return Err(self.lost(Signal::Eof, attempt)),
-                Ok(count) => {
-                    attempt.first_byte.get_or_insert_with(|| ledger.clock.now());
-                    attempt.bytes_received += count as u64;
-                    match reader.feed(&buffer[..count]) {
-                        Progress::More => {}
-                        Progress::Whole { excess } => return Ok(excess),
-                        Progress::Malformed => return Err(self.wrong("not HTTP", attempt)),
-                    }
-                }
-                Err(error) => return Err(self.lost(Signal::from(&error), attempt)),
+            let read = read.map(|count| &buffer[..count]);
+            if let Some(excess) = self.digest(read, reader, attempt, ledger)? {
+                return Ok(excess);
             }
+        }
+    }
+
+    /// Reads one small piece of the answer, if one is there; true when the answer is whole.
+    ///
+    /// # Errors
+    /// The failure to record.
+    pub(super) fn sip(
+        &self,
+        reader: &mut AnswerReader<'_>,
+        attempt: &mut Attempt,
+        ledger: &Ledger,
+    ) -> Result<bool, Failure> {
+        let mut buffer = [0u8; SIP_BYTES];
+        match self.socket.get_ref().read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            read => {
+                let read = read.map(|count| &buffer[..count]);
+                Ok(self.digest(read, reader, attempt, ledger)?.is_some())
+            }
+        }
+    }
+
+    /// Takes what a read gave; the number of bytes behind the answer when it is whole.
+    fn digest(
+        &self,
+        read: io::Result<&[u8]>,
+        reader: &mut AnswerReader<'_>,
+        attempt: &mut Attempt,
+        ledger: &Ledger,
+    ) -> Result<Option<usize>, Failure> {
+        match read {
+            Ok([]) if reader.ends_with_stream() => Ok(Some(0)),
+            Ok([]) => Err(self.lost(Signal::Eof, attempt)),
+            Ok(bytes) => {
+                attempt.first_byte.get_or_insert_with(|| ledger.clock.now());
+                attempt.bytes_received += bytes.len() as u64;
+                match reader.feed(bytes) {
+                    Progress::More => Ok(None),
+                    Progress::Whole { excess } => Ok(Some(excess)),
+                    Progress::Malformed => Err(self.wrong("not HTTP", attempt)),
+                }
+            }
+            Err(error) => Err(self.lost(Signal::from(&error), attempt)),
         }
     }
 

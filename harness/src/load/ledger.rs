@@ -1,6 +1,7 @@
 //! The books of the load: every request that was meant, how it ended, and what other threads may see meanwhile.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,10 +27,14 @@ pub(super) struct Gauges {
     pub(super) silent: AtomicU32,
     /// Open connections that have sent half a head.
     pub(super) half: AtomicU32,
+    /// Open connections that have sent a part of a body.
+    pub(super) upload: AtomicU32,
     /// Requests sent and not ended.
     pub(super) in_flight: AtomicU32,
     /// Those of them that are slow.
     pub(super) slow_in_flight: AtomicU32,
+    /// Bytes that each slow reader has not read of its answer, by request.
+    unread: Mutex<BTreeMap<u64, u64>>,
     /// The highest version so far and when it was first seen; locked only when it rises.
     newest: Mutex<Option<(Version, Nanos)>>,
 }
@@ -42,7 +47,8 @@ impl Gauges {
             Pattern::Idle => Some(&self.idle),
             Pattern::Silent => Some(&self.silent),
             Pattern::Half => Some(&self.half),
-            Pattern::Fresh | Pattern::Slow | Pattern::Parked | Pattern::Canary => None,
+            Pattern::Upload => Some(&self.upload),
+            Pattern::Fresh | Pattern::Slow | Pattern::Reader | Pattern::Parked | Pattern::Canary => None,
         }
     }
 
@@ -58,6 +64,20 @@ impl Gauges {
         if let Some(gauge) = self.open(pattern) {
             gauge.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// What each slow reader has not read yet.
+    pub(super) fn unread(&self) -> Vec<u64> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect()
+    }
+
+    /// A slow reader has so much to read yet; `None`: it reads no longer.
+    pub(super) fn leave_unread(&self, request: u64, bytes: Option<u64>) {
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        match bytes {
+            Some(bytes) => unread.insert(request, bytes),
+            None => unread.remove(&request),
+        };
     }
 
     /// The highest version that any answer carried, and when first.

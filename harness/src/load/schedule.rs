@@ -32,6 +32,25 @@ pub(super) const IDLE_SPREAD: Duration = Duration::from_millis(200);
 pub(super) const SILENT_EVERY: Duration = Duration::from_millis(60);
 /// The same for half heads: 12, and the floor is 6.
 pub(super) const HALF_EVERY: Duration = Duration::from_millis(75);
+/// Slow readers: two, because each moves 16 MiB over the machine's own loopback once it is released.
+pub(super) const READERS: u32 = 2;
+/// SO_RCVBUF of a slow reader, set before connect(2): else the kernel takes up to 33 MB in for the client.
+pub(super) const READER_BUFFER: usize = 16 * 1024;
+/// A slow reader takes 4 KiB each 10 ms: in the longest upgrade that is far less than the body.
+pub(super) const SIP_BYTES: usize = 4 * 1024;
+/// Slow uploads.
+pub(super) const UPLOADS: u32 = 4;
+/// Length of an upload's body.
+pub(super) const UPLOAD_BYTES: usize = 256 * 1024;
+/// A slow upload sends 1 KiB each 10 ms …
+pub(super) const UPLOAD_PIECE: usize = 1024;
+/// … and keeps this much back until the upgrade is done.
+pub(super) const UPLOAD_KEPT_BACK: usize = 64 * 1024;
+/// Between two pieces of a slow body, read or sent.
+pub(super) const PIECE_EVERY: Duration = Duration::from_millis(10);
+/// A reader or an upload that has ended is followed by the next one after this time at the earliest.
+pub(super) const BODY_EVERY: Duration = Duration::from_millis(250);
+
 /// How long a connection is silent before its first byte, or in the middle of its head.
 pub(super) const PAUSE: std::ops::Range<Duration> = Duration::from_millis(300)..Duration::from_millis(1500);
 

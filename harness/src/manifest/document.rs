@@ -234,6 +234,12 @@ pub struct Endpoint {
     /// A request that takes long.
     #[serde(default)]
     pub slow: Option<Slow>,
+    /// A long answer, for clients that read slowly.
+    #[serde(default)]
+    pub stream: Option<Stream>,
+    /// A request with a body, for clients that send slowly.
+    #[serde(default)]
+    pub upload: Option<Upload>,
     /// Name of the answer header that carries the deployed version as a decimal number.
     #[serde(default)]
     pub version_header: Option<String>,
@@ -254,6 +260,31 @@ pub struct Slow {
     pub path: String,
     /// About how long the whole answer takes.
     pub takes_ms: u64,
+}
+
+/// A request whose answer is long, and the same each time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stream {
+    /// Its path.
+    pub path: String,
+    /// Length of the body: at least 16 MiB, because the kernel's buffers swallow a few.
+    pub bytes: u64,
+    /// The body repeats itself after so many bytes; a prime shows lost and swapped blocks best.
+    #[serde(default = "default_period")]
+    pub period: u64,
+}
+
+fn default_period() -> u64 {
+    251
+}
+
+/// A request whose body is read to its end before it is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upload {
+    /// The path that takes a POST of 256 KiB.
+    pub path: String,
 }
 
 /// The protocol of an endpoint.

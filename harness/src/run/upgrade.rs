@@ -63,6 +63,7 @@ impl Stage<'_> {
                 let action = describe(step);
                 let what = What::Triggered { upgrade: before.id, version: before.version, action };
                 self.sink.put(Interval::new(began, self.clock.now()), what);
+                self.note_unread(before.id);
             }
             if let Err(reason) = outcome {
                 self.action_failed(&describe(step), &reason);
@@ -70,7 +71,12 @@ impl Stage<'_> {
                 break;
             }
         }
-        if completed && self.await_done(restart.done, &before)? {
+        let done = completed && self.await_done(restart.done, &before)?;
+        // Done or not: what spans the upgrade need be held no longer.
+        if let Some(load) = &self.load {
+            load.release()?;
+        }
+        if done {
             if self.plan.target.main == MainProcess::Pidfile {
                 self.find_main()?;
             }
@@ -90,10 +96,18 @@ impl Stage<'_> {
             Pattern::Idle => load.open_connections(*pattern) >= IDLE_STEADY,
             Pattern::Silent => load.open_connections(*pattern) >= SILENT_STEADY,
             Pattern::Half => load.open_connections(*pattern) >= HALF_STEADY,
+            Pattern::Reader => !load.unread().is_empty(),
+            Pattern::Upload => load.open_connections(*pattern) > 0,
             Pattern::Fresh | Pattern::Parked | Pattern::Canary => true,
         };
         let steady = || yes(self.patterns.iter().all(enough));
         self.within(self.plan.target.deadlines.start, steady).map(|_steady| ())
+    }
+
+    /// Tells how much of their answers slow readers have not read, right after the trigger: at it, that was no less.
+    fn note_unread(&self, upgrade: UpgradeId) {
+        let Some(load) = self.load.as_ref().filter(|_| self.patterns.contains(&Pattern::Reader)) else { return };
+        self.sink.put_at(self.clock.now(), What::StreamsUnread { upgrade, bytes: load.unread() });
     }
 
     /// What is to be known before a trigger, and the counters before it.

@@ -81,7 +81,7 @@ impl ScriptProblem {
             ScriptProblem::NeedsRestart { .. } => "set `profile = \"restart\"`".to_owned(),
             ScriptProblem::Zero => "write a number from 1 on".to_owned(),
             ScriptProblem::Pattern { .. } => {
-                "`park` parks connections, and the canary always runs: use `fresh`, `busy`, `slow`, `idle`, `silent`, `half`".to_owned()
+                "`park` parks connections, and the canary always runs: use `fresh`, `busy`, `slow`, `idle`, `silent`, `half`, `reader`, `upload`".to_owned()
             }
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
-use crate::defect::{Defect, Entrance, KeptConnection, Succession, YoungConnection};
+use crate::defect::{Defect, Entrance, KeptConnection, LongBody, Succession, YoungConnection};
 use crate::drain::{Drain, Patience};
 use crate::generation::{Farewell, Generation};
 use crate::inherit;
@@ -139,7 +139,8 @@ pub fn serve(options: &Options) -> Result<(), String> {
     let drain = Drain::new(options.patience()).map_err(|error| refused(&error))?;
     let version = version::own().map_err(|error| refused(&error))?;
     let young = YoungConnection::of(options.defect);
-    let service = Arc::new(Service { version, drain, kept: KeptConnection::of(options.defect), young });
+    let long = LongBody::of(options.defect);
+    let service = Arc::new(Service { version, drain, kept: KeptConnection::of(options.defect), young, long });
     log.line(format_args!("serves version {version}"));
 
     // Ready: the listener is verified and everything that can fail has been done. One byte, then closed.

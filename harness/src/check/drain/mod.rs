@@ -8,3 +8,6 @@ pub mod keepalive_swallowed;
 pub mod partial_request;
 mod paused;
 mod residence;
+pub mod response_not_reset;
+pub mod stream_intact;
+pub mod upload_completes;
