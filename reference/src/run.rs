@@ -63,7 +63,7 @@ DEFECTS (--defect NAME)
   listener-continuity-reuseport=0us, listener-continuity-reuseport=100us, backlog-kept,
   no-stall, answer-gap, watch-triggered, inflight-completes, stream-intact, upload-completes,
   partial-request, first-request, fresh-not-closed, response-not-reset, keepalive-race,
-  keepalive-swallowed, upgrade-always-valid, nothing-left";
+  keepalive-swallowed, upgrade-always-valid, nothing-left, nothing-left=socket-file";
 
 /// The first line of each is its help in the list; null targets take all their text from it.
 #[derive(Debug, Subcommand)]
