@@ -21,6 +21,8 @@ fn main() {
         protocol: Protocol::Http1,
         path: "/".to_owned(),
         slow: None,
+        stream: None,
+        upload: None,
         version_header: None,
         echo_header: Some("X-Request-Id".to_owned()),
     };

@@ -302,6 +302,13 @@ pub enum What {
         /// Its processes in state Z, the same ones in the last two looks.
         zombies: Vec<Image>,
     },
+    /// Bytes that each slow reader had not read of its answer, right after the trigger.
+    StreamsUnread {
+        /// Which upgrade.
+        upgrade: UpgradeId,
+        /// One number a reader.
+        bytes: Vec<u64>,
+    },
     /// A request of ours outside of the load was answered by this version.
     Probed {
         /// The version that the answer carried.

@@ -124,6 +124,9 @@ fn unsupported(history: &History, check: &Check) -> Option<String> {
     {
         return Some(format!("the manifest does not claim the profile {profile:?}"));
     }
+    if let Some(reason) = check.needs.iter().find_map(|need| need.unsupported(target)) {
+        return Some(reason);
+    }
     match target.capabilities.get(&check.capability?) {
         Some(Claim::Claimed) => None,
         Some(Claim::Disclaimed(reason)) => Some(format!("disclaimed: {reason}")),

@@ -8,7 +8,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Nanos;
+use crate::clock::{Interval, Nanos};
 use crate::id::Version;
 
 /// A traffic pattern; each has its floor, below which a verdict is inconclusive.
@@ -21,6 +21,16 @@ pub enum Pattern {
     Busy,
     /// A fresh connection whose request takes long: in flight at the trigger.
     Slow,
+    /// A kept connection that is silent for about a second after each answer, and then used again.
+    Idle,
+    /// A connection whose first request comes 0.3 to 1.5 s after its handshake.
+    Silent,
+    /// A connection that sends half a request head at once and the rest 0.3 to 1.5 s later.
+    Half,
+    /// A client with a small receive buffer that reads a long answer slowly until the upgrade is done, then the rest.
+    Reader,
+    /// A request whose body is sent slowly until the upgrade is done, then the rest.
+    Upload,
     /// A connection completed but not yet accepted (the server is stalled); its request is sent at once.
     Parked,
     /// Requests to the canary, a listener of our own: the noise of the machine, never of the target.
@@ -35,6 +45,11 @@ impl Pattern {
             Pattern::Fresh => "fresh",
             Pattern::Busy => "busy",
             Pattern::Slow => "slow",
+            Pattern::Idle => "idle",
+            Pattern::Silent => "silent",
+            Pattern::Half => "half",
+            Pattern::Reader => "reader",
+            Pattern::Upload => "upload",
             Pattern::Parked => "parked",
             Pattern::Canary => "canary",
         }
@@ -217,6 +232,13 @@ impl Request {
             Ending::Answered { version, .. } => *version,
             Ending::Failed { .. } => None,
         }
+    }
+
+    /// Connected before `moment`, and still open with its request not yet sent whole after it.
+    #[must_use]
+    pub fn pauses_at(&self, moment: Interval) -> bool {
+        let connected = self.connected.is_some_and(|connected| connected < moment.not_before);
+        connected && self.ended > moment.not_after && self.sent.is_none_or(|sent| sent > moment.not_after)
     }
 
     /// Sent, and not yet ended, at `instant`.

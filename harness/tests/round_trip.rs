@@ -7,7 +7,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 use unbroken::manifest::{
     Await, Capability, Deadlines, Done, Endpoint, File, Launch, MainProcess, Manifest, Profile, Program, Protocol,
-    Ready, Recipient, Restart, RestartStep, Role, Slow, Source, Stall, Stop, Watch, WatchKind,
+    Ready, Recipient, Restart, RestartStep, Role, Slow, Source, Stall, Stop, Stream, Upload, Watch, WatchKind,
 };
 use unbroken::target::Target;
 
@@ -52,13 +52,17 @@ fn file() -> BoxedStrategy<File> {
 
 fn endpoint() -> BoxedStrategy<Endpoint> {
     let slow = (text(), number()).prop_map(|(path, takes_ms)| Slow { path, takes_ms });
-    (text(), text(), text(), of(slow), of(text()), of(text()))
-        .prop_map(|(name, address, path, slow, version_header, echo_header)| Endpoint {
+    let stream = (text(), number(), number()).prop_map(|(path, bytes, period)| Stream { path, bytes, period });
+    let upload = text().prop_map(|path| Upload { path });
+    (text(), text(), text(), of(slow), of(stream), of(upload), of(text()), of(text()))
+        .prop_map(|(name, address, path, slow, stream, upload, version_header, echo_header)| Endpoint {
             name,
             address,
             protocol: Protocol::Http1,
             path,
             slow,
+            stream,
+            upload,
             version_header,
             echo_header,
         })
@@ -113,13 +117,14 @@ fn stop() -> BoxedStrategy<Stop> {
 }
 
 fn deadlines() -> BoxedStrategy<Deadlines> {
-    (number(), number(), number(), number(), number())
-        .prop_map(|(start_ms, upgrade_ms, drain_ms, stop_ms, request_ms)| Deadlines {
+    (number(), number(), number(), number(), number(), number())
+        .prop_map(|(start_ms, upgrade_ms, drain_ms, stop_ms, request_ms, answer_ms)| Deadlines {
             start_ms,
             upgrade_ms,
             drain_ms,
             stop_ms,
             request_ms,
+            answer_ms,
         })
         .boxed()
 }

@@ -7,7 +7,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::listener::Sharing;
+use crate::listener::{BACKLOG, Sharing};
 
 /// How long nobody listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,10 +77,26 @@ pub enum Defect {
     ListenerContinuityReuseport(Gap),
     /// Each generation has a listener of its own (SO_REUSEPORT); they overlap, but what the old one has queued is reset.
     BacklogKept,
+    /// A new generation shrinks the accept queue to one entry, and takes nothing from it for a tenth of a second.
+    NoStall,
+    /// A new generation says that it is ready, and accepts its first connection only 1.2 seconds later.
+    AnswerGap,
     /// Each inotify event on the watched file starts an upgrade of its own, finished writing or not.
     WatchTriggered,
     /// The old generation exits at once when it is replaced.
     InflightCompletes,
+    /// A draining generation ends long answers in the middle, with an orderly close.
+    StreamIntact,
+    /// A draining generation gives up request bodies that have not arrived whole.
+    UploadCompletes,
+    /// A draining generation resets connections whose answer is not all taken by the client.
+    ResponseNotReset,
+    /// A draining generation closes a connection that has sent half a request head.
+    PartialRequest,
+    /// A draining generation reads the first request of a connection and closes without an answer.
+    FirstRequest,
+    /// A draining generation closes connections that have not sent anything yet, as if they were idle.
+    FreshNotClosed,
     /// A draining generation closes each kept connection just when its next request has arrived, without reading it.
     KeepaliveRace,
     /// A draining generation reads the next request of each kept connection and closes without an answer.
@@ -292,6 +308,20 @@ pub static ALL: &[DefectRow] = &[
         bug: "executes its relative argv[0] from a working directory that is gone",
     },
     DefectRow {
+        name: "no-stall",
+        defect: Defect::NoStall,
+        catches: "handoff/no-stall",
+        report: "systemfd's listen backlog of 1",
+        bug: "a new generation shrinks the accept queue to 1 and takes nothing from it for 100 ms: clients send their SYN again",
+    },
+    DefectRow {
+        name: "answer-gap",
+        defect: Defect::AnswerGap,
+        catches: "handoff/answer-gap",
+        report: "apache, lighttpd, puma, uwsgi: 1.0 to 3.5 s",
+        bug: "a new generation says that it is ready and accepts nothing for 1.2 s",
+    },
+    DefectRow {
         name: "watch-triggered",
         defect: Defect::WatchTriggered,
         catches: "handoff/watch-triggered",
@@ -304,6 +334,48 @@ pub static ALL: &[DefectRow] = &[
         catches: "drain/inflight-completes",
         report: "puma#2337",
         bug: "the old generation exits at once instead of draining",
+    },
+    DefectRow {
+        name: "stream-intact",
+        defect: Defect::StreamIntact,
+        catches: "drain/stream-intact",
+        report: "puma#2337",
+        bug: "a draining generation ends long answers in the middle",
+    },
+    DefectRow {
+        name: "upload-completes",
+        defect: Defect::UploadCompletes,
+        catches: "drain/upload-completes",
+        report: "uwsgi#1371",
+        bug: "a draining generation closes connections whose request body has not arrived whole",
+    },
+    DefectRow {
+        name: "response-not-reset",
+        defect: Defect::ResponseNotReset,
+        catches: "drain/response-not-reset",
+        report: "uwsgi#1371",
+        bug: "a draining generation resets connections that are still taking their answer",
+    },
+    DefectRow {
+        name: "partial-request",
+        defect: Defect::PartialRequest,
+        catches: "drain/partial-request",
+        report: "uvicorn, haproxy -st",
+        bug: "a draining generation closes connections that have sent half a request head",
+    },
+    DefectRow {
+        name: "first-request",
+        defect: Defect::FirstRequest,
+        catches: "drain/first-request",
+        report: "puma, uvicorn: a fresh connection is closed like an idle one",
+        bug: "a draining generation reads the first request of a connection and closes without an answer",
+    },
+    DefectRow {
+        name: "fresh-not-closed",
+        defect: Defect::FreshNotClosed,
+        catches: "drain/fresh-not-closed",
+        report: "puma, uvicorn, granian",
+        bug: "a draining generation closes connections that have not sent anything yet",
     },
     DefectRow {
         name: "keepalive-race",
@@ -509,6 +581,34 @@ impl Succession {
     }
 }
 
+/// What a new generation does between saying that it is ready and accepting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// Accepts at once: correct.
+    Prompt,
+    /// Accepts nothing for this long, while connections wait in a queue of this length.
+    Late {
+        /// How long.
+        pause: Duration,
+        /// listen(2)'s backlog meanwhile.
+        backlog: i32,
+    },
+}
+
+impl Entrance {
+    /// The correct way, or the defect's.
+    #[must_use]
+    pub fn of(defect: Option<Defect>) -> Self {
+        match defect {
+            // At 300 connects a second some thirty come in that time, and two fit in.
+            Some(Defect::NoStall) => Self::Late { pause: Duration::from_millis(100), backlog: 1 },
+            // Well above the second that is declared where nothing else is.
+            Some(Defect::AnswerGap) => Self::Late { pause: Duration::from_millis(1200), backlog: BACKLOG },
+            _ => Self::Prompt,
+        }
+    }
+}
+
 /// What a draining generation does with the next request of a kept connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeptConnection {
@@ -528,6 +628,58 @@ impl KeptConnection {
             Some(Defect::KeepaliveRace) => Self::CloseUnread,
             Some(Defect::KeepaliveSwallowed) => Self::Swallow,
             _ => Self::Answer,
+        }
+    }
+}
+
+/// What a draining generation does with a body that is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LongBody {
+    /// Sends or reads it to its end: correct.
+    Finish,
+    /// Ends an answer in the middle, with FIN.
+    CutAnswer,
+    /// Ends an answer in the middle, with RST.
+    ResetAnswer,
+    /// Reads no more of a request.
+    CutRequest,
+}
+
+impl LongBody {
+    /// The correct way, or the defect's.
+    #[must_use]
+    pub fn of(defect: Option<Defect>) -> Self {
+        match defect {
+            Some(Defect::StreamIntact) => Self::CutAnswer,
+            Some(Defect::ResponseNotReset) => Self::ResetAnswer,
+            Some(Defect::UploadCompletes) => Self::CutRequest,
+            _ => Self::Finish,
+        }
+    }
+}
+
+/// What a draining generation does with a connection whose first request has not arrived whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum YoungConnection {
+    /// Waits for the request and answers it: correct.
+    Await,
+    /// Closes it if it has sent half a head.
+    CutHalf,
+    /// Reads the first request and closes.
+    Swallow,
+    /// Closes it if it has sent nothing.
+    CloseUnused,
+}
+
+impl YoungConnection {
+    /// The correct way, or the defect's.
+    #[must_use]
+    pub fn of(defect: Option<Defect>) -> Self {
+        match defect {
+            Some(Defect::PartialRequest) => Self::CutHalf,
+            Some(Defect::FirstRequest) => Self::Swallow,
+            Some(Defect::FreshNotClosed) => Self::CloseUnused,
+            _ => Self::Await,
         }
     }
 }
@@ -556,5 +708,8 @@ mod tests {
         assert_eq!(Succession::of(None), Succession::Shared);
         assert_eq!(Succession::of(None).sharing(), Sharing::Exclusive);
         assert_eq!(KeptConnection::of(None), KeptConnection::Answer);
+        assert_eq!(LongBody::of(None), LongBody::Finish);
+        assert_eq!(Entrance::of(None), Entrance::Prompt);
+        assert_eq!(YoungConnection::of(None), YoungConnection::Await);
     }
 }

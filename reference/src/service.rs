@@ -19,7 +19,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::defect::KeptConnection;
+use crate::defect::{KeptConnection, LongBody, YoungConnection};
 use crate::drain::Drain;
 use crate::http::{self, BadRequest, Head};
 use crate::log::Log;
@@ -46,6 +46,10 @@ pub struct Service {
     pub kept: KeptConnection,
     /// Where each request's method and URL are logged; `None`: nowhere.
     pub requests: Option<Log>,
+    /// What happens then to connections whose first request is not there yet.
+    pub young: YoungConnection,
+    /// What happens then to bodies that are on their way.
+    pub long: LongBody,
 }
 
 impl Service {
@@ -124,7 +128,11 @@ impl Connection<'_> {
             let mut entries = [poll::readable(&self.stream), poll::readable(&signal)];
             if drain.has_begun() {
                 // Without the drain signal: it stays readable, and polling it again would spin.
-                let idle_until = drain.idle_until().filter(|_| !self.fresh);
+                let idle_until = match (self.fresh, self.service.young) {
+                    (true, YoungConnection::CloseUnused) => Some(Instant::now()),
+                    (true, _) => None,
+                    (false, _) => drain.idle_until(),
+                };
                 return poll::until(&mut entries[..1], idle_until);
             }
             poll::until(&mut entries, None)?;
@@ -134,12 +142,17 @@ impl Connection<'_> {
         }
     }
 
-    /// Where the defects of kept connections strike; a correct server never breaks off.
+    /// Where the defects of kept and of young connections strike; a correct server never breaks off.
     fn breaks_off(&mut self) -> io::Result<bool> {
-        if self.fresh || !self.service.drain.has_begun() {
+        if !self.service.drain.has_begun() {
             return Ok(false);
         }
-        match self.service.kept {
+        let manner = match (self.fresh, self.service.young) {
+            (false, _) => self.service.kept,
+            (true, YoungConnection::Swallow) => KeptConnection::Swallow,
+            (true, _) => KeptConnection::Answer,
+        };
+        match manner {
             KeptConnection::Answer => Ok(false),
             KeptConnection::CloseUnread => Ok(true),
             KeptConnection::Swallow => {
@@ -162,6 +175,9 @@ impl Connection<'_> {
                 }
                 Err(bad) => return Ok(Err(bad)),
             }
+            if self.service.young == YoungConnection::CutHalf && !self.unread.is_empty() && self.is_cut()? {
+                return Ok(Ok(None));
+            }
             let mut piece = [0_u8; 4096];
             let length = self.stream.read(&mut piece)?;
             if length == 0 {
@@ -169,6 +185,15 @@ impl Connection<'_> {
             }
             self.unread.extend_from_slice(&piece[..length]);
         }
+    }
+
+    /// Whether the drain begins before more of a request arrives: the mistake of [`YoungConnection::CutHalf`] and
+    /// [`LongBody::CutRequest`].
+    fn is_cut(&self) -> io::Result<bool> {
+        let signal = self.service.drain.signal();
+        let mut entries = [poll::readable(&self.stream), poll::readable(&signal)];
+        poll::until(&mut entries, None)?;
+        Ok(!poll::fired(&entries[0]))
     }
 
     /// Reads the body that belongs to the head and answers.
@@ -197,6 +222,9 @@ impl Connection<'_> {
         let mut piece = vec![0_u8; 64 * 1024];
         while left > 0 {
             let wanted = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            if self.service.long == LongBody::CutRequest && self.is_cut()? {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
             let length = self.stream.read(&mut piece[..wanted])?;
             if length == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -235,12 +263,27 @@ impl Connection<'_> {
         let pattern: Vec<u8> = (0..(64 * 1024 + PATTERN_PERIOD)).map(|at| (at % PATTERN_PERIOD) as u8).collect();
         let mut sent = 0;
         while sent < length {
+            self.break_answer()?;
             let phase = usize::try_from(sent % PATTERN_PERIOD).expect("below the period");
             let block = usize::try_from((length - sent).min(64 * 1024)).expect("a block");
             self.stream.write_all(&pattern[phase..phase + block])?;
             sent += block as u64;
         }
         Ok(())
+    }
+
+    /// Where the defects of long answers strike: an error ends the connection.
+    fn break_answer(&self) -> io::Result<()> {
+        match self.service.long {
+            LongBody::CutAnswer | LongBody::ResetAnswer if self.service.drain.has_begun() => {
+                if self.service.long == LongBody::ResetAnswer {
+                    // close(2) then sends RST and drops what is queued (socket(7), SO_LINGER).
+                    rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO))?;
+                }
+                Err(io::ErrorKind::ConnectionAborted.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Closes the sending half, then reads and drops until the client closes, or makes no progress for [`LINGER`].
@@ -316,12 +359,17 @@ mod tests {
 
     /// A connection to a service in a thread.
     fn served(kept: KeptConnection) -> (TcpStream, Arc<Drain>, std::thread::JoinHandle<()>) {
+        serving(kept, YoungConnection::Await)
+    }
+
+    fn serving(kept: KeptConnection, young: YoungConnection) -> (TcpStream, Arc<Drain>, std::thread::JoinHandle<()>) {
         let patience = Patience { idle_grace: Duration::from_millis(200), timeout: Duration::from_secs(60) };
         let drain = Drain::new(patience).expect("drain");
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let client = TcpStream::connect(listener.local_addr().expect("name")).expect("connect");
         let stream = listener.accept().expect("accept").0;
-        let service = Service { version: 3, drain: Arc::clone(&drain), kept, requests: None };
+        let service =
+            Service { version: 3, drain: Arc::clone(&drain), kept, young, long: LongBody::Finish, requests: None };
         (client, drain, std::thread::spawn(move || service.serve(stream)))
     }
 
@@ -396,6 +444,23 @@ mod tests {
         assert!(ask(&mut client, "GET / HTTP/1.1\r\n\r\n").contains("Connection: close"));
         drop(client);
         server.join().expect("ends");
+    }
+
+    #[test]
+    fn the_defects_of_young_connections_end_them_without_an_answer() {
+        for (young, first, later) in [
+            (YoungConnection::CutHalf, "GET / HT", ""),
+            (YoungConnection::Swallow, "", "GET / HTTP/1.1\r\n\r\n"),
+            (YoungConnection::CloseUnused, "", ""),
+        ] {
+            let (mut client, drain, server) = serving(KeptConnection::Answer, young);
+            client.write_all(first.as_bytes()).expect("send");
+            drain.begin();
+            client.write_all(later.as_bytes()).expect("send");
+            assert_eq!(client.read(&mut [0]).expect("orderly end"), 0, "{young:?}");
+            drop(client);
+            server.join().expect("ends");
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "daemon/failed-start.toml",
     "daemon/hangup.toml",
     "restart/upgrade-under-load.toml",
+    "restart/old-connections.toml",
     "restart/backlog-kept.toml",
     "restart/watch-triggered.toml",
     "restart/watch-data.toml",

@@ -28,6 +28,20 @@ pub(super) fn losses(history: &History, loss: &Loss<'_>) -> Vec<Finding> {
     history.upgrades().iter().flat_map(|upgrade| losses_of(history, upgrade, loss)).collect()
 }
 
+/// The same where what is judged depends on the upgrade.
+pub(super) fn losses_each(
+    history: &History,
+    what: &str,
+    concerns: &dyn Fn(&Request, &Upgrade) -> bool,
+    lost: &dyn Fn(&Request) -> bool,
+) -> Vec<Finding> {
+    let of = |upgrade: &Upgrade| {
+        let concerns = |request: &Request| concerns(request, upgrade);
+        losses_of(history, upgrade, &Loss { what, concerns: &concerns, lost })
+    };
+    history.upgrades().iter().flat_map(of).collect()
+}
+
 /// The same of one upgrade.
 pub(super) fn losses_of(history: &History, upgrade: &Upgrade, loss: &Loss<'_>) -> Vec<Finding> {
     let concerned: Vec<&Request> = touched(history, upgrade).filter(|it| (loss.concerns)(it)).collect();

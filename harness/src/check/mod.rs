@@ -8,6 +8,7 @@ use crate::history::History;
 use crate::manifest::{Capability, Profile};
 use crate::verdict::{Finding, Level};
 
+mod counter;
 mod daemon;
 pub mod detach;
 pub mod drain;
@@ -83,8 +84,16 @@ pub static CHECKS: &[&Check] = &[
     &handoff::listener_continuity::CHECK,
     &handoff::backlog_kept::CHECK,
     &handoff::binary_replaced::CHECK,
+    &handoff::no_stall::CHECK,
+    &handoff::answer_gap::CHECK,
     &handoff::watch_triggered::CHECK,
     &drain::inflight_completes::CHECK,
+    &drain::stream_intact::CHECK,
+    &drain::upload_completes::CHECK,
+    &drain::partial_request::CHECK,
+    &drain::first_request::CHECK,
+    &drain::fresh_not_closed::CHECK,
+    &drain::response_not_reset::CHECK,
     &drain::keepalive_race::CHECK,
     &drain::keepalive_swallowed::CHECK,
     &drain::deadline_kept::CHECK,

@@ -13,7 +13,7 @@ use crate::machine::{Machine, Tier};
 use crate::manifest::{Done, MainProcess, Profile, Protocol, Role, WatchKind};
 use crate::plan::Plan;
 use crate::request::{Ending, FailureClass, LoadAccount, Pattern, Request, SocketEvidence};
-use crate::scenario::{Scenario, Script as Written};
+use crate::scenario::{Scenario, Script as Written, Step};
 use crate::target::{
     Target, TargetDeadlines, TargetEndpoint, TargetLaunch, TargetReady, TargetRestart, TargetRestartStep, TargetStop,
     TargetWatch, Template,
@@ -66,6 +66,27 @@ impl Request {
         self
     }
 
+    /// The same, ended by this errno.
+    pub(crate) fn by(mut self, errno: &str) -> Request {
+        if let Ending::Failed { evidence, .. } = &mut self.ending {
+            errno.clone_into(&mut evidence.signal);
+        }
+        self
+    }
+
+    /// The same with its last byte sent then.
+    pub(crate) fn sent_at(mut self, at: u64) -> Request {
+        self.sent = Some(ms(at));
+        self
+    }
+
+    /// The same with the end of its handshake then, and this many retransmits.
+    pub(crate) fn connected_at(mut self, at: u64, retransmits: u32) -> Request {
+        self.connected = Some(ms(at));
+        self.retransmits = retransmits;
+        self
+    }
+
     /// The same on a connection that had answered before.
     pub(crate) fn reused(mut self) -> Request {
         self.nth_on_connection = 3;
@@ -77,15 +98,22 @@ impl Request {
 pub(crate) struct Script {
     events: Vec<Event>,
     requests: Vec<Request>,
+    steps: Vec<Step>,
 }
 
 impl Script {
     pub(crate) fn new() -> Script {
-        Script { events: Vec::new(), requests: Vec::new() }
+        Script { events: Vec::new(), requests: Vec::new(), steps: Vec::new() }
     }
 
     pub(crate) fn event(mut self, at: u64, what: What) -> Script {
         self.events.push(Event { seq: 0, at: Interval::at(ms(at)), what });
+        self
+    }
+
+    /// The scenario loads these patterns.
+    pub(crate) fn loading(mut self, patterns: &[Pattern]) -> Script {
+        self.steps.push(Step::Load(patterns.to_vec()));
         self
     }
 
@@ -181,7 +209,7 @@ impl Script {
         let count = self.requests.len() as u64;
         History {
             began: String::new(),
-            plan: plan(),
+            plan: plan(self.steps),
             events: self.events,
             requests: self.requests,
             account: LoadAccount { scheduled: count, ended: count, ..LoadAccount::default() },
@@ -202,7 +230,7 @@ fn rows(cookies: &[u64]) -> Vec<Listener> {
     cookies.iter().map(row).collect()
 }
 
-fn plan() -> Plan {
+fn plan(steps: Vec<Step>) -> Plan {
     let machine = Machine {
         tier: Tier::A,
         tier_reason: String::new(),
@@ -222,7 +250,7 @@ fn plan() -> Plan {
         adversary: false,
         launcher: crate::scenario::Launcher::Clean,
         checks: Vec::new(),
-        steps: Vec::new(),
+        steps,
     });
     Plan { target: target(), scenario, machine, seed: 1 }
 }
@@ -256,6 +284,8 @@ fn target() -> Target {
             protocol: Protocol::Http1,
             path: "/".to_owned(),
             slow: None,
+            stream: None,
+            upload: None,
             version_header: Some("X-Version".to_owned()),
             echo_header: None,
         }],
@@ -269,6 +299,13 @@ fn target() -> Target {
         }),
         stop: TargetStop::Signal(crate::target::Signal(15)),
         stall: None,
-        deadlines: TargetDeadlines { start: second, upgrade: second, drain: second, stop: second, request: second },
+        deadlines: TargetDeadlines {
+            start: second,
+            upgrade: second,
+            drain: second,
+            stop: second,
+            request: second,
+            answer: second,
+        },
     }
 }

@@ -7,6 +7,8 @@ use crate::event::What;
 use crate::history::{History, Upgrade};
 use crate::id::UpgradeId;
 use crate::request::Pattern;
+use crate::scenario::Step;
+use crate::target::Target;
 
 /// A precondition of a verdict. The numbers are the load floors of the catalogue, per upgrade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +21,16 @@ pub enum Witness {
     BusyLoad,
     /// At least 10 slow requests were in flight at the trigger.
     RequestsInFlight,
+    /// At least 16 idle kept connections at the trigger, where the scenario has idle ones.
+    IdleLoad,
+    /// At least 8 connections at the trigger that had sent nothing yet.
+    SilentLoad,
+    /// At least 6 connections at the trigger that had sent half a request head.
+    HalfLoad,
+    /// A slow reader had most of its answer yet to read right after the trigger.
+    StreamUnread,
+    /// A request body was half sent at the trigger.
+    UploadHalfSent,
     /// The old listener's accept queue was not empty in the last dump before the trigger, with its workers stalled.
     BacklogNotEmpty,
 }
@@ -29,6 +41,19 @@ pub const FRESH_PER_SECOND_MIN: f64 = 200.0;
 pub const BUSY_MIN: usize = 12;
 /// Requests in flight at the trigger.
 pub const IN_FLIGHT_MIN: usize = 10;
+/// Idle kept connections at the trigger.
+pub const IDLE_MIN: usize = 16;
+/// Connections that had sent nothing at the trigger.
+pub const SILENT_MIN: usize = 8;
+/// Connections that had sent half a head at the trigger.
+pub const HALF_MIN: usize = 6;
+/// Unread bytes of an answer: twice what the kernel keeps for a sender at most (tcp_wmem: 4 MiB), so that its send queue is
+/// not empty and its handler still writes.
+pub const UNREAD_MIN: u64 = 8 * 1024 * 1024;
+/// Half-sent bodies at the trigger.
+pub const UPLOADS_MIN: usize = 1;
+/// How far back an answer lies on a connection that counts as idle: the longest pause of the pattern.
+const IDLE_LOOK_BACK_NANOS: u64 = 1_500_000_000;
 /// How far back a kept connection counts as busy: some twenty of its mean think times.
 const BUSY_LOOK_BACK_NANOS: u64 = 500_000_000;
 
@@ -49,8 +74,36 @@ impl Witness {
     pub fn is_of_load(self) -> bool {
         match self {
             Witness::Upgrades => false,
-            Witness::FreshLoad | Witness::BusyLoad | Witness::RequestsInFlight | Witness::BacklogNotEmpty => true,
+            Witness::FreshLoad
+            | Witness::BusyLoad
+            | Witness::RequestsInFlight
+            | Witness::IdleLoad
+            | Witness::SilentLoad
+            | Witness::HalfLoad
+            | Witness::StreamUnread
+            | Witness::UploadHalfSent
+            | Witness::BacklogNotEmpty => true,
         }
+    }
+
+    /// Why this target can never show it: its manifest does not name what it asks for.
+    #[must_use]
+    pub fn unsupported(self, target: &Target) -> Option<String> {
+        let pattern = match self {
+            Witness::StreamUnread => Pattern::Reader,
+            Witness::UploadHalfSent => Pattern::Upload,
+            Witness::Upgrades
+            | Witness::FreshLoad
+            | Witness::BusyLoad
+            | Witness::RequestsInFlight
+            | Witness::IdleLoad
+            | Witness::SilentLoad
+            | Witness::HalfLoad
+            | Witness::BacklogNotEmpty => return None,
+        };
+        let key = if pattern == Pattern::Reader { "long answer (`stream`)" } else { "request with a body (`upload`)" };
+        let endpoint = target.endpoints.first().filter(|endpoint| !endpoint.offers(pattern))?;
+        Some(format!("the endpoint `{}` names no {key}", endpoint.name))
     }
 
     /// Looks at a history: one sighting per upgrade.
@@ -73,6 +126,11 @@ impl Witness {
             Witness::FreshLoad => fresh(history, upgrade),
             Witness::BusyLoad => busy(history, upgrade),
             Witness::RequestsInFlight => in_flight(history, upgrade),
+            Witness::IdleLoad => idle(history, upgrade),
+            Witness::SilentLoad => paused(history, upgrade, Pattern::Silent, SILENT_MIN),
+            Witness::HalfLoad => paused(history, upgrade, Pattern::Half, HALF_MIN),
+            Witness::StreamUnread => unread(history, upgrade),
+            Witness::UploadHalfSent => paused(history, upgrade, Pattern::Upload, UPLOADS_MIN),
             Witness::BacklogNotEmpty => backlog(history, upgrade),
         };
         Sighting { upgrade: Some(upgrade.id), met, text }
@@ -115,6 +173,41 @@ fn in_flight(history: &History, upgrade: &Upgrade) -> (bool, String) {
     (count >= IN_FLIGHT_MIN, format!("{count} slow requests in flight at the trigger (floor {IN_FLIGHT_MIN})"))
 }
 
+fn idle(history: &History, upgrade: &Upgrade) -> (bool, String) {
+    let loaded = |step: &Step| matches!(step, Step::Load(patterns) if patterns.contains(&Pattern::Idle));
+    if !history.plan.scenario.script().steps.iter().any(loaded) {
+        return (true, "the scenario has no idle connections".to_owned());
+    }
+    let trigger = upgrade.trigger.not_before;
+    let from = Nanos(trigger.0.saturating_sub(IDLE_LOOK_BACK_NANOS));
+    let ours = || history.load().filter(|it| it.pattern == Pattern::Idle);
+    let used: BTreeSet<u64> =
+        ours().filter(|it| it.began <= trigger && it.ended > trigger).map(|it| it.connection).collect();
+    let idle: BTreeSet<u64> = ours()
+        .filter(|it| it.ended >= from && it.ended <= trigger && it.failure().is_none())
+        .map(|it| it.connection)
+        .filter(|connection| !used.contains(connection))
+        .collect();
+    (idle.len() >= IDLE_MIN, format!("{} idle kept connections at the trigger (floor {IDLE_MIN})", idle.len()))
+}
+
+fn paused(history: &History, upgrade: &Upgrade, pattern: Pattern, floor: usize) -> (bool, String) {
+    let count = history.load().filter(|it| it.pattern == pattern && it.pauses_at(upgrade.trigger)).count();
+    (count >= floor, format!("{count} {pattern} connections at the trigger (floor {floor})"))
+}
+
+fn unread(history: &History, upgrade: &Upgrade) -> (bool, String) {
+    let told = history.events.iter().find_map(|event| match &event.what {
+        What::StreamsUnread { upgrade: of, bytes } if *of == upgrade.id => Some((event.seq, bytes)),
+        _ => None,
+    });
+    let Some((seq, bytes)) = told else { return (false, "no stream was being read at the trigger".to_owned()) };
+    let most = bytes.iter().max().copied().unwrap_or(0);
+    let text =
+        format!("{} streams, {most} bytes of one unread at the trigger (floor {UNREAD_MIN}, event {seq})", bytes.len());
+    (most >= UNREAD_MIN, text)
+}
+
 fn backlog(history: &History, upgrade: &Upgrade) -> (bool, String) {
     // The accepting processes stand still since before the trigger, so what is queued at the trigger is queued until
     // the successor accepts; a dump after that may already show its work. Unchanged dumps are not told.
@@ -133,10 +226,10 @@ fn backlog(history: &History, upgrade: &Upgrade) -> (bool, String) {
 
 #[cfg(test)]
 mod tests {
-    use super::Witness;
+    use super::{UNREAD_MIN, Witness};
     use crate::check::script::{Script, answered};
     use crate::event::{Listener, What};
-    use crate::id::Cookie;
+    use crate::id::{Cookie, UpgradeId};
     use crate::request::Pattern;
 
     fn met(witness: Witness, script: Script) -> bool {
@@ -171,6 +264,52 @@ mod tests {
         };
         assert!(met(Witness::RequestsInFlight, run(10)));
         assert!(!met(Witness::RequestsInFlight, run(9)));
+    }
+
+    #[test]
+    fn eight_silent_connections_and_six_half_heads_are_the_floors() {
+        let run = |pattern: Pattern, n: u64, began: u64| {
+            (0..n).fold(Script::new().trigger(1000, 1, 2), |script, _| {
+                script.request(answered(began, 1500, 1).of(pattern).sent_at(1400))
+            })
+        };
+        assert!(met(Witness::SilentLoad, run(Pattern::Silent, 8, 900)));
+        assert!(!met(Witness::SilentLoad, run(Pattern::Silent, 7, 900)));
+        assert!(!met(Witness::SilentLoad, run(Pattern::Silent, 8, 1001)), "connected after the trigger");
+        assert!(met(Witness::HalfLoad, run(Pattern::Half, 6, 900)));
+        assert!(!met(Witness::HalfLoad, run(Pattern::Half, 5, 900)));
+    }
+
+    #[test]
+    fn a_stream_must_be_mostly_unread_at_the_trigger() {
+        let run = |bytes: Vec<u64>| {
+            Script::new().trigger(1000, 1, 2).event(1001, What::StreamsUnread { upgrade: UpgradeId(1), bytes })
+        };
+        assert!(met(Witness::StreamUnread, run(vec![UNREAD_MIN])));
+        assert!(!met(Witness::StreamUnread, run(vec![UNREAD_MIN - 1])));
+        assert!(!met(Witness::StreamUnread, run(Vec::new())));
+        assert!(!met(Witness::StreamUnread, Script::new().trigger(1000, 1, 2)));
+    }
+
+    #[test]
+    fn what_the_manifest_does_not_name_is_unsupported() {
+        let target = Script::new().history().plan.target;
+        let why = Witness::StreamUnread.unsupported(&target);
+        assert_eq!(why.as_deref(), Some("the endpoint `http` names no long answer (`stream`)"));
+        assert_eq!(Witness::FreshLoad.unsupported(&target), None);
+    }
+
+    #[test]
+    fn idle_connections_are_asked_for_only_where_the_scenario_has_them() {
+        let run = |n: u64| {
+            (0..n).fold(Script::new().trigger(1000, 1, 2), |script, _| {
+                script.request(answered(800, 801, 1).of(Pattern::Idle))
+            })
+        };
+        let idle = |n: u64| run(n).loading(&[Pattern::Idle]);
+        assert!(met(Witness::IdleLoad, run(0)));
+        assert!(met(Witness::IdleLoad, idle(16)));
+        assert!(!met(Witness::IdleLoad, idle(15)));
     }
 
     #[test]

@@ -126,6 +126,15 @@ impl TcpSocket {
         Ok(TcpSocket(fd))
     }
 
+    /// Bounds what the kernel takes in for us (SO_RCVBUF, which it doubles); before [`TcpSocket::connect`], so that the
+    /// window never was larger.
+    ///
+    /// # Errors
+    /// None that a TCP socket gives.
+    pub fn bound_receive_buffer(&self, bytes: usize) -> io::Result<()> {
+        Ok(sockopt::set_socket_recv_buffer_size(&self.0, bytes)?)
+    }
+
     /// Registers it with the current tokio runtime. Only after [`TcpSocket::connect`]: a socket that never connected
     /// reports a hangup, and the runtime never forgets a hangup.
     ///

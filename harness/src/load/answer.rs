@@ -64,6 +64,55 @@ enum Stage {
     Malformed,
 }
 
+/// What the body must be: so many bytes that repeat themselves.
+#[derive(Debug)]
+pub(super) struct Sequence {
+    bytes: u64,
+    period: usize,
+    /// The first period, and then as much of its repetition as one read may hold.
+    pattern: Vec<u8>,
+    seen: u64,
+    broken: bool,
+}
+
+/// No more than this is compared at once.
+const COMPARED_BYTES: usize = 16 * 1024;
+
+impl Sequence {
+    /// A body of this length, periodic by `period` bytes.
+    pub(super) fn new(bytes: u64, period: u64) -> Sequence {
+        let period = usize::try_from(period).unwrap_or(usize::MAX);
+        Sequence { bytes, period, pattern: Vec::new(), seen: 0, broken: false }
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) {
+        if self.pattern.len() < self.period {
+            let (first, rest) = bytes.split_at(bytes.len().min(self.period - self.pattern.len()));
+            self.pattern.extend_from_slice(first);
+            self.seen += first.len() as u64;
+            bytes = rest;
+            if self.pattern.len() == self.period {
+                let repeated: Vec<u8> =
+                    self.pattern.iter().copied().cycle().skip(self.period).take(COMPARED_BYTES).collect();
+                self.pattern.extend(repeated);
+            }
+        }
+        for piece in bytes.chunks(COMPARED_BYTES) {
+            let phase = usize::try_from(self.seen % self.period as u64).expect("below the period");
+            self.broken |= self.pattern[phase..phase + piece.len()] != *piece;
+            self.seen += piece.len() as u64;
+        }
+    }
+
+    /// Why the body is not the declared one.
+    fn problem(&self) -> Option<String> {
+        if self.broken {
+            return Some("bytes out of their sequence".to_owned());
+        }
+        (self.seen != self.bytes).then(|| format!("{} bytes of body, declared are {}", self.seen, self.bytes))
+    }
+}
+
 /// The state of one answer being read.
 #[derive(Debug)]
 pub(super) struct AnswerReader<'a> {
@@ -73,17 +122,39 @@ pub(super) struct AnswerReader<'a> {
     /// The head, or the line, read so far.
     held: Vec<u8>,
     answer: Option<Answer>,
+    sequence: Option<Sequence>,
 }
 
 impl<'a> AnswerReader<'a> {
     /// For the answer to the request with this id.
     pub(super) fn new(names: &'a HeaderNames, id: u64) -> AnswerReader<'a> {
-        AnswerReader { names, id, stage: Stage::Head, held: Vec::new(), answer: None }
+        AnswerReader { names, id, stage: Stage::Head, held: Vec::new(), answer: None, sequence: None }
+    }
+
+    /// The same where the body must be this sequence.
+    pub(super) fn expecting(self, sequence: Sequence) -> AnswerReader<'a> {
+        AnswerReader { sequence: Some(sequence), ..self }
+    }
+
+    /// What is wrong with the body of a whole answer, where a sequence was expected.
+    pub(super) fn body_problem(&self) -> Option<String> {
+        self.sequence.as_ref().and_then(Sequence::problem)
+    }
+
+    fn body(&mut self, bytes: &[u8]) {
+        if let Some(sequence) = &mut self.sequence {
+            sequence.take(bytes);
+        }
     }
 
     /// What the answer said, once its head was read.
     pub(super) fn answer(&self) -> Option<Answer> {
         self.answer
+    }
+
+    /// Nothing of it is to come.
+    pub(super) fn is_whole(&self) -> bool {
+        self.stage == Stage::Whole
     }
 
     /// The end of the stream makes it whole: its body has no other end.
@@ -100,14 +171,19 @@ impl<'a> AnswerReader<'a> {
                 Stage::Length(0) => self.stage = Stage::Whole,
                 Stage::ChunkData(0) => self.stage = Stage::ChunkEnd,
                 _ if bytes.is_empty() => return Progress::More,
-                Stage::UntilEnd => bytes = &[],
+                Stage::UntilEnd => {
+                    self.body(bytes);
+                    bytes = &[];
+                }
                 Stage::Length(left) => {
                     let taken = take(&mut bytes, left);
-                    self.stage = Stage::Length(left - taken);
+                    self.body(taken);
+                    self.stage = Stage::Length(left - taken.len() as u64);
                 }
                 Stage::ChunkData(left) => {
                     let taken = take(&mut bytes, left);
-                    self.stage = Stage::ChunkData(left - taken);
+                    self.body(taken);
+                    self.stage = Stage::ChunkData(left - taken.len() as u64);
                 }
                 Stage::Head => self.head(&mut bytes),
                 Stage::ChunkSize | Stage::ChunkEnd | Stage::Trailer => self.line(&mut bytes),
@@ -210,10 +286,11 @@ impl<'a> AnswerReader<'a> {
     }
 }
 
-fn take(bytes: &mut &[u8], at_most: u64) -> u64 {
+fn take<'b>(bytes: &mut &'b [u8], at_most: u64) -> &'b [u8] {
     let count = usize::try_from(at_most).unwrap_or(usize::MAX).min(bytes.len());
-    *bytes = &bytes[count..];
-    count as u64
+    let (taken, rest) = bytes.split_at(count);
+    *bytes = rest;
+    taken
 }
 
 /// Digits only: `u64::from_str` would also take a sign.
@@ -245,6 +322,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_body_out_of_sequence_or_of_another_length_is_told() {
+        let body: Vec<u8> = (0..100_000u64).map(|at| (at % 251) as u8).collect();
+        let check = |body: &[u8], cut: usize, want: Option<&str>| {
+            let mut sequence = Sequence::new(100_000, 251);
+            body.chunks(cut).for_each(|piece| sequence.take(piece));
+            assert_eq!(sequence.problem().as_deref(), want, "cut into {cut}");
+        };
+        for cut in [1, 100, 251, 40_000] {
+            check(&body, cut, None);
+            check(&body[..99_999], cut, Some("99999 bytes of body, declared are 100000"));
+            let lost = [&body[..50_000], &body[50_001..]].concat();
+            check(&lost, cut, Some("bytes out of their sequence"));
+        }
+    }
 
     fn names() -> HeaderNames {
         HeaderNames { version: Some("X-Version".to_owned()), echo: Some("X-Request-Id".to_owned()) }

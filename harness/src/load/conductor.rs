@@ -3,16 +3,20 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
+use super::body::{Body, Held};
 use super::crew::{Crew, asked};
 use super::driver::{LoadError, LoadRecord, Parked};
 use super::exchange::{Ask, Exchange};
 use super::kept::Kept;
+use super::ledger::Attempt;
 use super::schedule::{
-    BUSY_CONNECTIONS, BUSY_EVERY, CANARY_EVERY, FRESH_EVERY, Random, Rhythm, SLOW_IN_FLIGHT, Ticker,
+    BODY_EVERY, BUSY_CONNECTIONS, BUSY_EVERY, CANARY_EVERY, FRESH_EVERY, HALF_EVERY, IDLE_CONNECTIONS, IDLE_EVERY,
+    IDLE_SPREAD, PAUSE, READERS, Random, Rhythm, SILENT_EVERY, SLOW_IN_FLIGHT, Ticker, UPLOAD_BYTES, UPLOADS,
 };
 use crate::clock::Nanos;
 use crate::request::Pattern;
@@ -23,6 +27,7 @@ use crate::target::TargetEndpoint;
 pub(super) enum Command {
     Begin(Vec<Pattern>, Sender<Result<(), LoadError>>),
     Park(u32, Sender<Parked>),
+    Release(Sender<()>),
     Quiesce(Sender<()>),
     Finish(Sender<Result<LoadRecord, LoadError>>),
 }
@@ -34,16 +39,18 @@ pub(super) struct Conductor {
     exchange: Rc<Exchange>,
     crew: Crew,
     seed: u64,
-    /// Busy places made so far: each has a random stream of its own.
+    /// Kept places and pausing schedules made so far: each has a random stream of its own.
     places: u64,
     stop: watch::Sender<bool>,
+    /// Slow bodies go on when something is sent.
+    release: watch::Sender<()>,
 }
 
 impl Conductor {
     /// Nothing runs yet.
     pub(super) fn new(endpoint: TargetEndpoint, exchange: Exchange, seed: u64) -> Conductor {
-        let (stop, _) = watch::channel(false);
-        Conductor { endpoint, exchange: Rc::new(exchange), crew: Crew::default(), seed, places: 0, stop }
+        let (stop, release) = (watch::channel(false).0, watch::channel(()).0);
+        Conductor { endpoint, exchange: Rc::new(exchange), crew: Crew::default(), seed, places: 0, stop, release }
     }
 
     /// Obeys until told to finish, or until the owner is gone.
@@ -56,6 +63,10 @@ impl Conductor {
                     let _ = done.send(begun);
                 }
                 Command::Park(connections, done) => self.park(connections, done),
+                Command::Release(done) => {
+                    self.release.send_replace(());
+                    let _ = done.send(());
+                }
                 Command::Quiesce(done) => {
                     self.quiesce().await;
                     let _ = done.send(());
@@ -77,10 +88,15 @@ impl Conductor {
             Pattern::Slow => {
                 let slow = self.endpoint.slow.clone().ok_or_else(|| self.no_slow())?;
                 // Little's law: in flight = rate × duration.
-                let takes = std::time::Duration::from_millis(slow.takes_ms.max(1));
+                let takes = Duration::from_millis(slow.takes_ms.max(1));
                 self.begin_alone(pattern, &slow.path, takes / SLOW_IN_FLIGHT)
             }
-            Pattern::Busy => self.begin_busy(&path),
+            Pattern::Busy => self.begin_kept(pattern, BUSY_CONNECTIONS, BUSY_EVERY, BUSY_EVERY),
+            Pattern::Idle => self.begin_kept(pattern, IDLE_CONNECTIONS, IDLE_EVERY, IDLE_SPREAD),
+            Pattern::Silent => self.begin_hesitant(pattern, SILENT_EVERY),
+            Pattern::Half => self.begin_hesitant(pattern, HALF_EVERY),
+            Pattern::Reader => self.begin_bodies(pattern, READERS),
+            Pattern::Upload => self.begin_bodies(pattern, UPLOADS),
             Pattern::Parked => Err(LoadError::NotScheduled(pattern)),
         }
     }
@@ -89,11 +105,54 @@ impl Conductor {
         LoadError::NoSlow { endpoint: self.endpoint.name.clone() }
     }
 
-    fn begin_alone(&self, pattern: Pattern, path: &str, every: std::time::Duration) -> Result<(), LoadError> {
+    fn begin_alone(&self, pattern: Pattern, path: &str, every: Duration) -> Result<(), LoadError> {
+        let exchange = Rc::clone(&self.exchange);
+        let ask = Rc::new(Ask::once(&self.endpoint, path));
+        self.begin_scheduled(pattern, every, move |attempt| {
+            let (exchange, ask) = (Rc::clone(&exchange), Rc::clone(&ask));
+            async move { exchange.alone(attempt, &ask, |_| {}).await }
+        })
+    }
+
+    /// Requests that pause before their first byte, or in the middle of their head. A stop ends the pauses at once: the
+    /// rest of each request is sent and answered.
+    fn begin_hesitant(&mut self, pattern: Pattern, every: Duration) -> Result<(), LoadError> {
+        let exchange = Rc::clone(&self.exchange);
+        let ask = Rc::new(Ask::once(&self.endpoint, &self.endpoint.path));
+        let first = if pattern == Pattern::Half { ask.half() } else { 0 };
+        let mut random = self.random();
+        let stop = self.stop.subscribe();
+        self.begin_scheduled(pattern, every, move |attempt| {
+            let (exchange, ask, mut stop) = (Rc::clone(&exchange), Rc::clone(&ask), stop.clone());
+            let pause = random.within(&PAUSE);
+            async move {
+                let clock = exchange.ledger.clock;
+                let over = Ticker::new(clock, clock.now().plus(pause), Rhythm::Even(pause));
+                let resume = async {
+                    let ticked = async {
+                        let mut over = over?;
+                        over.tick().await
+                    };
+                    let ticked = tokio::select! { () = asked(&mut stop) => return, ticked = ticked => ticked };
+                    if let Err(error) = ticked {
+                        exchange.ledger.fault(LoadError::Timer(error));
+                    }
+                };
+                exchange.hesitant(attempt, &ask, first, resume).await;
+            }
+        })
+    }
+
+    /// Each request of an even schedule in a task of its own.
+    fn begin_scheduled<Sent: Future<Output = ()> + 'static>(
+        &self,
+        pattern: Pattern,
+        every: Duration,
+        mut send: impl FnMut(Attempt) -> Sent + 'static,
+    ) -> Result<(), LoadError> {
         let exchange = Rc::clone(&self.exchange);
         let clock = exchange.ledger.clock;
         let mut ticker = Ticker::new(clock, clock.now(), Rhythm::Even(every)).map_err(LoadError::Timer)?;
-        let ask = Rc::new(Ask::once(&self.endpoint, path));
         let (crew, mut stop) = (self.crew.clone(), self.stop.subscribe());
         self.crew.spawn(async move {
             loop {
@@ -103,11 +162,7 @@ impl Conductor {
                     tick = ticker.tick() => tick,
                 };
                 match tick {
-                    Ok(intended) => {
-                        let attempt = exchange.ledger.schedule(pattern, intended, Nanos(0));
-                        let (exchange, ask) = (Rc::clone(&exchange), Rc::clone(&ask));
-                        crew.spawn(async move { exchange.alone(attempt, &ask, |_| {}).await });
-                    }
+                    Ok(intended) => crew.spawn(send(exchange.ledger.schedule(pattern, intended, Nanos(0)))),
                     Err(error) => return exchange.ledger.fault(LoadError::Timer(error)),
                 }
             }
@@ -115,20 +170,77 @@ impl Conductor {
         Ok(())
     }
 
-    fn begin_busy(&mut self, path: &str) -> Result<(), LoadError> {
-        let ask = Rc::new(Ask::kept(&self.endpoint, path));
+    /// Kept connections, each used about `every`, the first time within `spread`.
+    fn begin_kept(
+        &mut self,
+        pattern: Pattern,
+        connections: u32,
+        every: Duration,
+        spread: Duration,
+    ) -> Result<(), LoadError> {
+        let ask = Rc::new(Ask::kept(&self.endpoint, &self.endpoint.path));
         let clock = self.exchange.ledger.clock;
         let now = clock.now();
-        for _ in 0..BUSY_CONNECTIONS {
-            let mut random = Random::new(self.seed, self.places);
-            self.places += 1;
-            let first = now.plus(BUSY_EVERY.mul_f64(random.fraction()));
-            let rhythm = Rhythm::Jittered(BUSY_EVERY, random);
+        for _ in 0..connections {
+            let mut random = self.random();
+            let first = now.plus(spread.mul_f64(random.fraction()));
+            let rhythm = Rhythm::Jittered(every, random);
             let ticker = Ticker::new(clock, first, rhythm).map_err(LoadError::Timer)?;
-            let kept = Kept::new(Rc::clone(&self.exchange), Rc::clone(&ask), ticker);
+            let kept = Kept::new(Rc::clone(&self.exchange), pattern, Rc::clone(&ask), ticker);
             self.crew.spawn(kept.run(self.stop.subscribe()));
         }
         Ok(())
+    }
+
+    /// Places that read or send one long body after the other.
+    fn begin_bodies(&self, pattern: Pattern, places: u32) -> Result<(), LoadError> {
+        let clock = self.exchange.ledger.clock;
+        let body = Rc::new(self.body(pattern)?);
+        for _ in 0..places {
+            let mut ticker = Ticker::new(clock, clock.now(), Rhythm::Even(BODY_EVERY)).map_err(LoadError::Timer)?;
+            let (exchange, body) = (Rc::clone(&self.exchange), Rc::clone(&body));
+            let (released, mut stop) = (self.release.subscribe(), self.stop.subscribe());
+            self.crew.spawn(async move {
+                let mut free = Nanos(0);
+                loop {
+                    let tick = tokio::select! {
+                        biased;
+                        () = asked(&mut stop) => return,
+                        tick = ticker.tick() => tick,
+                    };
+                    let held = tick.and_then(|intended| Ok((intended, Held::new(clock, &released, &stop)?)));
+                    match held {
+                        Ok((intended, held)) => {
+                            let attempt = exchange.ledger.schedule(pattern, intended, free);
+                            exchange.slowly(attempt, &body, held).await;
+                            free = clock.now();
+                        }
+                        Err(error) => return exchange.ledger.fault(LoadError::Timer(error)),
+                    }
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn body(&self, pattern: Pattern) -> Result<Body, LoadError> {
+        let TargetEndpoint { stream, upload, .. } = &self.endpoint;
+        match (pattern, stream, upload) {
+            (Pattern::Reader, Some(stream), _) => {
+                Ok(Body::Answer(Ask::once(&self.endpoint, &stream.path), stream.clone()))
+            }
+            (Pattern::Upload, _, Some(upload)) => {
+                Ok(Body::Request(Ask::post(&self.endpoint, &upload.path, UPLOAD_BYTES)))
+            }
+            _ => Err(LoadError::NoBody { pattern, endpoint: self.endpoint.name.clone() }),
+        }
+    }
+
+    /// A random stream of its own.
+    fn random(&mut self) -> Random {
+        let random = Random::new(self.seed, self.places);
+        self.places += 1;
+        random
     }
 
     fn park(&self, connections: u32, done: Sender<Parked>) {

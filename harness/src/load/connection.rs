@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::answer::{Answer, AnswerReader, Progress};
 use super::failure::{Failure, Loss, Signal, connect_failure};
 use super::ledger::{Attempt, Ledger};
+use super::schedule::SIP_BYTES;
 use crate::kernel::tcp::{Peek, SYN_BYTES, TcpInfo, TcpSocket};
 use crate::request::{FailureClass, SocketEvidence};
 
@@ -46,7 +47,7 @@ impl Connection {
     /// # Errors
     /// The failure to record, the harness's own included.
     pub(super) async fn open(
-        to: SocketAddr,
+        (to, receive_buffer): (SocketAddr, Option<usize>),
         deadline: Instant,
         attempt: &mut Attempt,
         ledger: &Ledger,
@@ -55,6 +56,9 @@ impl Connection {
         attempt.connection = id;
         let ours = |error: &io::Error| connect_failure(Signal::from(error), None);
         let socket = TcpSocket::open(to).map_err(|error| ours(&error))?;
+        if let Some(bytes) = receive_buffer {
+            socket.bound_receive_buffer(bytes).map_err(|error| ours(&error))?;
+        }
         attempt.began = ledger.clock.now();
         socket.connect(to).map_err(|error| ours(&error))?;
         attempt.local_port = socket.local_port().unwrap_or(0);
@@ -94,8 +98,12 @@ impl Connection {
 
     /// Waits until a look finds something. Dropping the future loses nothing.
     pub(super) async fn disturbed(&self) -> Idle {
+        self.understand(self.disturbance().await)
+    }
+
+    async fn disturbance(&self) -> io::Result<Peek> {
         loop {
-            let peeked = match self.socket.readable().await {
+            return match self.socket.readable().await {
                 Ok(mut ready) => match ready.try_io(|socket| match socket.get_ref().peek() {
                     // Only a would-block makes the runtime wait for news.
                     Ok(Peek::Quiet) => Err(io::ErrorKind::WouldBlock.into()),
@@ -106,7 +114,25 @@ impl Connection {
                 },
                 Err(error) => Err(error),
             };
-            return self.understand(peeked);
+        }
+    }
+
+    /// Leaves the connection alone until `resume`, in the middle of a request or before its first byte. What happens to
+    /// it meanwhile, or is found right before the next write, ends the request.
+    ///
+    /// # Errors
+    /// The failure to record.
+    pub(super) async fn pause(&self, resume: impl Future<Output = ()>, attempt: &mut Attempt) -> Result<(), Failure> {
+        let disturbed = tokio::select! {
+            biased;
+            disturbed = self.disturbance() => disturbed,
+            () = resume => self.socket.get_ref().peek(),
+        };
+        match disturbed {
+            Ok(Peek::Quiet) => Ok(()),
+            Ok(Peek::Closed) => Err(self.lost(Signal::Eof, attempt)),
+            Ok(Peek::Bytes) => Err(self.unsolicited()),
+            Err(error) => Err(self.lost(Signal::from(&error), attempt)),
         }
     }
 
@@ -147,6 +173,16 @@ impl Connection {
         if attempt.nth_on_connection > 0 {
             attempt.began = ledger.clock.now();
         }
+        self.give(bytes, deadline, attempt).await?;
+        ledger.sent(attempt);
+        Ok(())
+    }
+
+    /// Gives a part of a request to the kernel.
+    ///
+    /// # Errors
+    /// The failure to record.
+    pub(super) async fn give(&self, bytes: &[u8], deadline: Instant, attempt: &mut Attempt) -> Result<(), Failure> {
         let mut left = bytes;
         while !left.is_empty() {
             match self.socket.get_ref().write(left) {
@@ -166,7 +202,6 @@ impl Connection {
                 Err(error) => return Err(self.lost(Signal::from(&error), attempt)),
             }
         }
-        ledger.sent(attempt);
         Ok(())
     }
 
@@ -182,12 +217,12 @@ impl Connection {
     /// The failure to record.
     pub(super) async fn receive(
         &mut self,
-        mut reader: AnswerReader<'_>,
+        reader: &mut AnswerReader<'_>,
         deadline: Instant,
         attempt: &mut Attempt,
         ledger: &Ledger,
     ) -> Result<(Answer, usize), Failure> {
-        let whole = timeout_at(deadline, self.read_answer(&mut reader, attempt, ledger)).await;
+        let whole = timeout_at(deadline, self.read_answer(reader, attempt, ledger)).await;
         let excess = match whole {
             Ok(Ok(excess)) => excess,
             Ok(Err(failure)) => return Err(failure),
@@ -207,24 +242,62 @@ impl Connection {
         attempt: &mut Attempt,
         ledger: &Ledger,
     ) -> Result<usize, Failure> {
+        // A slow reader may have read it whole.
+        if reader.is_whole() {
+            return Ok(0);
+        }
         loop {
             let mut ready = self.socket.readable().await.map_err(|error| self.lost(Signal::from(&error), attempt))?;
             let mut buffer = [0u8; READ_BYTES];
             let Ok(read) = ready.try_io(|socket| socket.get_ref().read(&mut buffer)) else { continue };
-            match read {
-                Ok(0) if reader.ends_with_stream() => return Ok(0),
-                Ok(0) => return Err(self.lost(Signal::Eof, attempt)),
-                Ok(count) => {
-                    attempt.first_byte.get_or_insert_with(|| ledger.clock.now());
-                    attempt.bytes_received += count as u64;
-                    match reader.feed(&buffer[..count]) {
-                        Progress::More => {}
-                        Progress::Whole { excess } => return Ok(excess),
-                        Progress::Malformed => return Err(self.wrong("not HTTP", attempt)),
-                    }
-                }
-                Err(error) => return Err(self.lost(Signal::from(&error), attempt)),
+            let read = read.map(|count| &buffer[..count]);
+            if let Some(excess) = self.digest(read, reader, attempt, ledger)? {
+                return Ok(excess);
             }
+        }
+    }
+
+    /// Reads one small piece of the answer, if one is there; true when the answer is whole.
+    ///
+    /// # Errors
+    /// The failure to record.
+    pub(super) fn sip(
+        &self,
+        reader: &mut AnswerReader<'_>,
+        attempt: &mut Attempt,
+        ledger: &Ledger,
+    ) -> Result<bool, Failure> {
+        let mut buffer = [0u8; SIP_BYTES];
+        match self.socket.get_ref().read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            read => {
+                let read = read.map(|count| &buffer[..count]);
+                Ok(self.digest(read, reader, attempt, ledger)?.is_some())
+            }
+        }
+    }
+
+    /// Takes what a read gave; the number of bytes behind the answer when it is whole.
+    fn digest(
+        &self,
+        read: io::Result<&[u8]>,
+        reader: &mut AnswerReader<'_>,
+        attempt: &mut Attempt,
+        ledger: &Ledger,
+    ) -> Result<Option<usize>, Failure> {
+        match read {
+            Ok([]) if reader.ends_with_stream() => Ok(Some(0)),
+            Ok([]) => Err(self.lost(Signal::Eof, attempt)),
+            Ok(bytes) => {
+                attempt.first_byte.get_or_insert_with(|| ledger.clock.now());
+                attempt.bytes_received += bytes.len() as u64;
+                match reader.feed(bytes) {
+                    Progress::More => Ok(None),
+                    Progress::Whole { excess } => Ok(Some(excess)),
+                    Progress::Malformed => Err(self.wrong("not HTTP", attempt)),
+                }
+            }
+            Err(error) => Err(self.lost(Signal::from(&error), attempt)),
         }
     }
 

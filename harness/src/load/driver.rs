@@ -64,6 +64,14 @@ pub enum LoadError {
         /// Name of the endpoint.
         endpoint: String,
     },
+    /// The slow bodies need a stream and an upload.
+    #[error("begin {pattern} requests: the endpoint {endpoint} names none in the manifest")]
+    NoBody {
+        /// The pattern.
+        pattern: Pattern,
+        /// Name of the endpoint.
+        endpoint: String,
+    },
     /// The pattern has no schedule.
     #[error("begin {0} requests: they have no schedule")]
     NotScheduled(Pattern),
@@ -164,6 +172,27 @@ impl Load {
     #[must_use]
     pub fn busy_connections(&self) -> u32 {
         self.gauges.busy.load(Ordering::Relaxed)
+    }
+
+    /// Lets slow readers and slow uploads go on at full speed; those that begin later are slow again.
+    ///
+    /// # Errors
+    /// When the load thread has ended.
+    pub fn release(&self) -> Result<(), LoadError> {
+        self.ask(Command::Release)
+    }
+
+    /// Bytes that each slow reader has not read of its answer yet.
+    #[must_use]
+    pub fn unread(&self) -> Vec<u64> {
+        self.gauges.unread()
+    }
+
+    /// Connections of the pattern that are open now and, where it pauses before or in a request, in that pause; 0 of a
+    /// pattern that is not counted so.
+    #[must_use]
+    pub fn open_connections(&self, pattern: Pattern) -> u32 {
+        self.gauges.open(pattern).map_or(0, |gauge| gauge.load(Ordering::Relaxed))
     }
 
     /// Requests sent and not ended now.

@@ -25,27 +25,38 @@ pub(super) struct Exchange {
 #[derive(Debug, Clone)]
 pub(super) struct Ask {
     before_id: String,
-    after_id: &'static str,
+    after_id: String,
 }
 
 impl Ask {
     /// GET of `path` that ends its connection.
     pub(super) fn once(endpoint: &TargetEndpoint, path: &str) -> Ask {
-        Ask { before_id: before_id(endpoint, path), after_id: "\r\nConnection: close\r\n\r\n" }
+        Ask { before_id: before_id("GET", endpoint, path), after_id: "\r\nConnection: close\r\n\r\n".to_owned() }
     }
 
     /// GET of `path` that leaves its connection open.
     pub(super) fn kept(endpoint: &TargetEndpoint, path: &str) -> Ask {
-        Ask { before_id: before_id(endpoint, path), after_id: "\r\n\r\n" }
+        Ask { before_id: before_id("GET", endpoint, path), after_id: "\r\n\r\n".to_owned() }
     }
 
-    fn bytes(&self, id: u64) -> Vec<u8> {
+    /// The head of a POST to `path` with a body of this length, that ends its connection.
+    pub(super) fn post(endpoint: &TargetEndpoint, path: &str, bytes: usize) -> Ask {
+        let after_id = format!("\r\nContent-Length: {bytes}\r\nConnection: close\r\n\r\n");
+        Ask { before_id: before_id("POST", endpoint, path), after_id }
+    }
+
+    /// Half of the head's bytes before the request id: no server can answer that.
+    pub(super) fn half(&self) -> usize {
+        self.before_id.len() / 2
+    }
+
+    pub(super) fn bytes(&self, id: u64) -> Vec<u8> {
         format!("{}{id}{}", self.before_id, self.after_id).into_bytes()
     }
 }
 
-fn before_id(endpoint: &TargetEndpoint, path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: {}\r\nX-Request-Id: ", endpoint.address)
+fn before_id(method: &str, endpoint: &TargetEndpoint, path: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nX-Request-Id: ", endpoint.address)
 }
 
 /// A connection's part of a good ending: how the request ended, whether the connection can carry another one, and
@@ -74,7 +85,20 @@ impl Exchange {
     /// # Errors
     /// The failure to record.
     pub(super) async fn open(&self, attempt: &mut Attempt, deadline: Instant) -> Result<Connection, Failure> {
-        let connection = Connection::open(self.to, deadline, attempt, &self.ledger).await?;
+        self.open_with(None, attempt, deadline).await
+    }
+
+    /// The same with a bound for the kernel's receive buffer.
+    ///
+    /// # Errors
+    /// The failure to record.
+    pub(super) async fn open_with(
+        &self,
+        receive_buffer: Option<usize>,
+        attempt: &mut Attempt,
+        deadline: Instant,
+    ) -> Result<Connection, Failure> {
+        let connection = Connection::open((self.to, receive_buffer), deadline, attempt, &self.ledger).await?;
         let failure = match connection.look() {
             Idle::Quiet => return Ok(connection),
             Idle::Closed => connection.closed_unused(),
@@ -110,6 +134,46 @@ impl Exchange {
         connection.close(&self.ledger);
     }
 
+    /// A request on a connection of its own with a pause: before its first byte (`first` is 0), or after so many bytes.
+    /// The deadline counts anew from the end of the pause.
+    pub(super) async fn hesitant(
+        &self,
+        mut attempt: Attempt,
+        ask: &Ask,
+        first: usize,
+        resume: impl Future<Output = ()>,
+    ) {
+        let mut connection = match self.open(&mut attempt, self.deadline()).await {
+            Ok(connection) => connection,
+            Err(failure) => return self.ledger.end(attempt, Err(failure)),
+        };
+        connection.carry(&mut attempt);
+        let ending = self.in_two(&mut connection, &mut attempt, (ask, first), resume).await;
+        self.ledger.end(attempt, ending);
+        connection.close(&self.ledger);
+    }
+
+    async fn in_two(
+        &self,
+        connection: &mut Connection,
+        attempt: &mut Attempt,
+        (ask, first): (&Ask, usize),
+        resume: impl Future<Output = ()>,
+    ) -> Result<Ending, Failure> {
+        let bytes = ask.bytes(attempt.id);
+        let (now, later) = bytes.split_at(first.min(bytes.len()));
+        connection.give(now, self.deadline(), attempt).await?;
+        let gauges = &self.ledger.gauges;
+        gauges.opened(attempt.pattern);
+        let paused = connection.pause(resume, attempt).await;
+        gauges.closed(attempt.pattern);
+        paused?;
+        let deadline = self.deadline();
+        connection.send(later, deadline, attempt, &self.ledger).await?;
+        let told = self.hear(connection, attempt, deadline).await?;
+        if told.excess { Err(connection.unsolicited()) } else { told.ending }
+    }
+
     /// Sends on a connection and hears the answer; it becomes the connection's next request.
     ///
     /// # Errors
@@ -126,21 +190,25 @@ impl Exchange {
         self.hear(connection, attempt, deadline).await
     }
 
-    async fn hear(
+    pub(super) fn reader(&self, id: u64) -> AnswerReader<'_> {
+        AnswerReader::new(&self.names, id)
+    }
+
+    pub(super) async fn hear(
         &self,
         connection: &mut Connection,
         attempt: &mut Attempt,
         deadline: Instant,
     ) -> Result<Told, Failure> {
-        let reader = AnswerReader::new(&self.names, attempt.id);
-        let (answer, excess) = connection.receive(reader, deadline, attempt, &self.ledger).await?;
+        let mut reader = self.reader(attempt.id);
+        let (answer, excess) = connection.receive(&mut reader, deadline, attempt, &self.ledger).await?;
         let ending = judge(answer, connection, attempt);
         Ok(Told { ending, last: answer.last, excess: excess > 0 })
     }
 }
 
 /// A whole answer is good when its status is 2xx and it answers this very request.
-fn judge(answer: Answer, connection: &Connection, attempt: &mut Attempt) -> Result<Ending, Failure> {
+pub(super) fn judge(answer: Answer, connection: &Connection, attempt: &mut Attempt) -> Result<Ending, Failure> {
     let Answer { status, version, echoed, close_announced, .. } = answer;
     let class = match status {
         500..=599 => FailureClass::ServerError,

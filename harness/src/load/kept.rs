@@ -1,7 +1,6 @@
 //! A kept connection: used again and again after a think time, watched in between, replaced when it ends.
 
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
@@ -14,10 +13,11 @@ use super::schedule::Ticker;
 use crate::clock::Nanos;
 use crate::request::{FailureClass, Pattern};
 
-/// One place of the busy pattern: its schedule, and the connection that it has at the moment.
+/// One place of the busy or the idle pattern: its schedule, and the connection that it has at the moment.
 #[derive(Debug)]
 pub(super) struct Kept {
     exchange: Rc<Exchange>,
+    pattern: Pattern,
     ask: Rc<Ask>,
     ticker: Ticker,
     connection: Option<Connection>,
@@ -35,8 +35,8 @@ enum News {
 
 impl Kept {
     /// A place without a connection yet: its first request opens one.
-    pub(super) fn new(exchange: Rc<Exchange>, ask: Rc<Ask>, ticker: Ticker) -> Kept {
-        Kept { exchange, ask, ticker, connection: None, broken: None, free: Nanos(0) }
+    pub(super) fn new(exchange: Rc<Exchange>, pattern: Pattern, ask: Rc<Ask>, ticker: Ticker) -> Kept {
+        Kept { exchange, pattern, ask, ticker, connection: None, broken: None, free: Nanos(0) }
     }
 
     /// Sends on schedule until asked to stop, then closes the idle connection cleanly.
@@ -102,7 +102,7 @@ impl Kept {
 
     async fn request(&mut self, intended: Nanos) {
         let exchange = Rc::clone(&self.exchange);
-        let mut attempt = exchange.ledger.schedule(Pattern::Busy, intended, self.free);
+        let mut attempt = exchange.ledger.schedule(self.pattern, intended, self.free);
         // Immediately before the write: a FIN that is there already means that nothing was lost.
         if let Some(connection) = &self.connection {
             let idle = connection.look();
@@ -150,13 +150,13 @@ impl Kept {
     }
 
     fn keep(&mut self, connection: Connection) {
-        self.exchange.ledger.gauges.busy.fetch_add(1, Ordering::Relaxed);
+        self.exchange.ledger.gauges.opened(self.pattern);
         self.connection = Some(connection);
     }
 
     fn take(&mut self) -> Option<Connection> {
         let connection = self.connection.take()?;
-        self.exchange.ledger.gauges.busy.fetch_sub(1, Ordering::Relaxed);
+        self.exchange.ledger.gauges.closed(self.pattern);
         Some(connection)
     }
 

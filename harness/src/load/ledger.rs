@@ -1,6 +1,7 @@
 //! The books of the load: every request that was meant, how it ended, and what other threads may see meanwhile.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,17 +19,67 @@ const RECORDS_AT_FIRST: usize = 64 * 1024;
 /// What other threads may read at any time.
 #[derive(Debug, Default)]
 pub(super) struct Gauges {
-    /// Open kept connections.
+    /// Open kept connections of the busy pattern.
     pub(super) busy: AtomicU32,
+    /// Open kept connections of the idle pattern.
+    pub(super) idle: AtomicU32,
+    /// Open connections that have sent nothing yet on purpose.
+    pub(super) silent: AtomicU32,
+    /// Open connections that have sent half a head.
+    pub(super) half: AtomicU32,
+    /// Open connections that have sent a part of a body.
+    pub(super) upload: AtomicU32,
     /// Requests sent and not ended.
     pub(super) in_flight: AtomicU32,
     /// Those of them that are slow.
     pub(super) slow_in_flight: AtomicU32,
+    /// Bytes that each slow reader has not read of its answer, by request.
+    unread: Mutex<BTreeMap<u64, u64>>,
     /// The highest version so far and when it was first seen; locked only when it rises.
     newest: Mutex<Option<(Version, Nanos)>>,
 }
 
 impl Gauges {
+    /// The gauge of the open connections of a pattern that has one.
+    pub(super) fn open(&self, pattern: Pattern) -> Option<&AtomicU32> {
+        match pattern {
+            Pattern::Busy => Some(&self.busy),
+            Pattern::Idle => Some(&self.idle),
+            Pattern::Silent => Some(&self.silent),
+            Pattern::Half => Some(&self.half),
+            Pattern::Upload => Some(&self.upload),
+            Pattern::Fresh | Pattern::Slow | Pattern::Reader | Pattern::Parked | Pattern::Canary => None,
+        }
+    }
+
+    /// One more open connection of the pattern.
+    pub(super) fn opened(&self, pattern: Pattern) {
+        if let Some(gauge) = self.open(pattern) {
+            gauge.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// One less.
+    pub(super) fn closed(&self, pattern: Pattern) {
+        if let Some(gauge) = self.open(pattern) {
+            gauge.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What each slow reader has not read yet.
+    pub(super) fn unread(&self) -> Vec<u64> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect()
+    }
+
+    /// A slow reader has so much to read yet; `None`: it reads no longer.
+    pub(super) fn leave_unread(&self, request: u64, bytes: Option<u64>) {
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        match bytes {
+            Some(bytes) => unread.insert(request, bytes),
+            None => unread.remove(&request),
+        };
+    }
+
     /// The highest version that any answer carried, and when first.
     pub(super) fn newest(&self) -> Option<(Version, Nanos)> {
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner)

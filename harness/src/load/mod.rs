@@ -5,6 +5,7 @@
 //! from what the kernel said at that instant, and the ledger accounts for every request that was meant.
 
 mod answer;
+mod body;
 mod conductor;
 mod connection;
 mod crew;

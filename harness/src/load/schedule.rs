@@ -22,6 +22,38 @@ pub(super) const BUSY_EVERY: Duration = Duration::from_millis(20);
 /// 15 slow requests in flight: half above the floor of 10, for answers that come sooner than declared.
 pub(super) const SLOW_IN_FLIGHT: u32 = 15;
 
+/// 24 connections that are mostly idle: half above the floor of 16, because those that are reused just then do not count.
+pub(super) const IDLE_CONNECTIONS: u32 = 24;
+/// Idle for 0.5 to 1.5 s: half of what is idle at a trigger is used again within the next half second.
+pub(super) const IDLE_EVERY: Duration = Duration::from_secs(1);
+/// The first requests of the idle connections come within this time, so that a run need not wait for them.
+pub(super) const IDLE_SPREAD: Duration = Duration::from_millis(200);
+/// By Little's law 15 silent connections at any time; the floor is 8.
+pub(super) const SILENT_EVERY: Duration = Duration::from_millis(60);
+/// The same for half heads: 12, and the floor is 6.
+pub(super) const HALF_EVERY: Duration = Duration::from_millis(75);
+/// Slow readers: two, because each moves 16 MiB over the machine's own loopback once it is released.
+pub(super) const READERS: u32 = 2;
+/// SO_RCVBUF of a slow reader, set before connect(2): else the kernel takes up to 33 MB in for the client.
+pub(super) const READER_BUFFER: usize = 16 * 1024;
+/// A slow reader takes 4 KiB each 10 ms: in the longest upgrade that is far less than the body.
+pub(super) const SIP_BYTES: usize = 4 * 1024;
+/// Slow uploads.
+pub(super) const UPLOADS: u32 = 4;
+/// Length of an upload's body.
+pub(super) const UPLOAD_BYTES: usize = 256 * 1024;
+/// A slow upload sends 1 KiB each 10 ms …
+pub(super) const UPLOAD_PIECE: usize = 1024;
+/// … and keeps this much back until the upgrade is done.
+pub(super) const UPLOAD_KEPT_BACK: usize = 64 * 1024;
+/// Between two pieces of a slow body, read or sent.
+pub(super) const PIECE_EVERY: Duration = Duration::from_millis(10);
+/// A reader or an upload that has ended is followed by the next one after this time at the earliest.
+pub(super) const BODY_EVERY: Duration = Duration::from_millis(250);
+
+/// How long a connection is silent before its first byte, or in the middle of its head.
+pub(super) const PAUSE: std::ops::Range<Duration> = Duration::from_millis(300)..Duration::from_millis(1500);
+
 /// The distances between the instants of a schedule.
 #[derive(Debug, Clone)]
 pub(super) enum Rhythm {
@@ -50,6 +82,11 @@ impl Random {
         let mut random = Random(seed ^ stream.wrapping_mul(0xD1B5_4A32_D192_ED03));
         random.next();
         random
+    }
+
+    /// At least the beginning of the range and before its end.
+    pub(super) fn within(&mut self, range: &std::ops::Range<Duration>) -> Duration {
+        range.start + (range.end - range.start).mul_f64(self.fraction())
     }
 
     fn next(&mut self) -> u64 {

@@ -237,6 +237,12 @@ pub struct Endpoint {
     /// A request that takes long.
     #[serde(default)]
     pub slow: Option<Slow>,
+    /// A long answer, for clients that read slowly.
+    #[serde(default)]
+    pub stream: Option<Stream>,
+    /// A request with a body, for clients that send slowly.
+    #[serde(default)]
+    pub upload: Option<Upload>,
     /// Name of the answer header that carries the deployed version as a decimal number.
     #[serde(default)]
     pub version_header: Option<String>,
@@ -257,6 +263,31 @@ pub struct Slow {
     pub path: String,
     /// About how long the whole answer takes.
     pub takes_ms: u64,
+}
+
+/// A request whose answer is long, and the same each time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stream {
+    /// Its path.
+    pub path: String,
+    /// Length of the body: at least 16 MiB, because the kernel's buffers swallow a few.
+    pub bytes: u64,
+    /// The body repeats itself after so many bytes; a prime shows lost and swapped blocks best.
+    #[serde(default = "default_period")]
+    pub period: u64,
+}
+
+fn default_period() -> u64 {
+    251
+}
+
+/// A request whose body is read to its end before it is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upload {
+    /// The path that takes a POST of 256 KiB.
+    pub path: String,
 }
 
 /// The protocol of an endpoint.
@@ -323,10 +354,19 @@ pub struct Deadlines {
     pub stop_ms: u64,
     /// Intended send time to the last byte of the answer.
     pub request_ms: u64,
+    /// Connect to the answer of a request that is answered at once, during an upgrade too: the longest that is right.
+    pub answer_ms: u64,
 }
 
 impl Default for Deadlines {
     fn default() -> Deadlines {
-        Deadlines { start_ms: 10_000, upgrade_ms: 15_000, drain_ms: 15_000, stop_ms: 10_000, request_ms: 10_000 }
+        Deadlines {
+            start_ms: 10_000,
+            upgrade_ms: 15_000,
+            drain_ms: 15_000,
+            stop_ms: 10_000,
+            request_ms: 10_000,
+            answer_ms: 1000,
+        }
     }
 }

@@ -19,7 +19,7 @@ mod source;
 
 pub use document::{
     Capability, Deadlines, Endpoint, File, Launch, MainProcess, Manifest, Profile, Program, Protocol, Ready, Role,
-    Slow, Stall, Stop,
+    Slow, Stall, Stop, Stream, Upload,
 };
 pub use error::ManifestError;
 pub use key_path::{KeyPath, Part};

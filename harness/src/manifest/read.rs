@@ -201,6 +201,8 @@ fn example(at: &KeyPath) -> Option<&'static str> {
         "endpoints" => "[[endpoints]] with `name` and `address`",
         "address" => "address = \"127.0.0.1:8080\"",
         "slow" => "slow = { path = \"/slow\", takes_ms = 600 }",
+        "stream" => "stream = { path = \"/stream\", bytes = 16777216 }",
+        "upload" => "upload = { path = \"/upload\" }",
         "ready" => "ready = { answers = \"http\" }",
         "main" => "main = \"pidfile\"",
         "restart" => "[restart] with `steps` and `done`",
@@ -213,7 +215,9 @@ fn example(at: &KeyPath) -> Option<&'static str> {
         "stop" => "stop = { signal = \"TERM\" }",
         "stall" => "stall = \"stop-workers\"",
         "deadlines" => "deadlines = { start_ms = 10000 }",
-        "start_ms" | "upgrade_ms" | "drain_ms" | "stop_ms" | "request_ms" => "10000, which is ten seconds",
+        "start_ms" | "upgrade_ms" | "drain_ms" | "stop_ms" | "request_ms" | "answer_ms" => {
+            "10000, which is ten seconds"
+        }
         _ => return None,
     })
 }

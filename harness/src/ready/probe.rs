@@ -202,6 +202,8 @@ mod tests {
             protocol: Protocol::Http1,
             path: "/".to_owned(),
             slow: None,
+            stream: None,
+            upload: None,
             version_header: Some("X-Version".to_owned()),
             echo_header: None,
         }

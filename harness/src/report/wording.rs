@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use crate::check::witness::{BUSY_MIN, FRESH_PER_SECOND_MIN, IN_FLIGHT_MIN};
+use crate::check::witness::{
+    BUSY_MIN, FRESH_PER_SECOND_MIN, HALF_MIN, IDLE_MIN, IN_FLIGHT_MIN, SILENT_MIN, UNREAD_MIN,
+};
 use crate::check::{Check, Witness};
 use crate::machine::Tier;
 use crate::manifest::Role;
@@ -81,6 +83,18 @@ pub fn witness(witness: Witness) -> String {
         }
         Witness::BusyLoad => format!("at least {BUSY_MIN} busy kept connections right before the trigger"),
         Witness::RequestsInFlight => format!("at least {IN_FLIGHT_MIN} slow requests in flight at the trigger"),
+        Witness::IdleLoad => {
+            format!("at least {IDLE_MIN} idle kept connections at the trigger, where the scenario has idle ones")
+        }
+        Witness::SilentLoad => format!("at least {SILENT_MIN} connections at the trigger that had sent nothing yet"),
+        Witness::HalfLoad => format!("at least {HALF_MIN} connections at the trigger that had sent half a head"),
+        Witness::StreamUnread => {
+            format!(
+                "a slow reader with at least {} MiB of its answer unread at the trigger",
+                UNREAD_MIN / (1024 * 1024)
+            )
+        }
+        Witness::UploadHalfSent => "at least one request body half sent at the trigger".to_owned(),
         Witness::BacklogNotEmpty => "connections in the old listener's accept queue at the takeover".to_owned(),
     }
 }
@@ -90,9 +104,14 @@ pub fn witness(witness: Witness) -> String {
 pub fn witness_remedy(witness: Witness) -> Option<&'static str> {
     match witness {
         Witness::Upgrades => None,
-        Witness::FreshLoad | Witness::BusyLoad | Witness::RequestsInFlight => {
-            Some("Give the machine to the run alone; --runs 5 runs it five times and counts.")
-        }
+        Witness::FreshLoad
+        | Witness::BusyLoad
+        | Witness::RequestsInFlight
+        | Witness::IdleLoad
+        | Witness::SilentLoad
+        | Witness::HalfLoad
+        | Witness::StreamUnread
+        | Witness::UploadHalfSent => Some("Give the machine to the run alone; --runs 5 runs it five times and counts."),
         Witness::BacklogNotEmpty => Some("See in the manifest whether `stall` really keeps the target from accepting."),
     }
 }

@@ -191,10 +191,13 @@ impl<'a> Stage<'a> {
     fn begin_load(&mut self, patterns: &[Pattern]) -> Result<(), RunError> {
         self.phase(Phase::Load);
         self.ensure_load()?;
+        // What the endpoint does not offer is not asked for; the checks that need it say so.
+        let endpoint = &self.plan.target.endpoints[0];
+        let patterns: Vec<Pattern> = patterns.iter().copied().filter(|it| endpoint.offers(*it)).collect();
         if let Some(load) = &self.load {
-            load.begin(patterns)?;
+            load.begin(&patterns)?;
         }
-        self.patterns.extend(patterns);
+        self.patterns.extend(&patterns);
         let patterns = patterns.iter().map(|pattern| pattern.word().to_owned()).collect();
         self.sink.put_at(self.clock.now(), What::LoadBegan { patterns });
         Ok(())
@@ -271,6 +274,8 @@ fn canary_endpoint(address: std::net::SocketAddr) -> TargetEndpoint {
         protocol: Protocol::Http1,
         path: "/".to_owned(),
         slow: None,
+        stream: None,
+        upload: None,
         version_header: None,
         echo_header: Some("X-Request-Id".to_owned()),
     }

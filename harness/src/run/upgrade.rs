@@ -23,6 +23,13 @@ const BUSY_STEADY: u32 = 14;
 /// Slow requests before a trigger: above the floor of 10 by those that may end before the trigger is pulled.
 const SLOW_STEADY: u32 = 13;
 
+/// Idle kept connections before a trigger: all but a few of 24; some of them are being used, and the floor is 16.
+const IDLE_STEADY: u32 = 20;
+
+/// Silent connections before a trigger, and half heads: above the floors of 8 and 6 by those that may go on before it.
+const SILENT_STEADY: u32 = 10;
+const HALF_STEADY: u32 = 8;
+
 /// A probe that takes longer than this is given up and another one sent: it may wait in the queue of a stalled old
 /// listener, and a deadline or an interrupt must not be held up by it.
 const PROBE_LIMIT: Duration = Duration::from_millis(250);
@@ -54,6 +61,7 @@ impl Stage<'_> {
                 let action = describe(step);
                 let what = What::Triggered { upgrade: before.id, version: before.version, action };
                 self.sink.put(Interval::new(began, self.clock.now()), what);
+                self.note_unread(before.id);
             }
             if let Err(reason) = outcome {
                 self.action_failed(&describe(step), &reason);
@@ -61,7 +69,12 @@ impl Stage<'_> {
                 break;
             }
         }
-        if completed && self.await_done(restart.done, &before)? {
+        let done = completed && self.await_done(restart.done, &before)?;
+        // Done or not: what spans the upgrade need be held no longer.
+        if let Some(load) = &self.load {
+            load.release()?;
+        }
+        if done {
             if self.plan.target.main == MainProcess::Pidfile {
                 self.find_main()?;
             }
@@ -75,11 +88,24 @@ impl Stage<'_> {
     /// to become many. When they do not, the witnesses will say so.
     pub(super) fn await_steady_load(&self) -> Result<(), RunError> {
         let Some(load) = &self.load else { return Ok(()) };
-        let steady = || {
-            let busy = !self.patterns.contains(&Pattern::Busy) || load.busy_connections() >= BUSY_STEADY;
-            yes(busy && (!self.patterns.contains(&Pattern::Slow) || load.slow_in_flight() >= SLOW_STEADY))
+        let enough = |pattern: &Pattern| match pattern {
+            Pattern::Busy => load.busy_connections() >= BUSY_STEADY,
+            Pattern::Slow => load.slow_in_flight() >= SLOW_STEADY,
+            Pattern::Idle => load.open_connections(*pattern) >= IDLE_STEADY,
+            Pattern::Silent => load.open_connections(*pattern) >= SILENT_STEADY,
+            Pattern::Half => load.open_connections(*pattern) >= HALF_STEADY,
+            Pattern::Reader => !load.unread().is_empty(),
+            Pattern::Upload => load.open_connections(*pattern) > 0,
+            Pattern::Fresh | Pattern::Parked | Pattern::Canary => true,
         };
+        let steady = || yes(self.patterns.iter().all(enough));
         self.within(self.plan.target.deadlines.start, steady).map(|_steady| ())
+    }
+
+    /// Tells how much of their answers slow readers have not read, right after the trigger: at it, that was no less.
+    fn note_unread(&self, upgrade: UpgradeId) {
+        let Some(load) = self.load.as_ref().filter(|_| self.patterns.contains(&Pattern::Reader)) else { return };
+        self.sink.put_at(self.clock.now(), What::StreamsUnread { upgrade, bytes: load.unread() });
     }
 
     /// What is to be known before a trigger, and the counters before it.

@@ -99,7 +99,7 @@ impl ScriptProblem {
             ScriptProblem::NeedsTerminal { .. } => "set `launcher = \"terminal\"`".to_owned(),
             ScriptProblem::Zero => "write a number from 1 on".to_owned(),
             ScriptProblem::Pattern { .. } => {
-                "`park` parks connections, and the canary always runs: use `fresh`, `busy`, `slow`".to_owned()
+                "`park` parks connections, and the canary always runs: use `fresh`, `busy`, `slow`, `idle`, `silent`, `half`, `reader`, `upload`".to_owned()
             }
         }
     }

@@ -162,7 +162,9 @@ impl Order {
 
     fn load(&mut self, patterns: &[Pattern]) -> Result<(), ScriptProblem> {
         if patterns.is_empty() {
-            return Err(ScriptProblem::Empty { of: "pattern: `fresh`, `busy`, `slow`" });
+            return Err(ScriptProblem::Empty {
+                of: "pattern: `fresh`, `busy`, `slow`, `idle`, `silent`, `half`, `reader`, `upload`",
+            });
         }
         for (n, pattern) in patterns.iter().enumerate() {
             if matches!(pattern, Pattern::Parked | Pattern::Canary) {

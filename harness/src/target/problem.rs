@@ -82,6 +82,12 @@ pub enum TargetProblem {
         /// The deadline.
         request_ms: u64,
     },
+    /// A long answer that the kernel's buffers may hold.
+    #[error("a stream of {bytes} bytes may be all in the kernel's buffers while its client has read little of it")]
+    StreamTooShort {
+        /// Its length.
+        bytes: u64,
+    },
     /// Nothing to repeat.
     #[error("an empty content cannot be repeated up to {bytes} bytes")]
     NothingToRepeat {
@@ -116,6 +122,7 @@ impl TargetProblem {
             TargetProblem::SlowerThanDeadline { .. } => {
                 "shorten the request, or raise `deadlines.request_ms`".to_owned()
             }
+            TargetProblem::StreamTooShort { .. } => "make it 16777216 bytes (16 MiB) or more".to_owned(),
             TargetProblem::NothingToRepeat { .. } => "write a content, or remove `bytes`".to_owned(),
         }
     }

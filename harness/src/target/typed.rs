@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Signal, TargetRestart, Template};
-use crate::manifest::{Capability, MainProcess, Profile, Program, Protocol, Role, Slow, Stall};
+use crate::manifest::{Capability, MainProcess, Profile, Program, Protocol, Role, Slow, Stall, Stream, Upload};
+use crate::request::Pattern;
 
 /// The implementation under test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,10 +98,33 @@ pub struct TargetEndpoint {
     pub path: String,
     /// A slow request.
     pub slow: Option<Slow>,
+    /// A long answer.
+    pub stream: Option<Stream>,
+    /// A request with a body.
+    pub upload: Option<Upload>,
     /// Header that carries the version.
     pub version_header: Option<String>,
     /// Header that echoes `X-Request-Id`.
     pub echo_header: Option<String>,
+}
+
+impl TargetEndpoint {
+    /// It has what requests of this pattern ask for.
+    #[must_use]
+    pub fn offers(&self, pattern: Pattern) -> bool {
+        match pattern {
+            Pattern::Slow => self.slow.is_some(),
+            Pattern::Reader => self.stream.is_some(),
+            Pattern::Upload => self.upload.is_some(),
+            Pattern::Fresh
+            | Pattern::Busy
+            | Pattern::Idle
+            | Pattern::Silent
+            | Pattern::Half
+            | Pattern::Parked
+            | Pattern::Canary => true,
+        }
+    }
 }
 
 /// Readiness, resolved: endpoints by index.
@@ -138,4 +162,6 @@ pub struct TargetDeadlines {
     pub stop: Duration,
     /// Intended send time to last byte.
     pub request: Duration,
+    /// Connect to answer of a request that is answered at once, during an upgrade too.
+    pub answer: Duration,
 }

@@ -8,6 +8,9 @@ use super::typed::{TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, Ta
 use super::{Signal, Target, TargetProblem, Template, TextProblem};
 use crate::manifest::{Endpoint, File, KeyPath, Manifest, ManifestError, Part, Ready, Source, Stop};
 
+/// 16 MiB: the kernel's buffers on both sides hold a quarter of that, so the handler is still writing.
+const STREAM_BYTES_MIN: u64 = 16 * 1024 * 1024;
+
 impl Target {
     /// Reads and validates the text of a manifest; `file_name` is what errors show.
     ///
@@ -204,12 +207,25 @@ impl Reader<'_> {
                 return Err(self.source.error(at("slow").key("takes_ms"), Part::Value, problem));
             }
         }
+        if let Some(stream) = &endpoint.stream {
+            self.text(at("stream").key("path"), text::request_path(&stream.path))?;
+            self.positive(at("stream").key("period"), stream.period)?;
+            if stream.bytes < STREAM_BYTES_MIN {
+                let problem = TargetProblem::StreamTooShort { bytes: stream.bytes };
+                return Err(self.source.error(at("stream").key("bytes"), Part::Value, problem));
+            }
+        }
+        if let Some(upload) = &endpoint.upload {
+            self.text(at("upload").key("path"), text::request_path(&upload.path))?;
+        }
         Ok(TargetEndpoint {
             name: self.filled(at("name"), &endpoint.name)?,
             address: self.text(at("address"), text::address(&endpoint.address))?,
             protocol: endpoint.protocol,
             path: self.text(at("path"), text::request_path(&endpoint.path))?,
             slow: endpoint.slow.clone(),
+            stream: endpoint.stream.clone(),
+            upload: endpoint.upload.clone(),
             version_header: header("version_header", &endpoint.version_header)?,
             echo_header: header("echo_header", &endpoint.echo_header)?,
         })
@@ -252,6 +268,7 @@ impl Reader<'_> {
             drain: deadline("drain_ms", written.drain_ms)?,
             stop: deadline("stop_ms", written.stop_ms)?,
             request: deadline("request_ms", written.request_ms)?,
+            answer: deadline("answer_ms", written.answer_ms)?,
         })
     }
 }

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
-use crate::defect::{Defect, Executed, KeptConnection, Succession};
+use crate::defect::{Defect, Entrance, Executed, KeptConnection, LongBody, Succession, YoungConnection};
 use crate::drain::{Drain, Patience};
 use crate::generation::{Farewell, Generation};
 use crate::inherit;
+use crate::listener;
 use crate::log::Log;
 use crate::master::{self, Settings};
 use crate::process::{self, Program};
@@ -165,11 +166,14 @@ pub fn serve(options: &Options) -> Result<(), String> {
     let signals = Signals::take().map_err(|error| refused(&error))?;
     let drain = Drain::new(options.patience()).map_err(|error| refused(&error))?;
     let version = version::own().map_err(|error| refused(&error))?;
-    let service = Arc::new(Service { version, drain, kept: KeptConnection::of(options.defect), requests: None });
+    let (young, long) = (YoungConnection::of(options.defect), LongBody::of(options.defect));
+    let kept = KeptConnection::of(options.defect);
+    let service = Arc::new(Service { version, drain, kept, young, long, requests: None });
     log.line(format_args!("serves version {version}"));
 
     // Ready: the listener is verified and everything that can fail has been done. One byte, then closed.
     let _ = rustix::io::write(&inherited.ready, b"\n");
+    enter(Entrance::of(options.defect), &inherited.listener).map_err(|error| refused(&error))?;
     // A defect that binds anew waits for this end of file to know that the old copy of the listener is closed.
     let rebinds = Succession::after(u32::MAX, options.defect) != Succession::Shared;
     let listener_closed = Some(inherited.ready).filter(|_| rebinds);
@@ -191,4 +195,14 @@ pub fn serve(options: &Options) -> Result<(), String> {
     };
     // A hangup for the whole group (a terminal that closes) is the master's business.
     generation.run(&mut || {}).map_err(|error| format!("slave-{} failed: {error}", std::process::id()))
+}
+
+/// From readiness to the first accept(2): nothing in between, unless a defect pauses there.
+fn enter(entrance: Entrance, queue: &std::net::TcpListener) -> std::io::Result<()> {
+    let Entrance::Late { pause, backlog } = entrance else { return Ok(()) };
+    // A repeated listen(2) changes only the length of the queue.
+    rustix::net::listen(queue, backlog)?;
+    std::thread::sleep(pause);
+    rustix::net::listen(queue, listener::BACKLOG)?;
+    Ok(())
 }

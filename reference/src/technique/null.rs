@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
-use crate::defect::KeptConnection;
+use crate::defect::{KeptConnection, LongBody, YoungConnection};
 use crate::drain::{Drain, Patience};
 use crate::generation::{Farewell, Generation};
 use crate::inherit;
@@ -72,7 +72,14 @@ impl Standing {
         let Self { listener, signals, mut pidfile, log } = self;
         let generation = Generation {
             listener: Some(listener),
-            service: Arc::new(Service { version, drain, kept: KeptConnection::Answer, requests: None }),
+            service: Arc::new(Service {
+                version,
+                drain,
+                kept: KeptConnection::Answer,
+                young: YoungConnection::Await,
+                long: LongBody::Finish,
+                requests: None,
+            }),
             signals,
             log: log.clone(),
             alive: None,

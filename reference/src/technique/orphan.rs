@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::daemon::{self, Manner};
-use crate::defect::{Defect, KeptConnection};
+use crate::defect::{Defect, KeptConnection, LongBody, YoungConnection};
 use crate::drain::{Drain, Patience};
 use crate::generation::{Farewell, Generation};
 use crate::listener::{self, Sharing};
@@ -164,7 +164,14 @@ impl Daemon {
             daemon::let_hangup_kill();
         }
         log.line(format_args!("listening on {}, version {version}", options.address));
-        let service = Service { version, drain, kept: KeptConnection::Answer, requests: Some(log.clone()) };
+        let service = Service {
+            version,
+            drain,
+            kept: KeptConnection::Answer,
+            young: YoungConnection::Await,
+            long: LongBody::Finish,
+            requests: Some(log.clone()),
+        };
         let generation = Generation {
             listener: self.listener,
             service: Arc::new(service),

@@ -1,9 +1,9 @@
 //! drain/keepalive-race: no request on a reused connection meets the close.
 
+use crate::check::counter::moved;
 use crate::check::drain::residence::{Manner, lost, manner, normal, residence};
 use crate::check::loss::touched;
 use crate::check::{Check, Witness};
-use crate::event::What;
 use crate::history::{History, Upgrade};
 use crate::manifest::Profile;
 use crate::request::FailureClass;
@@ -21,7 +21,7 @@ pub static CHECK: Check = Check {
     observed: "At least 12 busy kept connections. A lost request is a race when the FIN left before it arrived (`crossed`) \
                or when it lay unread in the server's queue at the close, for no longer than the server normally takes \
                (`unread`). Cross-check per upgrade: unread = ΔTCPAbortOnClose, crossed = ΔTCPAbortOnData.",
-    needs: &[Witness::Upgrades, Witness::BusyLoad],
+    needs: &[Witness::Upgrades, Witness::BusyLoad, Witness::IdleLoad],
     observers: &["counters"],
     chance: true,
     unproven_bare: None,
@@ -52,19 +52,6 @@ fn decide(history: &History) -> Vec<Finding> {
         findings.extend(disagreement(history, &upgrade));
     }
     findings
-}
-
-/// How much one counter moved in the window of an upgrade; `None` when it was not read on both sides.
-fn moved(history: &History, upgrade: &Upgrade, name: &str) -> Option<u64> {
-    let read = |moment: String| {
-        history.events.iter().find_map(|event| match &event.what {
-            What::Counters { moment: at, values } if *at == moment => values.get(name).copied(),
-            _ => None,
-        })
-    };
-    let before = read(format!("before upgrade {}", upgrade.id))?;
-    let after = read(format!("after upgrade {}", upgrade.id))?;
-    Some(after.saturating_sub(before))
 }
 
 fn count(history: &History, upgrade: &Upgrade, class: FailureClass) -> u64 {

@@ -18,7 +18,7 @@ pub static CHECK: Check = Check {
     observed: "At least 12 busy kept connections. Lost are: a request that the server read and answered with nothing \
                (`taken`: EOF with every byte acknowledged), one that lay unread for more than three times as long as the \
                server normally takes, and one that was never answered.",
-    needs: &[Witness::Upgrades, Witness::BusyLoad],
+    needs: &[Witness::Upgrades, Witness::BusyLoad, Witness::IdleLoad],
     observers: &[],
     chance: false,
     unproven_bare: None,

@@ -32,13 +32,15 @@ pub(super) fn normal(history: &History) -> Duration {
     baseline.unwrap_or_default() + canary.unwrap_or_default()
 }
 
-/// Findings about the requests on busy kept connections that were lost in this manner.
+/// Findings about the requests on kept connections that were lost in this manner.
 pub(super) fn lost(history: &History, wanted: Manner, normal: Duration) -> Vec<Finding> {
     losses(
         history,
         &Loss {
             what: "requests on reused connections",
-            concerns: &|request| request.pattern == Pattern::Busy && request.nth_on_connection > 0,
+            concerns: &|request| {
+                matches!(request.pattern, Pattern::Busy | Pattern::Idle) && request.nth_on_connection > 0
+            },
             lost: &|request| manner(request, normal) == Some(wanted),
         },
     )

@@ -1,8 +1,10 @@
 //! New connections during an upgrade.
 
+pub mod answer_gap;
 pub mod backlog_kept;
 pub mod binary_replaced;
 pub mod listener_continuity;
 pub mod no_refused;
+pub mod no_stall;
 pub mod took_over;
 pub mod watch_triggered;

@@ -31,7 +31,7 @@ impl Hand {
         let ledger = Ledger::new(Clock::start(), Arc::default(), 0, 1);
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut attempt = ledger.schedule(Pattern::Busy, Nanos(0), Nanos(0));
-        let connection = Connection::open(to, deadline, &mut attempt, &ledger).await.expect("open");
+        let connection = Connection::open((to, None), deadline, &mut attempt, &ledger).await.expect("open");
         let (peer, _) = listener.accept().expect("accept");
         let mut hand = Hand { ledger, connection, attempt, deadline };
         for _ in 0..requests_before {
@@ -57,8 +57,8 @@ impl Hand {
 
     async fn receive(&mut self) -> Result<(Answer, usize), Failure> {
         let names = HeaderNames::default();
-        let reader = AnswerReader::new(&names, self.attempt.id);
-        self.connection.receive(reader, self.deadline, &mut self.attempt, &self.ledger).await
+        let mut reader = AnswerReader::new(&names, self.attempt.id);
+        self.connection.receive(&mut reader, self.deadline, &mut self.attempt, &self.ledger).await
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) fn endpoint(address: SocketAddr) -> TargetEndpoint {
         protocol: Protocol::Http1,
         path: "/fast".to_owned(),
         slow: Some(Slow { path: "/slow".to_owned(), takes_ms: 300 }),
+        stream: None,
+        upload: None,
         version_header: Some("X-Version".to_owned()),
         echo_header: Some("X-Request-Id".to_owned()),
     }

@@ -1,6 +1,7 @@
 //! Truth tests: a server that does each kind of harm a known number of times, and a driver that must report exactly
 //! those.
 
+mod bodies;
 mod by_hand;
 mod fake_server;
 mod fixture;
@@ -8,3 +9,4 @@ mod fresh;
 mod kept;
 mod owner;
 mod parked;
+mod paused;
