@@ -49,8 +49,8 @@ pub(super) struct Ties {
     pub(super) launcher: LauncherTies,
     /// Read ends of its standard output and error.
     pub(super) readers: Vec<OwnedFd>,
-    /// The other side of its terminal.
-    master: Option<OwnedFd>,
+    /// Its terminal: the master side, and the other one, which somebody has to hold open as a shell does.
+    terminal: Option<(OwnedFd, OwnedFd)>,
 }
 
 impl Stage<'_> {
@@ -58,14 +58,15 @@ impl Stage<'_> {
     pub(super) fn terminal(&mut self) -> Result<OwnedFd, RunError> {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let failed = |errno: rustix::io::Errno| RunError::Environment(format!("failed to make a terminal: {errno}"));
-        if self.ties.master.is_none() {
+        if self.ties.terminal.is_none() {
             let master = openpt(flags).map_err(failed)?;
             grantpt(&master).map_err(failed)?;
             unlockpt(&master).map_err(failed)?;
-            self.ties.master = Some(master);
+            let slave = ioctl_tiocgptpeer(&master, flags).map_err(failed)?;
+            self.ties.terminal = Some((master, slave));
         }
-        let master = self.ties.master.as_ref().expect("it was made above");
-        ioctl_tiocgptpeer(master, flags).map_err(failed)
+        let (_, slave) = self.ties.terminal.as_ref().expect("it was made above");
+        Ok(slave.try_clone()?)
     }
 
     /// Waits for the end of a launcher, and tells what was there at that instant. `None` when it does not end.
@@ -196,7 +197,7 @@ impl Stage<'_> {
     pub(super) fn hangup(&mut self) -> Result<(), RunError> {
         let failed =
             |what: &str| RunError::Environment(format!("failed to type ^C on the launcher's terminal: {what}"));
-        let Some(master) = self.ties.master.take() else { return Err(failed("there is none")) };
+        let Some((master, _slave)) = self.ties.terminal.take() else { return Err(failed("there is none")) };
         rustix::io::write(&master, b"\x03").map_err(|errno| failed(&errno.to_string()))?;
         // The echo comes after the signal (n_tty): closed before, the terminal would forget the character.
         let mut echo = Vec::new();

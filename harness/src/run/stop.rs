@@ -53,6 +53,8 @@ impl Stage<'_> {
         if !self.within(limit, || yes(!self.lives(main)))? {
             self.deadline_passed("stop", limit);
         }
+        // How it ended only its reaper knows, who tells within milliseconds; a parent of its own never does.
+        let _told = self.within(LAST_CHILDREN, || yes(self.observers.exit_status(main.pid).is_some()))?;
         Ok(())
     }
 

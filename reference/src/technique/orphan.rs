@@ -82,7 +82,10 @@ pub fn run(options: &Options) -> Result<(), String> {
             return Err(reason);
         }
     };
-    if let Err(error) = launcher.ready() {
+    // A launcher that believes in its child does not listen.
+    if let Err(error) = launcher.ready()
+        && options.defect != Some(Defect::FailureReported)
+    {
         // Nobody believes that it runs: then it must not.
         daemon.pidfile.map_or(Ok(()), Pidfile::remove).map_err(failed("remove its pidfile"))?;
         return Err(format!("daemon gives up, its launcher is gone: {error}"));
