@@ -32,8 +32,8 @@ impl Gap {
 pub enum Executed {
     /// `/proc/self/exe`: the inode that it was started from.
     OwnInode,
-    /// Its zeroth argument as it stands, from whatever its working directory is by then.
-    ZerothArgument,
+    /// The path of its starting directory and its relative zeroth argument put together: it leads through that directory.
+    ThroughStart,
 }
 
 /// A deliberate bug.
@@ -302,10 +302,10 @@ pub static ALL: &[DefectRow] = &[
     },
     DefectRow {
         name: "binary-replaced=relative",
-        defect: Defect::BinaryReplaced(Executed::ZerothArgument),
+        defect: Defect::BinaryReplaced(Executed::ThroughStart),
         catches: "handoff/binary-replaced",
         report: "Kong#5565",
-        bug: "executes its relative argv[0] from a working directory that is gone",
+        bug: "executes the path of its starting directory and argv[0] put together, when that directory is gone",
     },
     DefectRow {
         name: "no-stall",

@@ -44,6 +44,7 @@ impl Stage<'_> {
         if self.await_done(restart.done, &before)? {
             self.last_upgrade = Some(before);
         }
+        self.settle()?;
         self.await_quiet()?;
         self.rest()
     }

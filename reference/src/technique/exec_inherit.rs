@@ -105,9 +105,10 @@ pub fn run(options: &Options) -> Result<(), String> {
     }
     match options.defect {
         Some(Defect::BinaryReplaced(Executed::OwnInode)) => command(options, Some(Path::new("/proc/self/exe"))),
-        Some(Defect::BinaryReplaced(Executed::ZerothArgument)) => {
+        Some(Defect::BinaryReplaced(Executed::ThroughStart)) => {
             let zeroth = std::env::args_os().next().unwrap_or_default();
-            command(options, Some(Path::new(&zeroth)))
+            let start = std::env::current_dir().map_err(|error| format!("master failed to start: {error}"))?;
+            command(options, Some(&start.join(zeroth)))
         }
         _ => command(options, None),
     }
