@@ -208,12 +208,20 @@ impl Conductor {
                         () = asked(&mut stop) => return,
                         tick = ticker.tick() => tick,
                     };
-                    let held = tick.and_then(|intended| Ok((intended, Held::new(clock, &released, &stop)?)));
+                    let held = tick.and_then(|intended| {
+                        let held = Held::new(clock, &released, &stop)?;
+                        Ok((intended, held))
+                    });
                     match held {
                         Ok((intended, held)) => {
                             let attempt = exchange.ledger.schedule(pattern, intended, free);
                             exchange.slowly(attempt, &body, held).await;
                             free = clock.now();
+                            // Counted from the end: what began at once might be held by the generation that goes.
+                            match Ticker::new(clock, free.plus(BODY_EVERY), Rhythm::Even(BODY_EVERY)) {
+                                Ok(next) => ticker = next,
+                                Err(error) => return exchange.ledger.fault(LoadError::Timer(error)),
+                            }
                         }
                         Err(error) => return exchange.ledger.fault(LoadError::Timer(error)),
                     }

@@ -49,7 +49,7 @@ pub(super) const UPLOAD_KEPT_BACK: usize = 64 * 1024;
 /// Between two pieces of a slow body, read or sent.
 pub(super) const PIECE_EVERY: Duration = Duration::from_millis(10);
 /// A reader or an upload that has ended is followed by the next one after this time at the earliest.
-pub(super) const BODY_EVERY: Duration = Duration::from_millis(250);
+pub(super) const BODY_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a connection is silent before its first byte, or in the middle of its head.
 pub(super) const PAUSE: std::ops::Range<Duration> = Duration::from_millis(300)..Duration::from_millis(1500);
