@@ -64,7 +64,7 @@ impl Prepared {
     fn new(request: &SpawnRequest, planted: &[OwnedFd]) -> Result<Prepared, Failure> {
         let directory = request.directory.as_ref().map_or(&b"/"[..], |path| path.as_os_str().as_bytes());
         let variables = request.environment.iter().map(|(name, value)| format!("{name}={value}"));
-        let lifted = planted.iter().map(|fd| lift(fd)).collect::<Result<Vec<_>, _>>()?;
+        let lifted = planted.iter().map(lift).collect::<Result<Vec<_>, _>>()?;
         Ok(Prepared {
             candidates: candidates(request)?,
             argv: Vector::new(request.argv.iter().cloned())?,

@@ -29,7 +29,8 @@ fn decide(history: &History) -> Vec<Finding> {
         Some(content) => {
             let line = content.strip_suffix('\n');
             let number = line.unwrap_or(content);
-            let strict = number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0') && number != "";
+            let strict =
+                number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0') && !number.is_empty();
             match (strict, line) {
                 (false, _) => Err(vec![format!("it holds {}", shown(content))]),
                 (true, Some(_)) => Ok(format!("it holds {}", shown(content))),
