@@ -37,11 +37,16 @@ pub const TARGETS: &[Embedded] = embedded![
     "peers/nginx/hup.toml",
     "peers/nginx/usr2.toml",
     "peers/nginx/quit-start.toml",
+    "peers/article-tcp/target.toml",
 ];
 
 /// The known failures of these targets.
-pub const EXPECTATIONS: &[Embedded] =
-    embedded!["expectations/nginx-hup.toml", "expectations/nginx-usr2.toml", "expectations/nginx-quit-start.toml",];
+pub const EXPECTATIONS: &[Embedded] = embedded![
+    "expectations/nginx-hup.toml",
+    "expectations/nginx-usr2.toml",
+    "expectations/nginx-quit-start.toml",
+    "expectations/article-tcp.toml",
+];
 
 /// The defect matrix: which scenario shows which defect of the references.
 pub const MATRIX: &str = include_str!("../matrix.toml");
