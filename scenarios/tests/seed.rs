@@ -75,7 +75,7 @@ fn verified(report: &Value, target: &str) -> Result<String, String> {
     }
     let runs = &entry["runs"];
     let fails = if expected.is_empty() { String::new() } else { format!("; known to fail {}", expected.join(", ")) };
-    Ok(format!("`{target}`, {runs} runs: passes {}{fails}", passed.join(", ")))
+    Ok(format!("`{target}`, runs of each scenario: {runs}; passes {}{fails}", passed.join(", ")))
 }
 
 fn cell(text: &str) -> String {
