@@ -15,6 +15,7 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod date;
+pub mod doctor;
 pub mod event;
 pub mod expectation;
 pub mod history;

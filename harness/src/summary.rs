@@ -73,8 +73,19 @@ pub struct Row {
     /// The expectation that it was set against.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expectation: Option<Expectation>,
+    /// Its verdict scenario by scenario, in the order of the runs.
+    pub scenarios: Vec<ScenarioVerdict>,
     /// All findings that are not a plain pass, and one pass.
     pub findings: Vec<Located>,
+}
+
+/// The result of one check in one scenario.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ScenarioVerdict {
+    /// The scenario.
+    pub scenario: String,
+    /// Worst over all runs; `None` when the target does not claim the check.
+    pub verdict: Option<Verdict>,
 }
 
 /// A finding and where it was made.
@@ -206,21 +217,29 @@ fn row(check: &'static Check, judged: &[Judged], terms: Terms<'_>) -> Option<Row
     let mut per_run: BTreeMap<u32, Verdict> = BTreeMap::new();
     let mut unsupported = String::new();
     let mut findings: Vec<Located> = Vec::new();
-    let mut seen = false;
+    let mut scenarios: Vec<ScenarioVerdict> = Vec::new();
     for it in judged {
         for result in it.outcome.results.iter().filter(|result| result.check == check.id) {
-            seen = true;
-            match &result.status {
+            let verdict = match &result.status {
                 Status::Verdict(verdict) => {
                     let worst = per_run.entry(it.run).or_insert(*verdict);
                     *worst = worst.worst(*verdict);
+                    Some(*verdict)
                 }
-                Status::Unsupported(reason) => unsupported.clone_from(reason),
+                Status::Unsupported(reason) => {
+                    unsupported.clone_from(reason);
+                    None
+                }
+            };
+            match scenarios.iter_mut().find(|seen| seen.scenario == it.outcome.scenario) {
+                // No verdict is less than any.
+                Some(seen) => seen.verdict = seen.verdict.max(verdict),
+                None => scenarios.push(ScenarioVerdict { scenario: it.outcome.scenario.clone(), verdict }),
             }
             findings.extend(result.findings.iter().map(|finding| locate(it, finding)));
         }
     }
-    if !seen {
+    if scenarios.is_empty() {
         return None;
     }
     let verdict = per_run.values().copied().max();
@@ -241,6 +260,7 @@ fn row(check: &'static Check, judged: &[Judged], terms: Terms<'_>) -> Option<Row
         of: u32::try_from(per_run.len()).unwrap_or(u32::MAX),
         disposition: disposition(check, &per_run, &findings, expectation.as_ref(), terms.strict),
         expectation,
+        scenarios,
         findings,
     })
 }
@@ -382,6 +402,17 @@ mod tests {
     fn worst_wins_over_runs() {
         check(&[run(1, Finding::pass("")), run(2, refused())], &[], Disposition::Failure);
         check(&[run(1, Finding::pass("")), run(2, Finding::pass(""))], &[], Disposition::Passed);
+    }
+
+    #[test]
+    fn a_row_tells_its_scenarios_apart() {
+        let mut elsewhere = run(1, Finding::pass(""));
+        elsewhere.outcome.scenario = "other".to_owned();
+        let terms = Terms { target: "t", role: Role::Peer, runs: 2, strict: false, expectations: &[], complete: true };
+        let judged = [run(1, Finding::pass("")), elsewhere, run(2, refused())];
+        let told = |scenario: &str, verdict| ScenarioVerdict { scenario: scenario.to_owned(), verdict: Some(verdict) };
+        let want = vec![told("s", Verdict::Fail), told("other", Verdict::Pass)];
+        assert_eq!(merge(&judged, Vec::new(), terms).rows[0].scenarios, want);
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn help_of_the_command_has_examples_and_exit_codes() {
 
 #[test]
 fn help_of_every_subcommand_says_what_it_ends_with() {
-    for subcommand in ["check", "list", "explain", "judge", "selftest", "schema"] {
+    for subcommand in ["check", "doctor", "list", "explain", "judge", "selftest", "schema"] {
         check(&[subcommand, "--help"], 0, &["Usage: unbroken", "EXIT CODES", "EXAMPLES"], &[]);
     }
     check(&["check", "--help"], 0, &["ENVIRONMENT", "UNBROKEN_REQUIRE_ALL", "FILES", "events.jsonl.gz"], &[]);
@@ -77,8 +77,29 @@ fn wrong_usage_ends_with_2() {
     check(&["chekc"], 2, &[], &["'check'"]);
     check(&["check", "--tier", "X"], 2, &[], &["[possible values: A, B, C]"]);
     check(&["check", "--runs", "0"], 2, &[], &["--runs"]);
-    check(&["check", "--report", "html=x.html"], 2, &[], &["use terminal or json"]);
+    check(&["check", "--report", "html=x.html"], 2, &[], &["use terminal, json or junit"]);
     check(&["judge"], 2, &[], &["<RUN>"]);
+}
+
+#[test]
+fn doctor_examines_one_target() {
+    check(&["doctor"], 2, &[], &["<TARGET|FILE>"]);
+    check(&["doctor", "nginx"], 2, &[], &["`nginx` is not one target", "nginx/hup"]);
+    check(&["doctor", "handoff"], 2, &[], &["is not one target"]);
+    check(&["doctor", "absent.toml"], 2, &[], &["there is no manifest file `absent.toml`"]);
+}
+
+#[test]
+fn doctor_ends_with_5_where_the_baseline_is_broken() {
+    let directory = std::env::temp_dir().join(format!("unbroken-cli-{}-doctor", std::process::id()));
+    let path = directory.to_str().expect("a scratch path is UTF-8");
+    let output = unbroken(&["doctor", "null/exits-at-once", "--directory", path, "--progress", "none", "--json"]);
+    let _gone = fs::remove_dir_all(&directory);
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!(report["exit"], 5);
+    let results: Vec<_> = report["examinations"].as_array().expect("an array").iter().map(|it| &it["result"]).collect();
+    assert_eq!(results, ["broken", "not-run", "not-run"]);
 }
 
 #[test]

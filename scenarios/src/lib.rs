@@ -51,6 +51,7 @@ pub const TARGETS: &[Embedded] = embedded![
     "peers/nginx/usr2.toml",
     "peers/nginx/quit-start.toml",
     "peers/start-stop-daemon/background.toml",
+    "peers/article-tcp/target.toml",
 ];
 
 /// The known failures of these targets.
@@ -59,6 +60,7 @@ pub const EXPECTATIONS: &[Embedded] = embedded![
     "expectations/nginx-usr2.toml",
     "expectations/nginx-quit-start.toml",
     "expectations/start-stop-daemon-background.toml",
+    "expectations/article-tcp.toml",
 ];
 
 /// The defect matrix: which scenario shows which defect of the references.

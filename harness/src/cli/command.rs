@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::manual;
 use super::options::ReportOptions;
 use super::output::{Colour, say, tell};
-use super::{check, explain, judge, list, reference, schema, selftest};
+use super::{check, doctor, explain, judge, list, reference, schema, selftest};
 use crate::summary::Exit;
 
 /// Does a server become a proper daemon, and does it survive its own restart without losing a connection?
@@ -29,6 +29,9 @@ enum Command {
     /// Start, load, restart and judge targets
     #[command(after_long_help = manual::CHECK)]
     Check(Box<check::Check>),
+    /// Examine a target: what its manifest could say, does it work, would a bad restart be seen
+    #[command(after_long_help = manual::DOCTOR)]
+    Doctor(Box<doctor::Doctor>),
     /// List targets, scenarios and checks, and what this machine lacks
     #[command(after_long_help = manual::LIST)]
     List(list::List),
@@ -52,6 +55,7 @@ impl Command {
     fn colour(&self) -> Colour {
         let options: Option<&ReportOptions> = match self {
             Command::Check(it) => Some(it.reports()),
+            Command::Doctor(it) => Some(it.reports()),
             Command::Judge(it) => Some(it.reports()),
             Command::Selftest(it) => Some(it.reports()),
             Command::List(_) | Command::Explain(_) | Command::Schema(_) | Command::Reference(_) => None,
@@ -99,6 +103,7 @@ fn run(arguments: env::ArgsOs) -> ExitCode {
     let ended = match command {
         Command::Reference(it) => return it.run(),
         Command::Check(it) => it.run(),
+        Command::Doctor(it) => it.run(),
         Command::List(it) => it.run(),
         Command::Explain(it) => it.run(),
         Command::Judge(it) => it.run(),

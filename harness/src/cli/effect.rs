@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
+use crate::doctor::{self, DoctorReport};
 use crate::expectation::Expectation;
 use crate::machine::{Machine, Tier};
 use crate::manifest::{Part, Problem, Program, Source};
@@ -32,15 +33,32 @@ pub(super) fn verify(
     stop: &Stop,
     progress: Listener<'_>,
 ) -> Result<Summary, Failure> {
-    verify::verify(request, stop, progress).map_err(|error| match &error {
+    let names = || request.subjects.iter().map(|it| it.target.name.as_str());
+    verify::verify(request, stop, progress).map_err(|error| unverified(error, names(), sources))
+}
+
+/// Examines a target; `sources` is its text, if it came from a file.
+pub(super) fn examine(
+    request: &doctor::Request,
+    sources: &[Source],
+    stop: &Stop,
+    progress: Listener<'_>,
+) -> Result<DoctorReport, Failure> {
+    let name = request.target.name.as_str();
+    doctor::examine(request, stop, progress).map_err(|error| unverified(error, [name].into_iter(), sources))
+}
+
+/// What a verification that could not be had is to the user; `names` are those of the texts.
+fn unverified<'a>(error: VerifyError, mut names: impl Iterator<Item = &'a str>, sources: &[Source]) -> Failure {
+    match &error {
         VerifyError::Run { target, source: RunError::Command { key, command, reason, fix }, .. } => {
-            let from_file = request.subjects.iter().zip(sources).find(|(subject, _)| subject.target.name == *target);
-            let Some((_, source)) = from_file else { return Failure::Unusable(error.into()) };
+            let nth = names.position(|name| name == target);
+            let Some(source) = nth.and_then(|nth| sources.get(nth)) else { return Failure::Unusable(error.into()) };
             let problem = Problem::Command { command: command.clone(), reason: reason.clone(), fix };
             Failure::Manifest(source.error(key.key_path(), Part::Value, problem))
         }
         VerifyError::Run { .. } | VerifyError::Store(_) => Failure::Environment(error.into()),
-    })
+    }
 }
 
 /// Judges a saved run again; starts nothing.

@@ -6,6 +6,7 @@ EXAMPLES
   unbroken check                              the reference servers: does the suite work here?
   unbroken check nginx                        every way of restarting nginx that the suite knows
   unbroken check my-server.toml               a server of your own, by its manifest
+  unbroken doctor my-server.toml              can it be judged, and would a bad restart be seen?
   unbroken list                               targets, scenarios, checks, and what is missing here
   unbroken explain handoff/no-refused         what is required, by whom, and how it is observed
 
@@ -38,6 +39,8 @@ EXAMPLES
   unbroken check nginx/usr2 --expect none     show known failures as failures
   unbroken check handoff/ --runs 20           only new connections, twenty times
   unbroken check --report json=report.json --require-all --progress plain
+  unbroken check --report junit=report.xml    for continuous integration: one case per check and
+                                              scenario; known failures are no failures there
 
 EXIT CODES
   0 as expected · 1 unexpected verdict · 2 usage or manifest · 3 only inconclusive, or unavailable
@@ -58,6 +61,32 @@ FILES
     verdicts.json                                                 what was judged
     target/                                                       the target's own files and logs
   Directories of passed runs are removed unless --keep is given.";
+
+/// For `doctor`.
+pub(super) const DOCTOR: &str = "\
+Before you believe a verdict on a server of yours, see that the suite can judge it at all.
+
+WHAT IT DOES
+  manifest    reads it for what it could say and does not: advice, with the key and the fix. Advice
+              changes no exit code.
+  baseline    starts the target, loads it without any restart, stops it, and looks for leftovers.
+  no-restart  restarts it by doing nothing, under load. That must not pass.
+  stop-start  stops it and starts it anew, under load. That must not pass: for a while nobody listens.
+              (One whose sockets are kept by somebody else may rightly pass it.)
+  The controls are run when the baseline is good and the target claims the profile restart.
+
+EXAMPLES
+  unbroken doctor my-server.toml
+  unbroken doctor nginx/hup --json | jq '.advice'
+  unbroken doctor my-server.toml --report junit=doctor.xml
+
+EXIT CODES
+  0 it can be judged · 1 it leaves something behind, or a control passed · 2 usage or manifest ·
+  3 it could not be told (undecided, or this machine lacks something) · 5 it does not work without
+  any restart · 6 environment · 70 a bug of unbroken
+
+ENVIRONMENT, FILES
+  As of `check`.";
 
 /// For `judge`.
 pub(super) const JUDGE: &str = "\

@@ -13,7 +13,7 @@ use crate::machine::Tier;
 /// How a result is shown.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ReportOptions {
-    /// Write a report to a file too: FORMAT is terminal or json (repeatable)
+    /// Write a report to a file too: FORMAT is terminal, json or junit (repeatable)
     #[arg(long, value_name = "FORMAT=PATH", value_parser = Destination::parse)]
     pub(super) report: Vec<Destination>,
     /// Write JSON to standard output instead of text
@@ -45,11 +45,16 @@ pub(super) struct RunOptions {
 }
 
 impl RunOptions {
-    /// The seed asked for, or a new one. 32 bits: easy to type, and exact in every reader of JSON.
+    /// The seed asked for, or a new one.
     pub(super) fn seed(&self) -> u64 {
-        use std::hash::{BuildHasher, RandomState};
-        self.seed.unwrap_or_else(|| RandomState::new().hash_one("seed") >> 32)
+        seed(self.seed)
     }
+}
+
+/// The seed asked for, or a new one. 32 bits: easy to type, and exact in every reader of JSON.
+pub(super) fn seed(asked: Option<u64>) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    asked.unwrap_or_else(|| RandomState::new().hash_one("seed") >> 32)
 }
 
 /// How known failures are treated.
@@ -80,7 +85,8 @@ impl Expect {
     }
 }
 
-fn tier() -> impl TypedValueParser<Value = Tier> {
+/// The words of `--tier`.
+pub(super) fn tier() -> impl TypedValueParser<Value = Tier> {
     PossibleValuesParser::new(["A", "B", "C"]).map(|word| match word.to_ascii_uppercase().as_str() {
         "A" => Tier::A,
         "B" => Tier::B,

@@ -87,7 +87,7 @@ mod tests {
     fn a_destination_is_a_format_and_a_path() {
         let want = Destination { format: Format::Json, path: PathBuf::from("a=b.json") };
         assert_eq!(Destination::parse("json=a=b.json"), Ok(want));
-        assert!(Destination::parse("html=x").expect_err("unknown").contains("use terminal or json"));
+        assert!(Destination::parse("html=x").expect_err("unknown").contains("use terminal, json or junit"));
         assert!(Destination::parse("json").expect_err("no path").contains("FORMAT=PATH"));
     }
 }

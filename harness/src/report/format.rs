@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use super::{Page, json, terminal};
+use super::{Page, json, junit, terminal};
 use crate::summary::{Exit, Summary};
 
 /// A format of a report.
@@ -15,16 +15,18 @@ pub enum Format {
     Terminal,
     /// JSON for programs.
     Json,
+    /// JUnit XML for continuous integration.
+    Junit,
 }
 
 /// A word that names no format.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0:?} is no report format: use terminal or json")]
+#[error("{0:?} is no report format: use terminal, json or junit")]
 pub struct UnknownFormat(String);
 
 impl Format {
     /// Every format.
-    pub const ALL: [Format; 2] = [Format::Terminal, Format::Json];
+    pub const ALL: [Format; 3] = [Format::Terminal, Format::Json, Format::Junit];
 
     /// The word as it stands on the command line.
     #[must_use]
@@ -32,15 +34,17 @@ impl Format {
         match self {
             Format::Terminal => "terminal",
             Format::Json => "json",
+            Format::Junit => "junit",
         }
     }
 
-    /// The report in this format; JSON has no use for the page.
+    /// The report in this format; only text for people has a use for the page.
     #[must_use]
     pub fn render(self, summary: &Summary, exit: Exit, page: &Page<'_>) -> String {
         match self {
             Format::Terminal => terminal::render(summary, exit, page),
             Format::Json => json::render(summary, exit),
+            Format::Junit => junit::render(summary),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Reports: pure functions from a summary to text. They never print; the command line does.
 //!
-//! - [`terminal`] for people, [`json`] for programs; [`Format`] names them
-//! - [`selftest`] the defect matrix, in both forms
+//! - [`terminal`] for people, [`json`] for programs, [`junit`] for continuous integration; [`Format`] names them
+//! - [`doctor`] the examination of a target, [`selftest`] the defect matrix, in all of them
 //! - [`wording`] the sentences that several places of the program say
 
+pub mod doctor;
 mod format;
 pub mod json;
+pub mod junit;
 #[cfg(test)]
 mod sample;
 pub mod selftest;

@@ -11,7 +11,9 @@ use crate::manifest::Role;
 use crate::measure::Measure;
 use crate::plan::NotRun;
 use crate::request::FailureClass;
-use crate::summary::{Disposition, Located, LocatedMeasures, NotRunScenario, Row, Summary, TargetSummary};
+use crate::summary::{
+    Disposition, Located, LocatedMeasures, NotRunScenario, Row, ScenarioVerdict, Summary, TargetSummary,
+};
 use crate::verdict::{Evidence, Finding};
 
 const SCENARIO: &str = "restart/upgrade-under-load";
@@ -35,15 +37,17 @@ fn located(run: u32, finding: Finding) -> Located {
 
 fn row(id: &str, disposition: Disposition, passed: (u32, u32), findings: Vec<Located>) -> Row {
     let check = check::find(id).expect("a check of the catalogue");
+    let verdict = findings.iter().map(|it| it.finding.verdict).max();
     Row {
         check: check.id,
         level: check.level,
-        verdict: findings.iter().map(|it| it.finding.verdict).max(),
+        verdict,
         unsupported: String::new(),
         passed: passed.0,
         of: passed.1,
         disposition,
         expectation: None,
+        scenarios: vec![ScenarioVerdict { scenario: SCENARIO.to_owned(), verdict }],
         findings,
     }
 }

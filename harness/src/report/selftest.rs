@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
 use super::terminal::Ink;
 use super::{Format, Page, wording};
 use crate::selftest::{RowReport, SelftestReport};
@@ -12,7 +14,36 @@ pub fn render(report: &SelftestReport, format: Format, page: &Page<'_>) -> Strin
     match format {
         Format::Terminal => text(report, page),
         Format::Json => json(report),
+        Format::Junit => junit(report),
     }
+}
+
+/// One suite per target, one case per row.
+fn junit(report: &SelftestReport) -> String {
+    let mut document = Report::new("unbroken selftest");
+    let mut suites: Vec<TestSuite> = Vec::new();
+    for row in &report.rows {
+        let held = format!("as it must be in {} of {} runs\n{}", row.held, report.runs, row.wrong.join("\n"));
+        let mut status = TestCaseStatus::success();
+        if !row.ok {
+            status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_type("wrong").set_message(row.wrong.join("; ")).set_description(held.as_str());
+        }
+        let kind = wording::word(&row.kind);
+        let name = if row.defect.is_empty() { kind } else { format!("{kind} {}", row.defect) };
+        let mut case = TestCase::new(name, status);
+        case.set_classname(row.scenario.as_str());
+        if row.ok {
+            case.set_system_out(held);
+        }
+        let suite = suites.iter().position(|suite| suite.name.as_str() == row.target).unwrap_or_else(|| {
+            suites.push(TestSuite::new(row.target.as_str()));
+            suites.len() - 1
+        });
+        suites[suite].add_test_case(case);
+    }
+    document.add_test_suites(suites);
+    super::junit::text(&document)
 }
 
 fn json(report: &SelftestReport) -> String {
@@ -127,5 +158,7 @@ mod tests {
         let page = Page { width: 110, colour: false, here: Path::new("/") };
         let got = render(&report, Format::Terminal, &page);
         assert!(got == include_str!("testdata/selftest.txt"), "the report changed; it is now:\n{got}");
+        let got = render(&report, Format::Junit, &page);
+        assert!(got == include_str!("testdata/selftest.xml"), "the report changed; it is now:\n{got}");
     }
 }
