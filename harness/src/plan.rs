@@ -1,6 +1,7 @@
 //! Can this target do this scenario on this machine? Decided before anything runs, on data alone.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +109,12 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
             Some(_) => None,
         },
         Step::Stall if target.stall.is_none() => Some("the manifest has no `stall`".to_owned()),
+        Step::Load(patterns) if outlasts(patterns, target.deadlines.drain) => {
+            let longest = SILENCE_MAX.as_millis();
+            Some(format!(
+                "its drain deadline is shorter than the {longest} ms for which a client of this load may be silent"
+            ))
+        }
         Step::Load(patterns) if patterns.contains(&Pattern::Slow) => {
             let first = target.endpoints.first()?;
             let reason = || format!("the endpoint `{}` names no slow request (`slow`)", first.name);
@@ -115,6 +122,14 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// For how long a silent client, or one with half a request, may keep a server waiting (SPEC, drain/first-request).
+const SILENCE_MAX: Duration = Duration::from_millis(1500);
+
+/// A server that may cut what is left before such a client speaks cannot be judged by whether it answers.
+fn outlasts(patterns: &[Pattern], drain: Duration) -> bool {
+    drain < SILENCE_MAX && patterns.iter().any(|pattern| matches!(pattern, Pattern::Silent | Pattern::Half))
 }
 
 /// Its executable is a copy of ours that a restart renews: only such a one can be replaced by a broken one.
@@ -219,6 +234,22 @@ mod tests {
         let scenario = catalogue.scenario("restart/upgrade-under-load").expect("it is embedded");
         let why = Plan::new(&target, scenario, &machine(&[]), 0).expect_err("there is no slow request");
         assert_eq!(why.to_string(), "unsupported: the endpoint `http` names no slow request (`slow`)");
+    }
+
+    #[test]
+    fn a_drain_deadline_that_silent_clients_outlast_is_no_place_for_them() {
+        let want =
+            "unsupported: its drain deadline is shorter than the 1500 ms for which a client of this load may be silent";
+        check("reference/exec-inherit-brisk", "restart/old-connections", &machine(&[]), Err(want));
+        check("reference/exec-inherit-signal", "restart/old-connections", &machine(&[]), Ok(()));
+    }
+
+    #[test]
+    fn the_adversary_needs_the_hook() {
+        let blind = Machine { listen_hook: false, ..machine(&[]) };
+        let want = "unavailable: no call of a launched process can be held here (seccomp user notification) (use Linux 5.5 or newer, in tier A or B)";
+        check("reference/orphan", "daemon/held-start", &blind, Err(want));
+        check("reference/orphan", "daemon/held-start", &machine(&[]), Ok(()));
     }
 
     #[test]

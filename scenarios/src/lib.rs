@@ -52,6 +52,7 @@ pub const TARGETS: &[Embedded] = embedded![
     "peers/nginx/quit-start.toml",
     "peers/start-stop-daemon/background.toml",
     "peers/article-tcp/target.toml",
+    "peers/article-daemon/target.toml",
 ];
 
 /// The known failures of these targets.
@@ -61,6 +62,7 @@ pub const EXPECTATIONS: &[Embedded] = embedded![
     "expectations/nginx-quit-start.toml",
     "expectations/start-stop-daemon-background.toml",
     "expectations/article-tcp.toml",
+    "expectations/article-daemon.toml",
 ];
 
 /// The defect matrix: which scenario shows which defect of the references.
