@@ -71,10 +71,13 @@ impl Generation {
                 return Ok(());
             }
             if drain.has_begun() && drain.live() == 0 {
-                self.log.line("drained");
-                return Ok(());
+                let Farewell::Overstay(time) = self.farewell else {
+                    self.log.line("drained");
+                    return Ok(());
+                };
+                self.overstay.get_or_insert_with(|| Instant::now() + time);
             }
-            if drain.deadline().is_some_and(|at| at <= Instant::now()) {
+            if self.overstay.is_none() && drain.deadline().is_some_and(|at| at <= Instant::now()) {
                 self.log.line(format_args!("drain deadline: {} connections cut", drain.live()));
                 return Ok(());
             }
@@ -111,7 +114,7 @@ impl Generation {
             queue.map_or_else(absent, poll::readable),
             self.alive.as_ref().map_or_else(absent, poll::readable),
         ];
-        poll::until(&mut entries, drain.deadline().or(self.overstay).or(exhausted_until))?;
+        poll::until(&mut entries, self.overstay.or(drain.deadline()).or(exhausted_until))?;
         Ok(Woken { connection: poll::fired(&entries[2]), master_gone: poll::fired(&entries[3]) })
     }
 
@@ -126,12 +129,6 @@ impl Generation {
         }
         self.listener = None;
         self.listener_closed = None;
-        if let Farewell::Overstay(time) = self.farewell
-            && self.service.drain.live() == 0
-        {
-            self.overstay.get_or_insert_with(|| Instant::now() + time);
-            return;
-        }
         self.service.drain.begin();
         self.log.line(format_args!("{reason}, draining {} connections", self.service.drain.live()));
     }
