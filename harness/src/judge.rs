@@ -22,6 +22,9 @@ use crate::verdict::{Evidence, Finding, Ground, Level, Verdict};
 /// that a target is allowed.
 const STANDSTILL_MAX: Duration = Duration::from_secs(1);
 
+const BROKEN: &str = "the target does not work without a restart";
+const DOUBTFUL: &str = "before the restart nothing came in time, and the machine stood still";
+
 /// What one run says of one target in one scenario.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Outcome {
@@ -47,6 +50,8 @@ pub struct Outcome {
 pub enum Baseline {
     /// It served every request before the first trigger.
     Clean,
+    /// It did nothing in time before the first trigger, and neither did the machine.
+    Doubtful(Vec<Evidence>),
     /// It did not start, never became ready, or lost requests without a restart.
     Broken(Vec<Evidence>),
 }
@@ -139,7 +144,8 @@ fn result(history: &History, check: &'static Check, baseline: &Baseline, took_ov
     findings.extend(faults(history, check));
     if findings.is_empty() {
         findings.push(match baseline {
-            Baseline::Broken(_) => Finding::inconclusive("the target does not work without a restart"),
+            Baseline::Broken(_) => Finding::inconclusive(BROKEN),
+            Baseline::Doubtful(_) => Finding::inconclusive(DOUBTFUL),
             Baseline::Clean => Finding::error("the run gave nothing to judge"),
         });
     }
@@ -181,8 +187,10 @@ fn doubt(findings: &mut [Finding], history: &History, check: &Check, baseline: &
         withdraw(findings, &sighting);
     }
     let mut doubts = Vec::new();
-    if matches!(baseline, Baseline::Broken(_)) {
-        doubts.push("the target does not work without a restart".to_owned());
+    match baseline {
+        Baseline::Clean => {}
+        Baseline::Doubtful(_) => doubts.push(DOUBTFUL.to_owned()),
+        Baseline::Broken(_) => doubts.push(BROKEN.to_owned()),
     }
     let gated = ["handoff/", "drain/", "leak/"].iter().any(|area| check.id.starts_with(area));
     if gated && check.id != check::handoff::took_over::CHECK.id && took_over.is_some_and(|it| it != Verdict::Pass) {
@@ -248,7 +256,10 @@ fn baseline(history: &History) -> Baseline {
             evidence.push(Evidence::text("the target never became ready"));
         }
         // An environment failure is told as `error` by the checks and says nothing of the target.
-        return if history.faults.is_empty() { Baseline::Broken(evidence) } else { Baseline::Clean };
+        // One that has ended, or cannot be found, is more than late.
+        let passed = seen(|what| matches!(what, What::DeadlinePassed { name, .. } if name == "ready"));
+        let late = passed && !lost && !seen(|what| matches!(what, What::Exited { .. }));
+        return if history.faults.is_empty() { unclean(history, evidence, late) } else { Baseline::Clean };
     }
     let trigger = history.first_trigger().unwrap_or_else(|| history.end());
     let lost: Vec<&Request> = history
@@ -260,10 +271,22 @@ fn baseline(history: &History) -> Baseline {
         return Baseline::Clean;
     }
     let first = lost[0].failure().map_or("", FailureClass::word);
-    Baseline::Broken(vec![
+    let evidence =
         Evidence::text(format!("{} requests were lost before any restart, the first one {first}", lost.len()))
-            .requests(lost.iter().map(|request| request.id)),
-    ])
+            .requests(lost.iter().map(|request| request.id));
+    let late = lost.iter().all(|request| request.failure().is_some_and(FailureClass::rests_on_time));
+    unclean(history, vec![evidence], late)
+}
+
+/// Broken; or, when it was only late and the machine stood still, who knows.
+fn unclean(history: &History, mut evidence: Vec<Evidence>, late: bool) -> Baseline {
+    match noise(history).filter(|_| late) {
+        Some(noise) => {
+            evidence.push(Evidence::text(noise));
+            Baseline::Doubtful(evidence)
+        }
+        None => Baseline::Broken(evidence),
+    }
 }
 
 /// The last lines of a target that does not start say why; those before them are its banner.
@@ -294,6 +317,7 @@ fn why_not_up(history: &History) -> Vec<Evidence> {
 mod tests {
     use super::*;
     use crate::check::script::{Script, answered, failed};
+    use crate::request::Pattern;
     use crate::scenario::Scenario;
 
     fn outcome(mut history: History, checks: &[&str]) -> Outcome {
@@ -361,6 +385,39 @@ mod tests {
         let outcome = outcome(script.history(), &["handoff/no-refused"]);
         assert!(matches!(outcome.baseline, Baseline::Broken(_)));
         assert_eq!(verdict(&outcome), Verdict::Inconclusive);
+    }
+
+    /// The canary took two seconds for one answer.
+    fn standing_still(script: Script) -> Script {
+        script.request(answered(100, 2100, 1).of(Pattern::Canary))
+    }
+
+    #[test]
+    fn a_machine_that_stood_still_excuses_what_came_too_late_and_nothing_else() {
+        let after = |class| {
+            let script = standing_still(loaded()).request(failed(1003, 1004, class));
+            verdict(&outcome(script.history(), &["handoff/no-refused"]))
+        };
+        assert_eq!(after(FailureClass::ConnectTimeout), Verdict::Inconclusive);
+        assert_eq!(after(FailureClass::Refused), Verdict::Fail);
+    }
+
+    #[test]
+    fn a_machine_that_stood_still_excuses_only_late_answers_before_the_restart() {
+        let before = |class| {
+            let script = standing_still(loaded()).request(failed(10, 11, class));
+            outcome(script.history(), &["handoff/no-refused"])
+        };
+        let late = before(FailureClass::Hung);
+        assert!(matches!(late.baseline, Baseline::Doubtful(_)));
+        assert_eq!(verdict(&late), Verdict::Inconclusive);
+        assert!(matches!(before(FailureClass::Refused).baseline, Baseline::Broken(_)));
+    }
+
+    #[test]
+    fn a_late_answer_without_noise_breaks_the_baseline() {
+        let script = loaded().request(failed(10, 11, FailureClass::Hung));
+        assert!(matches!(outcome(script.history(), &["handoff/no-refused"]).baseline, Baseline::Broken(_)));
     }
 
     #[test]

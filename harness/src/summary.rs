@@ -176,7 +176,7 @@ pub struct Terms<'a> {
 pub fn merge(judged: &[Judged], not_run: Vec<NotRunScenario>, terms: Terms<'_>) -> TargetSummary {
     let rows: Vec<Row> = check::CHECKS.iter().filter_map(|check| row(check, judged, terms)).collect();
     let broken = judged.iter().flat_map(|it| match &it.outcome.baseline {
-        Baseline::Clean => None,
+        Baseline::Clean | Baseline::Doubtful(_) => None,
         Baseline::Broken(evidence) => Some(locate(it, &Finding::fail(evidence.clone()))),
     });
     let matched = |expectation: &&Expectation| !rows.iter().any(|row| row.check == expectation.check);

@@ -56,7 +56,8 @@ pub(super) fn losses_of(history: &History, upgrade: &Upgrade, loss: &Loss<'_>) -
     }
     let finding = |(class, requests): (FailureClass, Vec<&Request>)| {
         let evidence = describe(class, &requests, concerned.len(), loss.what, upgrade);
-        Finding::fail(evidence).of(upgrade.id).class(class)
+        let finding = Finding::fail(evidence).of(upgrade.id).class(class);
+        if class.rests_on_time() { finding.on_time() } else { finding }
     };
     by_class.into_iter().map(finding).collect()
 }

@@ -206,7 +206,7 @@ impl Script {
         for (seq, event) in self.events.iter_mut().enumerate() {
             event.seq = seq as u64;
         }
-        let count = self.requests.len() as u64;
+        let count = self.requests.iter().filter(|it| it.pattern != Pattern::Canary).count() as u64;
         History {
             began: String::new(),
             plan: plan(self.steps),

@@ -118,6 +118,7 @@ impl<'a> Stage<'a> {
 
     /// Plays the scenario's steps in order; ends early when the target never became ready.
     pub(super) fn play(&mut self) -> Result<(), RunError> {
+        self.begin_canary()?;
         let steps = self.plan.scenario.script().steps.clone();
         for (index, step) in steps.iter().enumerate() {
             if self.stop.is_asked() {
@@ -203,11 +204,8 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// The load driver in the target's network namespace, and the canary beside it.
-    pub(super) fn ensure_load(&mut self) -> Result<(), RunError> {
-        if self.load.is_some() {
-            return Ok(());
-        }
+    /// The canary sings through every run, also through one without load: deadlines pass in those too.
+    fn begin_canary(&mut self) -> Result<(), RunError> {
         let canary = Canary::spawn(self.plan.machine.tier)?;
         let endpoint = canary_endpoint(canary.address());
         let canary_load = Load::spawn(LoadConfig {
@@ -219,7 +217,14 @@ impl<'a> Stage<'a> {
         })?;
         canary_load.begin(&[Pattern::Canary])?;
         self.canary = Some((canary_load, canary));
-        self.load = Some(Load::spawn(self.load_config()?)?);
+        Ok(())
+    }
+
+    /// The load driver in the target's network namespace.
+    pub(super) fn ensure_load(&mut self) -> Result<(), RunError> {
+        if self.load.is_none() {
+            self.load = Some(Load::spawn(self.load_config()?)?);
+        }
         Ok(())
     }
 

@@ -101,6 +101,9 @@ pub(crate) struct Row {
     pub(crate) gone_after_ms: f64,
     /// What differed after the deadline.
     pub(crate) differences: Vec<String>,
+    /// Everything that it said, where it did not end as it should.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) said: String,
 }
 
 impl Row {
@@ -191,17 +194,19 @@ fn usual(tier: &str) -> Result<Vec<Usual>, String> {
     let ends = starts.clone().skip(1).chain([ended]);
     let phases = running.phases.iter().zip(starts.zip(ends));
     let usual = phases.map(|(it, (from, to))| Usual { phase: it.phase.clone(), length: to - from }).collect();
+    // 3 in tier C, and where a busy machine left too little to judge.
+    let as_asked = matches!(status, Some(WaitStatus::Exited(_, 0 | 3)));
     tell(&Line::Row(Row {
         tier: tier.to_owned(),
         cause: "none".to_owned(),
         phase: "end".to_owned(),
         delay_ms: 0.0,
         phase_reached: "end".to_owned(),
-        // 3 in tier C, and where a busy machine left too little to judge.
-        as_asked: matches!(status, Some(WaitStatus::Exited(_, 0 | 3))),
+        as_asked,
         status: format!("{status:?}"),
         gone_after_ms: gone.as_secs_f64() * 1e3,
         differences,
+        said: if as_asked { String::new() } else { running.said().to_owned() },
     }));
     clear(&runs);
     Ok(usual)
@@ -258,16 +263,18 @@ fn end_once(tier: &str, cause: Cause, phase: &str, aim: (usize, Duration)) -> Op
         Some(WaitStatus::Exited(..)) if differences.is_empty() => return None,
         _ => None,
     };
+    let as_asked = signal == Some(cause.signal);
     Some(Row {
         tier: tier.to_owned(),
         cause: cause.word.to_owned(),
         phase: phase.to_owned(),
         delay_ms: entered.map_or(0.0, |entered| (sent - entered).as_secs_f64() * 1e3),
         phase_reached: running.phase_reached().to_owned(),
-        as_asked: signal == Some(cause.signal),
+        as_asked,
         status: format!("{status:?}"),
         gone_after_ms: gone.as_secs_f64() * 1e3,
         differences,
+        said: if as_asked { String::new() } else { running.said().to_owned() },
     })
 }
 

@@ -1,8 +1,8 @@
 //! The command under test: started as a user does, its progress read line by line, ended by a signal.
 
-use std::io::Read;
+use std::io::{PipeReader, Read};
 use std::os::fd::AsFd;
-use std::process::{ChildStderr, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
@@ -27,7 +27,8 @@ pub(crate) struct Entered {
 #[derive(Debug)]
 pub(crate) struct Running {
     pid: Pid,
-    stderr: ChildStderr,
+    /// Its standard output and standard error.
+    output: PipeReader,
     text: String,
     /// The phases so far; a repeated line is one phase.
     pub(crate) phases: Vec<Entered>,
@@ -41,18 +42,19 @@ impl Running {
         command.args(["check", "reference/exec-inherit-signal", "restart/upgrade-under-load", "--tier", tier]);
         command.args(["--progress", "plain", "--directory", &format!("{PLACE}/runs")]);
         command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", HOME).process_group(0);
-        let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-        let mut child = started.expect("the command is executable");
+        let (output, writer) = std::io::pipe().expect("descriptors are left");
+        command.stdout(writer.try_clone().expect("descriptors are left")).stderr(writer);
+        let child = command.stdin(Stdio::null()).spawn().expect("the command is executable");
         let at = Instant::now();
         Running {
             pid: Pid::from_raw(i32::try_from(child.id()).expect("pids fit an i32")),
-            stderr: child.stderr.take().expect("it is piped"),
+            output,
             text: String::new(),
             phases: vec![Entered { phase: "probe".to_owned(), at }],
         }
     }
 
-    /// Reads on until so many phases have begun; false when it closed standard error before.
+    /// Reads on until so many phases have begun; false when it closed its output before.
     pub(crate) fn await_phases(&mut self, count: usize) -> bool {
         while self.phases.len() < count {
             if !self.read() {
@@ -67,7 +69,7 @@ impl Running {
         while !self.text.contains(text) && self.read() {}
     }
 
-    /// Reads to the end of standard error: that of the last process that holds it.
+    /// Reads to the end of its output: that of the last process that holds it.
     pub(crate) fn read_to_end(&mut self) {
         while self.read() {}
     }
@@ -80,12 +82,12 @@ impl Running {
     /// Reads what there is, at least something; false at the end.
     fn read(&mut self) -> bool {
         assert!(
-            readable_within(self.stderr.as_fd(), SILENCE),
+            readable_within(self.output.as_fd(), SILENCE),
             "nothing was said for {SILENCE:?} after:\n{}",
             self.text
         );
         let mut buffer = [0; 4096];
-        let count = self.stderr.read(&mut buffer).expect("a pipe can be read");
+        let count = self.output.read(&mut buffer).expect("a pipe can be read");
         let before = self.text.rfind('\n').map_or(0, |at| at + 1);
         self.text.push_str(&String::from_utf8_lossy(&buffer[..count]));
         let end = self.text.rfind('\n').map_or(0, |at| at + 1);

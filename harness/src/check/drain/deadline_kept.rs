@@ -55,7 +55,7 @@ pub(super) fn gone_in_time(history: &History, upgrade: &Upgrade, with: &str) -> 
     match (upgrade.done.zip(upgrade.settled), late) {
         (_, Some(seq)) => {
             let text = format!("{with}, and the old generation still lived {deadline} ms after the upgrade was done");
-            Finding::fail(vec![Evidence::text(text).event(upgrade.trigger_seq).event(seq)])
+            Finding::fail(vec![Evidence::text(text).event(upgrade.trigger_seq).event(seq)]).on_time()
         }
         (Some((done, settled)), None) => {
             let took = settled.not_after.since(done.not_after).as_millis();

@@ -71,6 +71,7 @@ pub(in crate::check) fn one(history: &History, upgrade: &Upgrade) -> Finding {
         .event(upgrade.trigger_seq),
         Evidence::text(told),
     ])
+    .on_time()
 }
 
 fn by_image(history: &History, upgrade: &Upgrade) -> Finding {
@@ -94,6 +95,7 @@ fn by_image(history: &History, upgrade: &Upgrade) -> Finding {
     Finding::fail(vec![
         Evidence::text("no process that appeared after the trigger holds the listener").event(upgrade.trigger_seq),
     ])
+    .on_time()
 }
 
 #[cfg(test)]

@@ -29,13 +29,15 @@ pub static CHECK: Check = Check {
 
 fn decide(history: &History) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let late = history.find(|what| match what {
-        What::DeadlinePassed { name, length_ms } if name == "stop" => Some(*length_ms),
-        _ => None,
-    });
-    for (event, length_ms) in late {
+    let late: Vec<_> = history
+        .find(|what| match what {
+            What::DeadlinePassed { name, length_ms } if name == "stop" => Some(*length_ms),
+            _ => None,
+        })
+        .collect();
+    for (event, length_ms) in &late {
         let text = format!("the main process still lived {length_ms} ms after the stop was asked");
-        findings.push(Finding::fail(vec![Evidence::text(text).event(event.seq)]));
+        findings.push(Finding::fail(vec![Evidence::text(text).event(event.seq)]).on_time());
     }
     let scans = history.find(|what| match what {
         What::Scanned { leftovers } => Some(leftovers),
@@ -46,7 +48,9 @@ fn decide(history: &History) -> Vec<Finding> {
             findings.push(Finding::pass("no process, no listening socket and no socket file remained"));
         } else {
             let evidence = leftovers.iter().map(|it| Evidence::text(describe(it)).event(event.seq)).collect();
-            findings.push(Finding::fail(evidence));
+            let finding = Finding::fail(evidence);
+            // What had not ended yet when it was killed could not tidy up.
+            findings.push(if late.is_empty() { finding } else { finding.on_time() });
         }
     }
     if findings.is_empty() {

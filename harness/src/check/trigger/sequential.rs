@@ -37,13 +37,14 @@ fn decide(history: &History) -> Vec<Finding> {
             findings.push(finding);
         } else if upgrade.settled.is_none() {
             let text = "the old generation was not gone by the drain deadline";
-            findings.push(Finding::fail(vec![Evidence::text(text).event(upgrade.trigger_seq)]).of(upgrade.id));
+            let evidence = Evidence::text(text).event(upgrade.trigger_seq);
+            findings.push(Finding::fail(vec![evidence]).on_time().of(upgrade.id));
         }
     }
     let settled = upgrades.iter().filter(|upgrade| upgrade.settled.is_some()).count();
     let text = format!("{settled} of {planned} upgrades were done");
     let all = settled >= planned;
-    findings.push(if all { Finding::pass(text) } else { Finding::fail(vec![Evidence::text(text)]) });
+    findings.push(if all { Finding::pass(text) } else { Finding::fail(vec![Evidence::text(text)]).on_time() });
     findings.push(one_generation(history));
     findings
 }
