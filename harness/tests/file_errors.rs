@@ -46,6 +46,7 @@ const READING: &[Case] = &[
     ("an unknown step", "\"deploy\",", "\"deplyo\","),
     ("an unknown thing to wait for", "{ wait = \"new-main\" }", "{ wait = \"new-mian\" }"),
     ("an unknown event", "done = \"new-version\"", "done = \"done\""),
+    ("an empty sign of completion", "done = \"new-version\"", "done = { output = \"\" }"),
 ];
 
 const TEXTS: &[Case] = &[

@@ -107,6 +107,8 @@ pub enum Defect {
     KeepaliveSwallowed,
     /// What is executed is the file that was started, not the one that is installed.
     BinaryReplaced(Executed),
+    /// A draining generation takes new connections as long as it has any.
+    OldStopsAccepting,
     /// Generations take three times the drain timeout.
     DeadlineKept,
     /// A generation without a connection stays for three times the drain timeout.

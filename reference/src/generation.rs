@@ -31,6 +31,9 @@ pub enum Farewell {
     Vanish,
     /// Stay for this long when there is no connection: the mistake of [`crate::defect::Defect::OldExitsIdle`].
     Overstay(Duration),
+    /// Take new connections as long as there are old ones: the mistake of
+    /// [`crate::defect::Defect::OldStopsAccepting`].
+    KeepAccepting,
 }
 
 /// A serving process.
@@ -127,7 +130,9 @@ impl Generation {
             self.log.line(format_args!("{reason}, exits without draining"));
             std::process::exit(0);
         }
-        self.listener = None;
+        if self.farewell != Farewell::KeepAccepting {
+            self.listener = None;
+        }
         self.listener_closed = None;
         self.service.drain.begin();
         self.log.line(format_args!("{reason}, draining {} connections", self.service.drain.live()));

@@ -80,6 +80,7 @@ pub static CHECKS: &[&Check] = &[
     &life::term_clean::CHECK,
     &life::nothing_left::CHECK,
     &handoff::took_over::CHECK,
+    &handoff::old_stops_accepting::CHECK,
     &handoff::no_refused::CHECK,
     &handoff::listener_continuity::CHECK,
     &handoff::backlog_kept::CHECK,

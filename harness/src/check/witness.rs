@@ -15,6 +15,8 @@ use crate::target::Target;
 pub enum Witness {
     /// At least one upgrade was triggered.
     Upgrades,
+    /// Answers carry the version that gave them.
+    Versions,
     /// At least 200 fresh connections per second, from the trigger to the end of the drain.
     FreshLoad,
     /// At least 12 kept connections were busy right before the trigger.
@@ -73,7 +75,7 @@ impl Witness {
     #[must_use]
     pub fn is_of_load(self) -> bool {
         match self {
-            Witness::Upgrades => false,
+            Witness::Upgrades | Witness::Versions => false,
             Witness::FreshLoad
             | Witness::BusyLoad
             | Witness::RequestsInFlight
@@ -92,6 +94,10 @@ impl Witness {
         let pattern = match self {
             Witness::StreamUnread => Pattern::Reader,
             Witness::UploadHalfSent => Pattern::Upload,
+            Witness::Versions => {
+                let endpoint = target.endpoints.first().filter(|endpoint| endpoint.version_header.is_none())?;
+                return Some(format!("the endpoint `{}` names no `version_header`", endpoint.name));
+            }
             Witness::Upgrades
             | Witness::FreshLoad
             | Witness::BusyLoad
@@ -122,7 +128,8 @@ impl Witness {
 
     fn one(self, history: &History, upgrade: &Upgrade) -> Sighting {
         let (met, text) = match self {
-            Witness::Upgrades => (true, String::new()),
+            // Of the run and of the manifest, not of an upgrade.
+            Witness::Upgrades | Witness::Versions => (true, String::new()),
             Witness::FreshLoad => fresh(history, upgrade),
             Witness::BusyLoad => busy(history, upgrade),
             Witness::RequestsInFlight => in_flight(history, upgrade),

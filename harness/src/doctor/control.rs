@@ -85,7 +85,7 @@ fn stop_start(target: &Target) -> Result<Target, String> {
     control.restart = Some(TargetRestart {
         steps: vec![TargetRestartStep::Deploy, stop, wait, TargetRestartStep::Launch],
         done: if target.endpoints.first().is_some_and(|it| it.version_header.is_some()) {
-            restart.done
+            Done::NewVersion
         } else {
             Done::Steps
         },

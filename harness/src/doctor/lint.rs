@@ -149,7 +149,8 @@ fn restart(target: &Target, restart: &TargetRestart) -> Vec<Advice> {
     let mut found = Vec::new();
     let versioned = target.endpoints.first().is_some_and(|it| it.version_header.is_some());
     match restart.done {
-        Done::NewVersion => {}
+        // What the target says of itself is checked: handoff/old-stops-accepting.
+        Done::NewVersion | Done::Output(_) => {}
         Done::OldMainExit if versioned => found.push(advice(
             "restart.done",
             "the old process's exit does not prove that the new one serves",

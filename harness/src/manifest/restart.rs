@@ -107,7 +107,7 @@ pub enum Await {
 }
 
 /// The event that completes an upgrade.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Done {
     /// An answer carries the new version.
@@ -116,4 +116,7 @@ pub enum Done {
     OldMainExit,
     /// The last restart step returned.
     Steps,
+    /// It has written this since the trigger, to standard output or error: from then on only the new generation takes
+    /// connections (handoff/old-stops-accepting).
+    Output(String),
 }

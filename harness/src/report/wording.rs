@@ -76,6 +76,7 @@ pub fn disposition(disposition: Disposition) -> &'static str {
 pub fn witness(witness: Witness) -> String {
     match witness {
         Witness::Upgrades => "at least one upgrade was triggered".to_owned(),
+        Witness::Versions => "answers that carry the version that gave them (`version_header`)".to_owned(),
         Witness::FreshLoad => {
             format!(
                 "at least {FRESH_PER_SECOND_MIN:.0} fresh connections per second, from the trigger to the end of the drain"
@@ -103,7 +104,7 @@ pub fn witness(witness: Witness) -> String {
 #[must_use]
 pub fn witness_remedy(witness: Witness) -> Option<&'static str> {
     match witness {
-        Witness::Upgrades => None,
+        Witness::Upgrades | Witness::Versions => None,
         Witness::FreshLoad
         | Witness::BusyLoad
         | Witness::RequestsInFlight

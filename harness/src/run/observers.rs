@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +26,13 @@ use crate::sandbox::Sandbox;
 
 /// How processes ended, as their reaper told.
 type Statuses = Arc<Mutex<BTreeMap<Pid, ExitStatus>>>;
+
+/// The streams of the target that are kept.
+const STREAMS: [&str; 2] = ["stdout", "stderr"];
+
+/// How many bytes the target had written to each of its streams.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct OutputWritten([u64; 2]);
 
 /// The running observers of one run.
 pub(super) struct Observers {
@@ -129,10 +136,25 @@ impl Observers {
         Ok(())
     }
 
-    /// What the target has written to standard output and error so far.
-    pub(super) fn output_contains(&self, text: &str) -> bool {
-        let written = |stream: &str| std::fs::read_to_string(self.output.join(format!("{stream}.log")));
-        ["stdout", "stderr"].iter().any(|stream| written(stream).is_ok_and(|it| it.contains(text)))
+    /// How much the target has written so far.
+    pub(super) fn output_written(&self) -> OutputWritten {
+        OutputWritten(STREAMS.map(|stream| self.log_of(stream).metadata().map_or(0, |it| it.len())))
+    }
+
+    /// Whether the target has written this to standard output or error since then.
+    pub(super) fn output_contains(&self, text: &str, since: OutputWritten) -> bool {
+        STREAMS.iter().zip(since.0).any(|(stream, from)| {
+            let mut new = Vec::new();
+            let read = File::open(self.log_of(stream)).and_then(|mut log| {
+                log.seek(SeekFrom::Start(from))?;
+                log.read_to_end(&mut new)
+            });
+            read.is_ok() && String::from_utf8_lossy(&new).contains(text)
+        })
+    }
+
+    fn log_of(&self, stream: &str) -> PathBuf {
+        self.output.join(format!("{stream}.log"))
     }
 
     /// Ends all of them after a last look. Faults are in the history already.

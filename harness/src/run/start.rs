@@ -19,6 +19,7 @@ use crate::observe::Waiter;
 use crate::ready::{self, Probe, ProbeError};
 use crate::run::daemon::{self, PLANTED, link_of};
 use crate::run::deploy::COPY;
+use crate::run::observers::OutputWritten;
 use crate::run::{CommandKey, RunError, Stage};
 use crate::sandbox::SpawnRequest;
 use crate::scenario::Launcher;
@@ -204,7 +205,7 @@ impl Stage<'_> {
                 },
                 TargetReady::File(path) => exists(path, &with),
                 TargetReady::Output(text) => {
-                    if self.observers.output_contains(text) {
+                    if self.observers.output_contains(text, OutputWritten::default()) {
                         Look::Yes(format!("output {text:?}"))
                     } else {
                         Look::NotYet

@@ -41,7 +41,7 @@ impl Stage<'_> {
             }
             self.sink.put_at(self.clock.now(), What::Storm { upgrade: before.id, signals: sent });
         }
-        if self.await_done(restart.done, &before)? {
+        if self.await_done(&restart.done, &before)? {
             self.last_upgrade = Some(before);
         }
         self.settle()?;

@@ -9,6 +9,7 @@ use crate::id::{Image, UpgradeId, Version};
 use crate::manifest::{Done, MainProcess};
 use crate::ready::Probe;
 use crate::request::Pattern;
+use crate::run::observers::OutputWritten;
 use crate::run::{CommandKey, RunError, Stage};
 use crate::target::{Signal, TargetAwait, TargetRecipient, TargetRestartStep, Template};
 use crate::wait::{Look, WaitError, until};
@@ -41,6 +42,8 @@ pub(super) struct Before {
     pub(super) main: Option<Image>,
     /// The images that held the listener.
     pub(super) holders: Vec<Image>,
+    /// What it had written.
+    written: OutputWritten,
     /// The end of the upgrade's deadline.
     until: Instant,
 }
@@ -69,7 +72,7 @@ impl Stage<'_> {
                 break;
             }
         }
-        let done = completed && self.await_done(restart.done, &before)?;
+        let done = completed && self.await_done(&restart.done, &before)?;
         // Done or not: what spans the upgrade need be held no longer.
         if let Some(load) = &self.load {
             load.release()?;
@@ -118,6 +121,7 @@ impl Stage<'_> {
             version: Version(self.version.0 + 1),
             main: self.main.as_ref().map(|main| main.image),
             holders: self.holders()?,
+            written: self.observers.output_written(),
             until: Instant::now() + self.plan.target.deadlines.upgrade,
         })
     }
@@ -236,17 +240,26 @@ impl Stage<'_> {
         self.until_deadline(before, || yes(!images.iter().any(|image| self.lives(*image))))
     }
 
-    pub(super) fn await_done(&mut self, done: Done, before: &Before) -> Result<bool, RunError> {
+    pub(super) fn await_done(&mut self, done: &Done, before: &Before) -> Result<bool, RunError> {
         let by = match done {
             Done::Steps => Some("the restart steps returned".to_owned()),
             Done::OldMainExit => {
                 self.wait_gone(before, before.main.as_slice())?.then(|| "the old main process exited".to_owned())
             }
             Done::NewVersion => self.await_version(before)?.then(|| format!("version {} answered", before.version)),
+            Done::Output(text) => {
+                let written = || yes(self.observers.output_contains(text, before.written));
+                self.until_deadline(before, written)?.then(|| format!("output {text:?}"))
+            }
         };
         match by {
             Some(by) => {
                 self.sink.put_at(self.clock.now(), What::UpgradeDone { upgrade: before.id, by });
+                // Nobody's word for it is an answer; without load nobody has asked yet.
+                let versioned = self.plan.target.endpoints.first().is_some_and(|it| it.version_header.is_some());
+                if versioned && self.patterns.is_empty() && *done != Done::NewVersion {
+                    self.await_version(before)?;
+                }
                 Ok(true)
             }
             None => {

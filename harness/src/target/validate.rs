@@ -121,7 +121,7 @@ impl Reader<'_> {
     }
 
     /// A text that says something.
-    fn filled(&self, at: KeyPath, text: &str) -> Result<String, ManifestError> {
+    pub(super) fn filled(&self, at: KeyPath, text: &str) -> Result<String, ManifestError> {
         let empty = text.trim().is_empty();
         if empty { Err(self.source.error(at, Part::Value, TextProblem::Empty)) } else { Ok(text.to_owned()) }
     }

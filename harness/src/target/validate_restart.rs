@@ -13,7 +13,10 @@ impl Reader<'_> {
             steps: steps
                 .map(|(n, step)| self.step(at.clone().key("steps").index(n), step))
                 .collect::<Result<_, _>>()?,
-            done: restart.done,
+            done: match &restart.done {
+                Done::Output(text) => Done::Output(self.filled(at.key("done").key("output"), text)?),
+                done => done.clone(),
+            },
             watch: restart.watch.as_ref().map(|watch| self.watch(watch)).transpose()?,
         };
         self.is_triggered(restart)?;
@@ -110,10 +113,10 @@ impl Reader<'_> {
     fn version_is_seen(&self, restart: &Restart) -> Result<(), ManifestError> {
         let at = KeyPath::of("restart");
         let step = restart.steps.iter().position(|step| *step == RestartStep::Wait(Await::NewVersion));
-        let at = match (step, restart.done) {
+        let at = match (step, &restart.done) {
             (Some(n), _) => at.key("steps").index(n),
             (None, Done::NewVersion) => at.key("done"),
-            (None, Done::OldMainExit | Done::Steps) => return Ok(()),
+            (None, Done::OldMainExit | Done::Steps | Done::Output(_)) => return Ok(()),
         };
         let problem = if self.manifest.endpoints.first().is_some_and(|first| first.version_header.is_none()) {
             RestartProblem::NoVersionHeader
@@ -148,10 +151,10 @@ impl Reader<'_> {
         }
         let at = KeyPath::of("restart");
         let waits = |step: &RestartStep| matches!(step, RestartStep::Wait(Await::OldMainExit | Await::OldWorkersExit));
-        let at = match (restart.steps.iter().position(waits), restart.done) {
+        let at = match (restart.steps.iter().position(waits), &restart.done) {
             (Some(n), _) => at.key("steps").index(n).key("wait"),
             (None, Done::OldMainExit) => at.key("done"),
-            (None, Done::NewVersion | Done::Steps) => return Ok(()),
+            (None, Done::NewVersion | Done::Steps | Done::Output(_)) => return Ok(()),
         };
         Err(self.source.error(at, Part::Value, RestartProblem::StalledForEver))
     }

@@ -187,6 +187,13 @@ pub static ALL: &[DefectRow] = &[
         bug: "starts an upgrade for every inotify event, on half-written files too",
     },
     DefectRow {
+        name: "old-stops-accepting",
+        defect: Defect::OldStopsAccepting,
+        catches: "handoff/old-stops-accepting",
+        report: "acra#710, envoy#8691",
+        bug: "a generation that was told to stop takes new connections as long as it has old ones",
+    },
+    DefectRow {
         name: "inflight-completes",
         defect: Defect::InflightCompletes,
         catches: "drain/inflight-completes",

@@ -181,6 +181,7 @@ pub fn serve(options: &Options) -> Result<(), String> {
     let farewell = match options.defect {
         Some(Defect::InflightCompletes) => Farewell::Vanish,
         Some(Defect::OldExitsIdle) => Farewell::Overstay(options.patience().timeout * OVERLONG),
+        Some(Defect::OldStopsAccepting) => Farewell::KeepAccepting,
         _ => Farewell::Drain,
     };
     let generation = Generation {

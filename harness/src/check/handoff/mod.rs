@@ -6,5 +6,6 @@ pub mod binary_replaced;
 pub mod listener_continuity;
 pub mod no_refused;
 pub mod no_stall;
+pub mod old_stops_accepting;
 pub mod took_over;
 pub mod watch_triggered;
