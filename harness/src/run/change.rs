@@ -30,6 +30,7 @@ impl Stage<'_> {
             return Ok(());
         };
         let before = self.before_upgrade()?;
+        self.tell_holders(before.holders.clone())?;
         self.phase(Phase::Trigger);
         let path = PathBuf::from(watch.path.fill(&self.placeholders()));
         let content = self.next_content(watch.kind, &path, before.version)?;
@@ -65,9 +66,14 @@ impl Stage<'_> {
         if !quiet {
             self.deadline_passed("quiet after a file change", limit);
         }
-        // Told before the next change begins, so that the order of the two is certain.
+        self.tell_holders(last)
+    }
+
+    /// Told before the next change begins, so that the order of the two is certain: the observer's own sample may come
+    /// after it.
+    fn tell_holders(&self, images: Vec<Image>) -> Result<(), RunError> {
         let inode = self.listeners()?.first().map_or(0, |row| row.inode);
-        self.sink.put_at(self.clock.now(), What::Holders { inode, images: last });
+        self.sink.put_at(self.clock.now(), What::Holders { inode, images });
         Ok(())
     }
 
