@@ -30,6 +30,10 @@ use crate::signal::{Request, Signals};
 use crate::slave::{Slave, Stage};
 use crate::watch::Watch;
 
+/// In the defect of storms: a generation that began to serve this shortly before another was started is its twin, and is
+/// not replaced by it. Far longer than a storm, so that no order of starts and readiness makes them successors.
+const TOGETHER: Duration = Duration::from_millis(100);
+
 /// First and longest pause before a generation that died is replaced; doubled as long as they die at once.
 const RESPAWN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -331,7 +335,7 @@ impl Master {
         // Those that it replaces: all, except in a defect.
         let before = match &stage {
             Stage::Starting { deadline, .. } if self.settings.defect == Some(Defect::Storm) => {
-                deadline.checked_sub(self.settings.ready_timeout)
+                deadline.checked_sub(self.settings.ready_timeout + TOGETHER)
             }
             _ => None,
         };
