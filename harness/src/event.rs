@@ -293,6 +293,11 @@ pub enum What {
         /// What came of it.
         outcome: MarkedOutcome,
     },
+    /// The main process stood still after SIGSTOP, and was continued right after.
+    Suspended {
+        /// The main process.
+        image: Image,
+    },
     /// The target at rest: no load, no connection, and nothing changed between the last two looks (or the limit passed).
     Quiescent {
         /// The upgrade that it follows; 0 before the first.

@@ -14,6 +14,8 @@ pub enum Occasion {
     Start,
     /// To fail: the harness itself listens on the address.
     AddressBusy,
+    /// To fail: a directory stands where its pidfile belongs.
+    PidfileBlocked,
 }
 
 impl Occasion {
@@ -23,6 +25,7 @@ impl Occasion {
         match self {
             Occasion::Start => "",
             Occasion::AddressBusy => "busy-start.",
+            Occasion::PidfileBlocked => "blocked-start.",
         }
     }
 }

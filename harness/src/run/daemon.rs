@@ -1,9 +1,9 @@
 //! Daemons: what they are launched from, what their launcher left when it returned, and what still ties them to it.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ impl Stage<'_> {
         }
         let pidfile = self.pidfile_content();
         let answer = match self.ties.occasion {
-            Occasion::Start => self.ask()?,
+            Occasion::Start | Occasion::PidfileBlocked => self.ask()?,
             Occasion::AddressBusy => Answer::Missing("the harness listens there".to_owned()),
         };
         let status = self.exit_status_of(launched).unwrap_or(ExitStatus::Unknown);
@@ -172,12 +172,34 @@ impl Stage<'_> {
     pub(super) fn start_busy(&mut self) -> Result<(), RunError> {
         let address = self.plan.target.endpoints[0].address;
         let held = listen(self.sandbox.netns(), address)?;
-        self.ties.occasion = Occasion::AddressBusy;
+        let failed = self.fail_start(Occasion::AddressBusy);
+        drop(held);
+        failed
+    }
+
+    /// The same with a directory where its pidfile belongs: no permission stops root, but nobody writes into a directory.
+    pub(super) fn start_blocked(&mut self) -> Result<(), RunError> {
+        let Some(pidfile) = &self.plan.target.pidfile else { return Ok(()) };
+        let path = PathBuf::from(pidfile.fill(&self.placeholders()));
+        // What an earlier start left there, as nobody stopped it.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            Ok(()) | Err(_) => {}
+        }
+        // Not empty: else a daemon that replaces its pidfile by rename(2) would replace this too.
+        std::fs::create_dir_all(path.join("occupied"))?;
+        let failed = self.fail_start(Occasion::PidfileBlocked);
+        std::fs::remove_dir_all(&path)?;
+        failed
+    }
+
+    /// One launch that cannot succeed.
+    fn fail_start(&mut self, occasion: Occasion) -> Result<(), RunError> {
+        self.ties.occasion = occasion;
         let launched = self.launch()?;
         let _status = self.await_return(&launched)?;
         self.ties.occasion = Occasion::Start;
         let gone = self.within(KILL_LIMIT, || yes(self.kill_all().is_ok_and(|left| left == 0)))?;
-        drop(held);
         if gone { Ok(()) } else { Err(RunError::Environment("failed to end what a failed start left".to_owned())) }
     }
 
@@ -246,6 +268,13 @@ fn listen(netns: Option<BorrowedFd<'_>>, address: SocketAddr) -> Result<TcpListe
         scope.spawn(bind).join()
     });
     bound.unwrap_or_else(|_| Err("its thread panicked".to_owned())).map_err(failed)
+}
+
+impl Stage<'_> {
+    /// A listener in the target's network on an address that is nobody's endpoint.
+    pub(super) fn foreign_listener(&self) -> Result<OwnedFd, RunError> {
+        Ok(listen(self.sandbox.netns(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?.into())
+    }
 }
 
 /// The nearest process that is, or is an ancestor of, all of these; `None` without any.

@@ -1,4 +1,4 @@
-//! Launches with a mark of inheritance in the environment and nothing to inherit.
+//! Launches with a mark of inheritance in the environment, and nothing to inherit, or something else.
 
 use std::time::Duration;
 
@@ -17,12 +17,18 @@ const MARKS: [(&str, &str); 3] = [("is_slave", "true"), ("_GO_DAEMON", "1"), ("L
 const PROBE_LIMIT: Duration = Duration::from_millis(250);
 
 impl Stage<'_> {
-    /// One launch per mark, each ended before the next.
+    /// Two launches per mark, each ended before the next: one without a descriptor 3, and one with a listener there that
+    /// is somebody else's.
     pub(super) fn marked_starts(&mut self) -> Result<(), RunError> {
-        MARKS.iter().try_for_each(|mark| self.marked_start(*mark))
+        MARKS.iter().try_for_each(|mark| self.marked_start(*mark, ""))?;
+        self.lent = Some(self.foreign_listener()?);
+        let lent =
+            MARKS.iter().try_for_each(|mark| self.marked_start(*mark, " and somebody's listener as descriptor 3"));
+        self.lent = None;
+        lent
     }
 
-    fn marked_start(&mut self, (name, value): (&str, &str)) -> Result<(), RunError> {
+    fn marked_start(&mut self, (name, value): (&str, &str), with: &str) -> Result<(), RunError> {
         let began = self.clock.now();
         let launched = self.launch_with(&[(name, value)])?;
         let limit = self.plan.target.deadlines.start;
@@ -40,7 +46,7 @@ impl Stage<'_> {
         } else {
             MarkedOutcome::Silent
         };
-        let what = What::MarkedStart { mark: format!("{name}={value}"), outcome };
+        let what = What::MarkedStart { mark: format!("{name}={value}{with}"), outcome };
         self.sink.put(Interval::new(began, self.clock.now()), what);
         self.end_marked(launched, answered)
     }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fs;
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,6 +50,8 @@ pub(super) struct Stage<'a> {
     pub(super) ties: Ties,
     /// The directory from which it is to be launched by a relative path.
     pub(super) relative_from: Option<PathBuf>,
+    /// What the next launch gets as its first descriptor after the standard ones.
+    pub(super) lent: Option<OwnedFd>,
     pub(super) stalled: Vec<Pidfd>,
     /// Connections that never end, until the stop.
     pub(super) held: Vec<TcpStream>,
@@ -104,6 +107,7 @@ impl<'a> Stage<'a> {
             launched: None,
             ties: Ties::default(),
             relative_from: None,
+            lent: None,
             stalled: Vec::new(),
             held: Vec::new(),
             socket_files: Vec::new(),
@@ -144,7 +148,12 @@ impl<'a> Stage<'a> {
                 self.phase(Phase::Start);
                 self.start_busy()
             }
+            Step::StartBlocked => {
+                self.phase(Phase::Start);
+                self.start_blocked()
+            }
             Step::Hangup => self.hangup(),
+            Step::Suspend => self.suspend(),
             Step::StartRelative => {
                 self.phase(Phase::Start);
                 self.start_relative()

@@ -26,6 +26,9 @@ use crate::scenario::Launcher;
 use crate::target::{Signal, TargetReady, Template};
 use crate::wait::{Look, WaitError, until};
 
+/// The descriptor by which a listener is handed on: of the article's server, and SD_LISTEN_FDS_START.
+const FIRST_INHERITED: i32 = 3;
+
 /// Where a target starts that is to lose its starting directory, in its directory.
 const STARTING_DIRECTORY: &str = "start";
 
@@ -123,7 +126,12 @@ impl Stage<'_> {
         let pipes = vec![link_of("pipe", &stdio[1])?, link_of("pipe", &stdio[2])?];
         // Only the launch comes from a shell; what stops or restarts a service may come from anywhere.
         let terminal = key == CommandKey::Launch && self.plan.scenario.script().launcher == Launcher::Terminal;
-        let (planted, planted_links) = if terminal { daemon::planted()? } else { Default::default() };
+        let (mut planted, planted_links) = if terminal { daemon::planted()? } else { Default::default() };
+        let mut numbers = if terminal { PLANTED.to_vec() } else { Vec::new() };
+        if let (CommandKey::Launch, Some(lent)) = (key, &self.lent) {
+            planted.push(lent.try_clone()?);
+            numbers.push(FIRST_INHERITED);
+        }
         if terminal {
             stdio[0] = self.terminal()?;
         }
@@ -135,7 +143,7 @@ impl Stage<'_> {
             umask: self.plan.target.launch.umask,
             hold: self.held_calls(key),
             terminal,
-            planted: if terminal { PLANTED.to_vec() } else { Vec::new() },
+            planted: numbers,
         };
         let spawned = self
             .sandbox

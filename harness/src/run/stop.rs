@@ -7,7 +7,7 @@ use crate::event::{Leftover, Phase, What};
 use crate::manifest::MainProcess;
 use crate::run::upgrade::yes;
 use crate::run::{CommandKey, RunError, Stage};
-use crate::target::TargetStop;
+use crate::target::{Signal, TargetStop};
 
 /// After the main process's exit its last children may still be on their way out (their exit is asynchronous to the
 /// parent's); a real leftover lives on for ever.
@@ -55,6 +55,29 @@ impl Stage<'_> {
         }
         // How it ended only its reaper knows, who tells within milliseconds; a parent of its own never does.
         let _told = self.within(LAST_CHILDREN, || yes(self.observers.exit_status(main.pid).is_some()))?;
+        Ok(())
+    }
+
+    /// Suspends the main process as a shell's ^Z does, and continues it: what it was told to do then, it still must.
+    pub(super) fn suspend(&mut self) -> Result<(), RunError> {
+        let Some(main) = &self.main else { return Ok(()) };
+        let image = main.image;
+        let send = |signal: i32| main.pidfd.send_signal(Signal(signal)).map_err(|error| error.to_string());
+        if let Err(reason) = send(libc::SIGSTOP) {
+            self.action_failed("suspend", &reason);
+            return Ok(());
+        }
+        let stands = || {
+            let stat = self.sandbox.procfs().stat(image.pid).ok().flatten();
+            yes(stat.is_none_or(|stat| stat.state == 'T' || stat.is_dead()))
+        };
+        let stood = self.within(self.plan.target.deadlines.stop, stands)?;
+        self.sink.put_at(self.clock.now(), What::Suspended { image });
+        match send(libc::SIGCONT) {
+            Err(reason) => self.action_failed("continue", &reason),
+            Ok(()) if !stood => self.action_failed("suspend", "it never stood still"),
+            Ok(()) => {}
+        }
         Ok(())
     }
 

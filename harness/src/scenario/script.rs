@@ -59,6 +59,8 @@ pub enum Step {
     /// Launch the target while the harness listens on its address, wait until the launcher returns, and clear away
     /// whatever of it is left.
     StartBusy,
+    /// The same while a directory stands where its pidfile belongs; nothing where the target has none.
+    StartBlocked,
     /// Type ^C on the launcher's terminal, then close the terminal.
     Hangup,
     /// The same by a relative path, from a directory that is removed once the target is ready (capability `exec-self`).
@@ -100,6 +102,8 @@ pub enum Step {
         /// How many.
         connections: u32,
     },
+    /// Stop the main process with SIGSTOP, and continue it with SIGCONT once it stands still.
+    Suspend,
     /// Wait until the previous generation is gone (or its drain deadline passed), with the load on.
     Settle,
     /// Change the watched file in this way and wait until the done event, then until nothing more happens.
@@ -164,6 +168,7 @@ impl Step {
         match self {
             Step::Start => "start",
             Step::StartBusy => "start-busy",
+            Step::StartBlocked => "start-blocked",
             Step::Hangup => "hangup",
             Step::StartRelative => "start-relative",
             Step::MarkedStarts => "marked-starts",
@@ -174,6 +179,7 @@ impl Step {
             Step::BrokenUpgrade { .. } => "broken-upgrade",
             Step::Sequential { .. } => "sequential",
             Step::Storm { .. } => "storm",
+            Step::Suspend => "suspend",
             Step::Settle => "settle",
             Step::Change(_) => "change",
             Step::Stall => "stall",

@@ -45,11 +45,12 @@ fn one(history: &History, upgrade: &Upgrade) -> Finding {
     let later = |request: &&Request| request.nth_on_connection == 0 && request.began >= from;
     let answered = || answered(history, upgrade).filter(later);
     let old: Vec<&Request> = answered().filter(|it| it.version() < Some(upgrade.version)).collect();
-    let text = format!(
-        "{} of {} connections that began after {why} ({from}) reached an older generation",
-        old.len(),
-        answered().count()
-    );
+    let text = match answered().count() {
+        0 => format!("no connection began after {why} ({from})"),
+        count => {
+            format!("{} of {count} connections that began after {why} ({from}) reached an older generation", old.len())
+        }
+    };
     let mut evidence = vec![Evidence::text(text).event(upgrade.trigger_seq).requests(old.iter().map(|it| it.id))];
     evidence.extend(overlap(history, upgrade));
     match old.first() {

@@ -16,7 +16,7 @@ pub static CHECK: Check = Check {
     source: "environ(7): an environment is inherited by everybody; sd_listen_fds(3)",
     reports: &["the seed's own design"],
     observed: "After a start without it, a start with each of `is_slave=true`, `_GO_DAEMON=1` and `LISTEN_FDS=1` in the \
-               environment and nothing open above descriptor 2. Each ends in an answer on the configured address, or in an \
+               environment: once with nothing open above descriptor 2, once with a listener on another address there. Each ends in an answer on the configured address, or in an \
                exit status other than 0.",
     needs: &[],
     observers: &[],

@@ -15,8 +15,8 @@ pub static CHECK: Check = Check {
     requirement: "The declared stop ends the main process within its deadline, with status 0 or by that very signal.",
     source: "daemon(7); signal(7)",
     reports: &["daemon(7)"],
-    observed: "The exit status of the main process as its reaper told, after a stop while it was idle. Stops during a start or \
-               after SIGSTOP are not tried.",
+    observed: "The exit status of the main process as its reaper told, after a stop while it was idle, and in another run \
+               after SIGSTOP and SIGCONT. Stops during a start are not tried.",
     needs: &[],
     observers: &["exits"],
     chance: false,

@@ -2,7 +2,7 @@
 
 use crate::check::Check;
 use crate::check::daemon::returns;
-use crate::event::{ExitStatus, Occasion, What};
+use crate::event::{Event, ExitStatus, LauncherReturn, Occasion, What};
 use crate::history::History;
 use crate::manifest::Profile;
 use crate::verdict::{Evidence, Finding, Level};
@@ -16,8 +16,8 @@ pub static CHECK: Check = Check {
     requirement: "When the daemon cannot start, its launcher exits with another status than 0 and gives the reason on standard error.",
     source: "daemon(7), \"SysV Daemons\"",
     reports: &["carbon-c-relay#265", "pdns#1709"],
-    observed: "A launch while the harness itself listens on the daemon's address: the launcher's exit status, and what it wrote to \
-               standard error. Other causes than a busy address are not tried.",
+    observed: "A launch while the harness itself listens on the daemon's address, and one while a directory stands where its \
+               pidfile belongs: each time the launcher's exit status, and what it wrote to standard error.",
     needs: &[],
     observers: &["output"],
     chance: false,
@@ -26,33 +26,15 @@ pub static CHECK: Check = Check {
 };
 
 fn decide(history: &History) -> Vec<Finding> {
-    let stream = format!("{}stderr", Occasion::AddressBusy.prefix());
-    let said = history.find(|what| match what {
-        What::Output { stream: it, line } if *it == stream && !line.trim().is_empty() => Some(line),
-        _ => None,
-    });
-    let said = said.into_iter().next();
-    let mut findings = Vec::new();
-    for (event, seen) in returns(history, Occasion::AddressBusy) {
-        let fail = |text: String| Finding::fail(vec![Evidence::text(text).event(event.seq)]);
-        findings.push(match (seen.status, &said) {
-            (ExitStatus::Code(0), _) => fail("the address was taken, and the launcher exited with 0".to_owned()),
-            (ExitStatus::Signal(signal), _) => fail(format!("the launcher was killed by signal {signal}")),
-            (ExitStatus::Unknown, _) => Finding::inconclusive("how the launcher ended is not known"),
-            (ExitStatus::Code(code), None) => fail(format!("it exited with {code} and said nothing on standard error")),
-            (ExitStatus::Code(code), Some((line, text))) => {
-                let text = format!("it exited with {code} and said: {text}");
-                Finding::pass(Evidence::text(text).event(event.seq).event(line.seq))
-            }
-        });
-    }
+    let mut findings = one(history, Occasion::AddressBusy, "the address was taken");
+    findings.extend(one(history, Occasion::PidfileBlocked, "the pidfile could not be written"));
     if findings.is_empty() {
         let late = history.find(|what| match what {
             What::DeadlinePassed { name, length_ms } if name == "the launcher's return" => Some(*length_ms),
             _ => None,
         });
         findings.extend(late.into_iter().map(|(event, length_ms)| {
-            let text = format!("the address was taken, and the launcher had not returned after {length_ms} ms");
+            let text = format!("the start could not succeed, and the launcher had not returned after {length_ms} ms");
             Finding::fail(vec![Evidence::text(text).event(event.seq)]).on_time()
         }));
     }
@@ -60,6 +42,31 @@ fn decide(history: &History) -> Vec<Finding> {
         findings.push(Finding::inconclusive("no start was made to fail"));
     }
     findings
+}
+
+fn one(history: &History, occasion: Occasion, cause: &str) -> Vec<Finding> {
+    let stream = format!("{}stderr", occasion.prefix());
+    let said = history.find(|what| match what {
+        What::Output { stream: it, line } if *it == stream && !line.trim().is_empty() => Some(line),
+        _ => None,
+    });
+    let said = said.into_iter().next();
+    let judge = |(event, seen): (&Event, &LauncherReturn)| {
+        let fail = |text: String| Finding::fail(vec![Evidence::text(text).event(event.seq)]);
+        match (seen.status, &said) {
+            (ExitStatus::Code(0), _) => fail(format!("{cause}, and the launcher exited with 0")),
+            (ExitStatus::Signal(signal), _) => fail(format!("{cause}, and signal {signal} killed the launcher")),
+            (ExitStatus::Unknown, _) => Finding::inconclusive("how the launcher ended is not known"),
+            (ExitStatus::Code(code), None) => {
+                fail(format!("{cause}, and it exited with {code} and said nothing on standard error"))
+            }
+            (ExitStatus::Code(code), Some((line, text))) => {
+                let text = format!("{cause}: it exited with {code} and said: {text}");
+                Finding::pass(Evidence::text(text).event(event.seq).event(line.seq))
+            }
+        }
+    };
+    returns(history, occasion).map(judge).collect()
 }
 
 #[cfg(test)]
@@ -92,6 +99,15 @@ mod tests {
         check(ExitStatus::Code(1), None, Fail);
         check(ExitStatus::Code(1), Some("  "), Fail);
         check(ExitStatus::Signal(6), Some("address in use"), Fail);
+    }
+
+    #[test]
+    fn a_pidfile_that_cannot_be_written_is_no_better_an_excuse() {
+        let answer = Answer::Answered;
+        let occasion = Occasion::PidfileBlocked;
+        let returned = LauncherReturn { occasion, pid: Pid(5), status: ExitStatus::Code(0), pidfile: None, answer };
+        let history = Script::new().event(50, What::LauncherReturned(returned)).history();
+        assert_eq!((super::CHECK.decide)(&history)[0].verdict, Fail);
     }
 
     #[test]
