@@ -32,7 +32,7 @@ use crate::watch::Watch;
 
 /// In the defect of storms: a generation that began to serve this shortly before another was started is its twin, and is
 /// not replaced by it. Far longer than a storm, so that no order of starts and readiness makes them successors.
-const TOGETHER: Duration = Duration::from_millis(100);
+const TOGETHER: Duration = Duration::from_millis(200);
 
 /// First and longest pause before a generation that died is replaced; doubled as long as they die at once.
 const RESPAWN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));

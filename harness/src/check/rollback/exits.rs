@@ -3,6 +3,7 @@
 use crate::check::Check;
 use crate::check::loss::{ANY_REQUEST, losses_of};
 use crate::check::witness::FRESH_PER_SECOND_MIN;
+use crate::clock::Nanos;
 use crate::event::What;
 use crate::history::{History, Upgrade};
 use crate::manifest::{Capability, Profile};
@@ -47,9 +48,16 @@ fn one(history: &History, upgrade: &Upgrade) -> Vec<Finding> {
     findings
 }
 
+/// Until the scenario's next step: that deploys an executable that works, and whoever tries again and again serves then.
+fn served_until(history: &History, upgrade: &Upgrade, ran: Nanos) -> Nanos {
+    let steps = history.find(|what| matches!(what, What::StepBegan { .. }).then_some(()));
+    let next = steps.map(|(event, ())| event.at.not_before).filter(|at| *at > ran).min();
+    next.map_or(upgrade.window_end, |next| next.min(upgrade.window_end))
+}
+
 /// The old generation answers what begins after the new one has failed.
-fn served(history: &History, upgrade: &Upgrade, ran: crate::clock::Nanos) -> Finding {
-    let until = upgrade.window_end;
+fn served(history: &History, upgrade: &Upgrade, ran: Nanos) -> Finding {
+    let until = served_until(history, upgrade, ran);
     let begun = || history.load().filter(|it| it.began >= ran && it.began < until);
     let answered = begun().filter(|it| it.failure().is_none() && it.ended <= until).count();
     let seconds = until.since(ran).as_secs_f64();
@@ -91,6 +99,7 @@ fn main_ended(history: &History, upgrade: &Upgrade) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use crate::check::script::{Script, answered, failed};
+    use crate::event::What;
     use crate::request::FailureClass;
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
 
@@ -119,6 +128,14 @@ mod tests {
     #[test]
     fn a_main_process_that_ends_fails() {
         check(served(2000).exited(1006, 1), Fail);
+    }
+
+    #[test]
+    fn requests_that_wait_until_a_good_executable_is_deployed_fail() {
+        let next = What::StepBegan { index: 4, step: "upgrade".to_owned() };
+        let script = Script::new().broken(1000, 1).broken_ran(1005, 1).event(1700, next);
+        let waiting = (1010..1700).step_by(4).fold(script, |script, at| script.request(answered(at, 1900, 2)));
+        check(waiting, Fail);
     }
 
     #[test]
