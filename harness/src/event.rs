@@ -2,6 +2,7 @@
 //! checks read nothing else (besides the request records).
 
 mod launch;
+mod log;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::clock::{Interval, Nanos};
 use crate::id::{Cookie, Image, Pid, UpgradeId, Version};
 
 pub use launch::{Answer, DaemonPortrait, LauncherReturn, LauncherTies, Occasion, OpenDescriptor, ProcessPortrait};
+pub use log::{LogPortrait, LogWriter};
 
 /// One event: number, time, and what happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,6 +234,34 @@ pub enum What {
         lives: bool,
         /// What a client met after that.
         answer: Answer,
+    },
+    /// SIGHUP was sent to the main process.
+    HupSent {
+        /// It lived on.
+        lives: bool,
+        /// What a client met after that, at last.
+        answer: Answer,
+    },
+    /// Connections of ours, answered with the announcement that they end, were closed by the target first.
+    ClosedFirst {
+        /// How many connections of the endpoint's port are in TIME_WAIT now.
+        time_wait: usize,
+    },
+    /// The log as it lies there now.
+    LogSeen(LogPortrait),
+    /// The log was renamed and the target told to open it anew.
+    LogRotated {
+        /// Somebody has a file open for writing at the old path again.
+        reopened: bool,
+        /// The numbers of the requests that were answered before, meanwhile and after.
+        answered: Vec<u32>,
+    },
+    /// A log, the moved one or the new one, as it was after the stop.
+    LogRead {
+        /// Its path.
+        path: String,
+        /// The numbers of our requests in the order of its lines.
+        numbers: Vec<u32>,
     },
     /// The declared readiness was seen.
     Ready {

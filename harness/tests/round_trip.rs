@@ -6,8 +6,9 @@ use proptest::collection::{btree_map, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 use unbroken::manifest::{
-    Await, Capability, Deadlines, Done, Endpoint, File, Launch, MainProcess, Manifest, Profile, Program, Protocol,
-    Ready, Recipient, Restart, RestartStep, Role, Slow, Source, Stall, Stop, Stream, Upload, Watch, WatchKind,
+    Await, Capability, Deadlines, Done, Endpoint, File, Launch, LogFile, MainProcess, Manifest, Profile, Program,
+    Protocol, Ready, Recipient, Reopen, Restart, RestartStep, Role, Slow, Source, Stall, Stop, Stream, Upload, Watch,
+    WatchKind,
 };
 use unbroken::target::Target;
 
@@ -32,7 +33,8 @@ fn capability() -> BoxedStrategy<Capability> {
         Just(Capability::NotifyReload),
         Just(Capability::H2),
         Just(Capability::Watch),
-        Just(Capability::ExecSelf)
+        Just(Capability::ExecSelf),
+        Just(Capability::Log)
     ]
     .boxed()
 }
@@ -149,11 +151,12 @@ fn said() -> BoxedStrategy<Said> {
 
 fn manifest() -> BoxedStrategy<Manifest> {
     let main = prop_oneof![Just(MainProcess::Launched), Just(MainProcess::Pidfile)];
-    let how = (launch(), vec(file(), 0..3), vec(endpoint(), 0..3), ready(), main, of(text()));
+    let log = (text(), text()).prop_map(|(path, signal)| LogFile { path, reopen: Reopen::Signal(signal) });
+    let how = (launch(), vec(file(), 0..3), vec(endpoint(), 0..3), ready(), main, of(text()), of(log));
     (said(), how, of(restart()), stop(), of(Just(Stall::StopWorkers)), deadlines())
         .prop_map(|(said, how, restart, stop, stall, deadlines)| {
             let (name, about, role, profiles, claims, disclaims, requires) = said;
-            let (launch, files, endpoints, ready, main, pidfile) = how;
+            let (launch, files, endpoints, ready, main, pidfile, log) = how;
             Manifest {
                 name,
                 about,
@@ -168,6 +171,7 @@ fn manifest() -> BoxedStrategy<Manifest> {
                 ready,
                 main,
                 pidfile,
+                log,
                 restart,
                 stop,
                 stall,

@@ -71,6 +71,18 @@ pub enum Defect {
     FailureReported,
     /// A stop that was asked for ends with status 1.
     TermClean,
+    /// SIGHUP is left at its default: it kills.
+    HupSurvives,
+    /// The listener is bound without SO_REUSEADDR.
+    RebindAtOnce,
+    /// The log is not opened for appending.
+    LogAppend,
+    /// The order to open the log anew is ignored.
+    LogAppendKept,
+    /// The log is made with mode 0666 under a umask of 0.
+    LogMode,
+    /// A child that has ended is never waited for.
+    NoZombies,
     /// On a trigger the master logs success and starts nothing; the old generation goes on.
     TookOver,
     /// Every copy of the listener is closed, and only 50 ms later a new one is bound and a generation started.
@@ -179,6 +191,12 @@ impl Defect {
                 | Self::AtReturn
                 | Self::FailureReported
                 | Self::TermClean
+                | Self::HupSurvives
+                | Self::RebindAtOnce
+                | Self::LogAppend
+                | Self::LogAppendKept
+                | Self::LogMode
+                | Self::NoZombies
         )
     }
 

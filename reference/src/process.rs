@@ -258,6 +258,20 @@ pub fn leave_helper_behind() -> io::Result<()> {
     }
 }
 
+/// Starts a child that ends at once, and never waits for it: the mistake of [`crate::defect::Defect::NoZombies`].
+///
+/// # Errors
+/// What fork(2) reports.
+pub fn forget_a_child() -> io::Result<()> {
+    // SAFETY: the child calls only an async-signal-safe function and never returns.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: ends the process without running anything that is its parent's.
+        0 => unsafe { libc::_exit(0) },
+        _ => Ok(()),
+    }
+}
+
 /// The child's side of [`leave_helper_behind`].
 fn become_helper() -> ! {
     // SAFETY: async-signal-safe calls only, no memory is touched.

@@ -268,6 +268,7 @@ fn target() -> Target {
             (crate::manifest::Capability::Stall, crate::target::Claim::Claimed),
             (crate::manifest::Capability::Watch, crate::target::Claim::Claimed),
             (crate::manifest::Capability::ExecSelf, crate::target::Claim::Claimed),
+            (crate::manifest::Capability::Log, crate::target::Claim::Claimed),
         ]),
         requires: Vec::new(),
         launch: TargetLaunch {
@@ -292,6 +293,7 @@ fn target() -> Target {
         ready: TargetReady::Answers(0),
         main: MainProcess::Launched,
         pidfile: Some(template("{dir}/pid")),
+        log: Some(crate::target::TargetLog { path: template("{dir}/log"), reopen: crate::target::Signal(1) }),
         restart: Some(TargetRestart {
             steps: vec![TargetRestartStep::Deploy],
             done: Done::NewVersion,

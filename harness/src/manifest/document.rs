@@ -44,6 +44,9 @@ pub struct Manifest {
     /// Path of its pidfile (capability `pidfile`).
     #[serde(default)]
     pub pidfile: Option<String>,
+    /// Its log file (capability `log`).
+    #[serde(default)]
+    pub log: Option<LogFile>,
     /// How it is restarted (profile `restart`).
     #[serde(default)]
     pub restart: Option<Restart>,
@@ -137,6 +140,8 @@ pub enum Capability {
     Watch,
     /// A restart executes `{self}` again, so that it can be given a broken executable.
     ExecSelf,
+    /// Writes a log file in which a line for each request names its path, and opens it anew when told to.
+    Log,
 }
 
 impl Capability {
@@ -161,6 +166,7 @@ impl Capability {
             Capability::Privileges => "privileges",
             Capability::Watch => "watch",
             Capability::ExecSelf => "exec-self",
+            Capability::Log => "log",
         }
     }
 }
@@ -309,6 +315,24 @@ pub enum Ready {
     File(String),
     /// A line of its output contains this text.
     Output(String),
+}
+
+/// A log file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogFile {
+    /// Its path. A line for each request names the request's path.
+    pub path: String,
+    /// How the target is told to open it anew, once it was renamed.
+    pub reopen: Reopen,
+}
+
+/// How a target is told to open its log anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Reopen {
+    /// This signal to the main process.
+    Signal(String),
 }
 
 /// Which process is main.

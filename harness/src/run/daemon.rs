@@ -95,7 +95,7 @@ impl Stage<'_> {
     }
 
     /// One request to the endpoint that tells readiness.
-    fn ask(&self) -> Result<Answer, RunError> {
+    pub(super) fn ask(&self) -> Result<Answer, RunError> {
         let endpoint = match self.plan.target.ready {
             TargetReady::Answers(index) => index,
             TargetReady::File(_) | TargetReady::Output(_) => 0,

@@ -54,6 +54,8 @@ pub(super) struct Stage<'a> {
     pub(super) held: Vec<TcpStream>,
     /// The files of UNIX sockets that were bound when the stop was asked for.
     pub(super) socket_files: Vec<PathBuf>,
+    /// Where the log lies since it was renamed.
+    pub(super) rotated: Option<PathBuf>,
     pub(super) load: Option<Load>,
     /// The patterns that a schedule sends (parked connections have none).
     pub(super) patterns: Vec<Pattern>,
@@ -107,6 +109,7 @@ impl<'a> Stage<'a> {
             stalled: Vec::new(),
             held: Vec::new(),
             socket_files: Vec::new(),
+            rotated: None,
             load: None,
             patterns: Vec::new(),
             diag,
@@ -145,6 +148,10 @@ impl<'a> Stage<'a> {
                 self.start_busy()
             }
             Step::Hangup => self.hangup(),
+            Step::Hup => self.hup(),
+            Step::CloseFirst => self.close_first(),
+            Step::Rest => self.rest(),
+            Step::Rotate => self.rotate(),
             Step::StartRelative => {
                 self.phase(Phase::Start);
                 self.start_relative()

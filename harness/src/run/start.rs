@@ -51,13 +51,16 @@ impl Stage<'_> {
     /// calls its baseline broken); only a command that cannot be executed at all is an error.
     pub(super) fn start(&mut self) -> Result<(), RunError> {
         self.addresses_are_free()?;
+        // Nothing of an earlier start counts.
+        self.main = None;
+        let written = self.observers.output_written();
         let launched = self.launch()?;
         let returns = self.plan.target.launch.returns;
         if returns && !self.launcher_returned(&launched)? {
             return Ok(());
         }
         self.launched = Some(launched);
-        if self.await_ready(returns)? {
+        if self.await_ready(returns, written)? {
             self.find_main()?;
             if returns {
                 self.portray_daemon()?;
@@ -184,7 +187,7 @@ impl Stage<'_> {
         }
     }
 
-    fn await_ready(&mut self, returns: bool) -> Result<bool, RunError> {
+    fn await_ready(&mut self, returns: bool, written: OutputWritten) -> Result<bool, RunError> {
         let limit = self.plan.target.deadlines.start;
         let with = self.placeholders();
         let stop = self.stop.clone();
@@ -205,7 +208,7 @@ impl Stage<'_> {
                 },
                 TargetReady::File(path) => exists(path, &with),
                 TargetReady::Output(text) => {
-                    if self.observers.output_contains(text, OutputWritten::default()) {
+                    if self.observers.output_contains(text, written) {
                         Look::Yes(format!("output {text:?}"))
                     } else {
                         Look::NotYet

@@ -55,7 +55,7 @@ impl Stage<'_> {
         }
         // How it ended only its reaper knows, who tells within milliseconds; a parent of its own never does.
         let _told = self.within(LAST_CHILDREN, || yes(self.observers.exit_status(main.pid).is_some()))?;
-        Ok(())
+        self.read_logs()
     }
 
     /// Looks for processes and sockets that remained.

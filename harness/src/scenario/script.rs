@@ -61,7 +61,16 @@ pub enum Step {
     StartBusy,
     /// Type ^C on the launcher's terminal, then close the terminal.
     Hangup,
-    /// The same by a relative path, from a directory that is removed once the target is ready (capability `exec-self`).
+    /// Send SIGHUP to the main process, give it time to die, and ask until it answers.
+    Hup,
+    /// Send requests with `Connection: close`, and wait until the target has closed those connections.
+    CloseFirst,
+    /// Wait until nothing changes any more, and take a snapshot of the target at rest.
+    Rest,
+    /// Rename the log, tell the target to open it anew, and send numbered requests before, meanwhile and after (capability
+    /// `log`).
+    Rotate,
+    /// Launch the target by a relative path, from a directory that is removed once the target is ready (capability `exec-self`).
     StartRelative,
     /// Launch the target with each of the marks in its environment by which programs tell themselves that they inherited a
     /// listener, and no listener to inherit: until it answers, or ends, or is stopped by the start deadline.
@@ -165,6 +174,10 @@ impl Step {
             Step::Start => "start",
             Step::StartBusy => "start-busy",
             Step::Hangup => "hangup",
+            Step::Hup => "hup",
+            Step::CloseFirst => "close-first",
+            Step::Rest => "rest",
+            Step::Rotate => "rotate",
             Step::StartRelative => "start-relative",
             Step::MarkedStarts => "marked-starts",
             Step::Hold { .. } => "hold",

@@ -73,6 +73,7 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
     let capability = match step {
         Step::Stall | Step::Park { .. } | Step::Unstall => Some(Capability::Stall),
         Step::Change(_) => Some(Capability::Watch),
+        Step::Rotate => Some(Capability::Log),
         Step::BrokenUpgrade { .. } | Step::StartRelative => Some(Capability::ExecSelf),
         _ => None,
     };
@@ -122,7 +123,8 @@ impl Order {
                 return refuse("it was not started without marks", "put `start` and `stop` before it");
             }
             Step::Start | Step::StartRelative => *self = Order { started: true, ..Order::default() },
-            Step::StartBusy | Step::MarkedStarts | Step::Hangup => {}
+            Step::StartBusy | Step::MarkedStarts | Step::Hangup | Step::Hup | Step::CloseFirst => {}
+            Step::Rest | Step::Rotate => {}
             Step::Load(patterns) => return self.load(patterns),
             Step::Baseline { ms: 0 }
             | Step::Park { connections: 0 }

@@ -37,6 +37,8 @@ pub struct Target {
     pub main: MainProcess,
     /// Its pidfile.
     pub pidfile: Option<Template>,
+    /// Its log.
+    pub log: Option<TargetLog>,
     /// How it is restarted.
     pub restart: Option<TargetRestart>,
     /// How it is stopped.
@@ -70,6 +72,15 @@ pub struct TargetLaunch {
     pub umask: u32,
     /// The launcher exits 0 when the service is up.
     pub returns: bool,
+}
+
+/// A log, parsed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetLog {
+    /// Where.
+    pub path: Template,
+    /// The signal to the main process that lets it open the log anew.
+    pub reopen: Signal,
 }
 
 /// A file, parsed.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::text;
-use super::typed::{TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, TargetReady, TargetStop};
+use super::typed::{TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, TargetLog, TargetReady, TargetStop};
 use super::{Signal, Target, TargetProblem, Template, TextProblem};
-use crate::manifest::{Endpoint, File, KeyPath, Manifest, ManifestError, Part, Ready, Source, Stop};
+use crate::manifest::{Endpoint, File, KeyPath, LogFile, Manifest, ManifestError, Part, Ready, Reopen, Source, Stop};
 
 /// 16 MiB: the kernel's buffers on both sides hold a quarter of that, so the handler is still writing.
 const STREAM_BYTES_MIN: u64 = 16 * 1024 * 1024;
@@ -64,6 +64,7 @@ impl Target {
             endpoints,
             main: reader.main_process()?,
             pidfile: manifest.pidfile.as_ref().map(|path| reader.rooted(KeyPath::of("pidfile"), path)).transpose()?,
+            log: manifest.log.as_ref().map(|log| reader.log(log)).transpose()?,
             restart: manifest.restart.as_ref().map(|restart| reader.restart(restart)).transpose()?,
             stop: reader.stop()?,
             stall: manifest.stall,
@@ -155,6 +156,16 @@ impl Reader<'_> {
             directory: directory.map(|path| self.rooted(at.clone().key("directory"), path)).transpose()?,
             umask: self.text(at.key("umask"), text::octal(&launch.umask, 0o777))?,
             returns: launch.returns,
+        })
+    }
+
+    fn log(&self, log: &LogFile) -> Result<TargetLog, ManifestError> {
+        let at = KeyPath::of("log");
+        let Reopen::Signal(signal) = &log.reopen;
+        Ok(TargetLog {
+            // Renamed by the run.
+            path: self.writable(at.clone().key("path"), &log.path)?,
+            reopen: self.signal(at.key("reopen").key("signal"), signal)?,
         })
     }
 

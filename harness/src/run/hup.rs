@@ -1,0 +1,57 @@
+//! SIGHUP, and connections that the target closes first: what an operator does to a service from one day to the next.
+
+use std::time::Duration;
+
+use crate::event::{Answer, What};
+use crate::ready;
+use crate::run::upgrade::yes;
+use crate::run::{RunError, Stage};
+use crate::target::Signal;
+
+/// A signal kills at once; whoever still lives after this was not killed by it.
+const KILL_WINDOW: Duration = Duration::from_millis(200);
+
+/// One connection in TIME_WAIT keeps the address; a few more, in case that one is lost.
+const CLOSED: u32 = 4;
+
+/// How long a server may take to close a connection after its last answer.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+impl Stage<'_> {
+    /// SIGHUP to the main process.
+    pub(super) fn hup(&mut self) -> Result<(), RunError> {
+        let Some(main) = &self.main else { return Ok(()) };
+        if let Err(error) = main.pidfd.send_signal(Signal(libc::SIGHUP)) {
+            self.action_failed("signal HUP to main", &error.to_string());
+            return Ok(());
+        }
+        let lives = !main.pidfd.wait(KILL_WINDOW);
+        // One that reloads may be away for a moment; one that was killed is away for good.
+        let limit = if lives { self.plan.target.deadlines.answer } else { Duration::ZERO };
+        let mut answer = self.ask()?;
+        let _answered = self.within(limit, || {
+            if answer != Answer::Answered {
+                answer = self.ask().unwrap_or_else(|error| Answer::Missing(error.to_string()));
+            }
+            yes(answer == Answer::Answered)
+        })?;
+        self.sink.put_at(self.clock.now(), What::HupSent { lives, answer });
+        Ok(())
+    }
+
+    /// Lets the target close connections first, and tells how many of them are remembered.
+    pub(super) fn close_first(&mut self) -> Result<(), RunError> {
+        let endpoint = &self.plan.target.endpoints[0];
+        for _ in 0..CLOSED {
+            if let Err(error) = ready::closed_first(self.sandbox.netns(), endpoint, CLOSE_LIMIT) {
+                self.action_failed("close-first", &format!("{error:?}"));
+            }
+        }
+        let port = endpoint.address.port();
+        let count = || self.diag.borrow_mut().time_wait(port);
+        // Our own end of the stream was the last one; the kernel may still be delivering it.
+        let _all = self.within(CLOSE_LIMIT, || yes(count().is_ok_and(|it| it > 0)))?;
+        self.sink.put_at(self.clock.now(), What::ClosedFirst { time_wait: count()? });
+        Ok(())
+    }
+}
