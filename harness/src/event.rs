@@ -235,6 +235,11 @@ pub enum What {
         /// What a client met after that.
         answer: Answer,
     },
+    /// A start that was made to hang is over, or its deadline has passed.
+    HungStartOver {
+        /// Processes of the target that still lived, some time after a launcher that gave up had returned.
+        living: Vec<Image>,
+    },
     /// SIGHUP was sent to the main process.
     HupSent {
         /// It lived on.

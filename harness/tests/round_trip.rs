@@ -119,9 +119,10 @@ fn stop() -> BoxedStrategy<Stop> {
 }
 
 fn deadlines() -> BoxedStrategy<Deadlines> {
-    (number(), number(), number(), number(), number(), number())
-        .prop_map(|(start_ms, upgrade_ms, drain_ms, stop_ms, request_ms, answer_ms)| Deadlines {
+    (number(), of(number()), number(), number(), number(), number(), number())
+        .prop_map(|(start_ms, give_up_ms, upgrade_ms, drain_ms, stop_ms, request_ms, answer_ms)| Deadlines {
             start_ms,
+            give_up_ms,
             upgrade_ms,
             drain_ms,
             stop_ms,

@@ -114,7 +114,11 @@ fn launch(heard: OwnedFd, intermediate: libc::pid_t, manner: &Manner) -> i32 {
         // Returns as soon as there is a child, and believes in it.
         return 0;
     }
-    match hear(heard, manner.patience) {
+    let patience = match manner.defect {
+        Some(Defect::Bounded) => Duration::from_secs(3600),
+        _ => manner.patience,
+    };
+    match hear(heard, patience) {
         Ok(()) => 0,
         Err(reason) => {
             let _ = io::stderr().write_all(format!("{reason}\n").as_bytes());

@@ -69,6 +69,10 @@ pub enum Defect {
     AtReturn,
     /// The launcher returns 0 as soon as it has forked.
     FailureReported,
+    /// The launcher waits for its daemon for ever.
+    Bounded,
+    /// The launched process ends at once with status 0 and leaves its work to a child.
+    ForegroundStays,
     /// A stop that was asked for ends with status 1.
     TermClean,
     /// SIGHUP is left at its default: it kills.
@@ -190,6 +194,7 @@ impl Defect {
                 | Self::RemovedOnStop
                 | Self::AtReturn
                 | Self::FailureReported
+                | Self::Bounded
                 | Self::TermClean
                 | Self::HupSurvives
                 | Self::RebindAtOnce

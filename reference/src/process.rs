@@ -258,6 +258,24 @@ pub fn leave_helper_behind() -> io::Result<()> {
     }
 }
 
+/// Goes on in a child, in a session of its own, and ends the process that was started: the mistake of
+/// [`crate::defect::Defect::ForegroundStays`]. Call it before the first thread.
+///
+/// # Errors
+/// What fork(2) reports.
+pub fn fork_away() -> io::Result<()> {
+    // SAFETY: there is no other thread, so no lock is held by anybody in the child.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            rustix::process::setsid()?;
+            Ok(())
+        }
+        // SAFETY: ends the process without running anything that its child is still to run.
+        _ => unsafe { libc::_exit(0) },
+    }
+}
+
 /// Starts a child that ends at once, and never waits for it: the mistake of [`crate::defect::Defect::NoZombies`].
 ///
 /// # Errors

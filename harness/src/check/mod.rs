@@ -77,6 +77,8 @@ pub static CHECKS: &[&Check] = &[
     &pidfile::upgrade_always_valid::CHECK,
     &ready::at_return::CHECK,
     &ready::failure_reported::CHECK,
+    &ready::bounded::CHECK,
+    &ready::foreground_stays::CHECK,
     &life::term_clean::CHECK,
     &life::hup_survives::CHECK,
     &life::rebind_at_once::CHECK,

@@ -164,6 +164,18 @@ impl Script {
         self.event(at, What::Main { image: image(pid) })
     }
 
+    /// A process was first seen, as the child of another one.
+    pub(crate) fn appeared(self, at: u64, pid: i32, ppid: i32) -> Script {
+        let change = crate::event::ProcessChange::Appeared {
+            ppid: Pid(ppid),
+            session: Pid(pid),
+            tty: 0,
+            name: "server".to_owned(),
+            executable: "/server".to_owned(),
+        };
+        self.event(at, What::Process { image: image(pid), change })
+    }
+
     pub(crate) fn exited(self, at: u64, pid: i32) -> Script {
         self.event(at, What::Exited { pid: Pid(pid), status: ExitStatus::Code(0) })
     }
@@ -303,6 +315,7 @@ fn target() -> Target {
         stall: None,
         deadlines: TargetDeadlines {
             start: second,
+            give_up: Some(second),
             upgrade: second,
             drain: second,
             stop: second,

@@ -14,15 +14,27 @@ pub enum Occasion {
     Start,
     /// To fail: the harness itself listens on the address.
     AddressBusy,
+    /// To hang: a call at the end of its start is held until the launcher has returned.
+    Hung,
 }
 
 impl Occasion {
+    /// What a deadline is called that its launcher's return did not keep.
+    #[must_use]
+    pub fn deadline(self) -> &'static str {
+        match self {
+            Occasion::Start | Occasion::AddressBusy => "the launcher's return",
+            Occasion::Hung => "the end of a start that hangs",
+        }
+    }
+
     /// What the names of its output streams begin with.
     #[must_use]
     pub fn prefix(self) -> &'static str {
         match self {
             Occasion::Start => "",
             Occasion::AddressBusy => "busy-start.",
+            Occasion::Hung => "hung-start.",
         }
     }
 }

@@ -370,6 +370,8 @@ pub enum Stall {
 pub struct Deadlines {
     /// Launch to ready.
     pub start_ms: u64,
+    /// Launch to the launcher's error, of a start that hangs (profile `daemon`); absent when it waits for ever.
+    pub give_up_ms: Option<u64>,
     /// Trigger to done.
     pub upgrade_ms: u64,
     /// Done to the old generation gone.
@@ -386,6 +388,7 @@ impl Default for Deadlines {
     fn default() -> Deadlines {
         Deadlines {
             start_ms: 10_000,
+            give_up_ms: None,
             upgrade_ms: 15_000,
             drain_ms: 15_000,
             stop_ms: 10_000,

@@ -32,7 +32,7 @@ mod processes;
 mod vantage;
 
 pub use account::Account;
-pub use adversary::{Adversary, Concern, StartupCalls, Waiter};
+pub use adversary::{Adversary, Concern, StartupCalls, Term, Waiter};
 pub use counters::CounterReader;
 pub use endpoints::Endpoints;
 pub use error::ObserveError;

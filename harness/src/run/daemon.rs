@@ -71,7 +71,11 @@ impl Stage<'_> {
 
     /// Waits for the end of a launcher, and tells what was there at that instant. `None` when it does not end.
     pub(super) fn await_return(&self, launched: &Launched) -> Result<Option<ExitStatus>, RunError> {
-        let limit = self.plan.target.deadlines.start;
+        let deadlines = self.plan.target.deadlines;
+        let limit = match self.ties.occasion {
+            Occasion::Start | Occasion::AddressBusy => deadlines.start,
+            Occasion::Hung => deadlines.give_up.unwrap_or(deadlines.start),
+        };
         // Woken by the kernel: what is looked at next is as near to the exit as it can be.
         let [ended, stopped] = <[_; 2]>::try_from(ready_within(&[launched.pidfd.as_fd(), self.stop.as_fd()], limit))
             .expect("as many answers as descriptors");
@@ -80,13 +84,14 @@ impl Stage<'_> {
             return Err(RunError::Interrupted);
         }
         if !ended.any() {
-            self.deadline_passed("the launcher's return", limit);
+            self.deadline_passed(self.ties.occasion.deadline(), limit);
             return Ok(None);
         }
         let pidfile = self.pidfile_content();
         let answer = match self.ties.occasion {
             Occasion::Start => self.ask()?,
             Occasion::AddressBusy => Answer::Missing("the harness listens there".to_owned()),
+            Occasion::Hung => Answer::Missing("its start is held".to_owned()),
         };
         let status = self.exit_status_of(launched).unwrap_or(ExitStatus::Unknown);
         let what = LauncherReturn { occasion: self.ties.occasion, pid: launched.pid, status, pidfile, answer };
@@ -176,8 +181,36 @@ impl Stage<'_> {
         let launched = self.launch()?;
         let _status = self.await_return(&launched)?;
         self.ties.occasion = Occasion::Start;
-        let gone = self.within(KILL_LIMIT, || yes(self.kill_all().is_ok_and(|left| left == 0)))?;
+        let cleared = self.clear_away();
         drop(held);
+        cleared
+    }
+
+    /// Launches and holds the start for as long as the launcher waits; then looks whether what hung ends too, and clears
+    /// away whatever is left.
+    pub(super) fn start_hung(&mut self) -> Result<(), RunError> {
+        self.ties.occasion = Occasion::Hung;
+        let launched = self.launch()?;
+        let status = self.await_return(&launched)?;
+        self.ties.occasion = Occasion::Start;
+        let living = || self.living().unwrap_or_default();
+        if status.is_some_and(|status| status != ExitStatus::Code(0)) {
+            // Let go, it finds that nobody waits any more: it must not serve after all.
+            let _ended = self.within(self.plan.target.deadlines.stop, || yes(living().is_empty()))?;
+        }
+        self.sink.put_at(self.clock.now(), What::HungStartOver { living: self.living()? });
+        self.clear_away()
+    }
+
+    /// The living processes of the target.
+    fn living(&self) -> Result<Vec<Image>, RunError> {
+        let stats = self.sandbox.procfs().scan()?;
+        Ok(stats.into_iter().filter(|stat| !stat.is_dead()).map(|stat| stat.image).collect())
+    }
+
+    /// Ends whatever a start that failed has left.
+    fn clear_away(&self) -> Result<(), RunError> {
+        let gone = self.within(KILL_LIMIT, || yes(self.kill_all().is_ok_and(|left| left == 0)))?;
         if gone { Ok(()) } else { Err(RunError::Environment("failed to end what a failed start left".to_owned())) }
     }
 

@@ -147,6 +147,10 @@ impl<'a> Stage<'a> {
                 self.phase(Phase::Start);
                 self.start_busy()
             }
+            Step::StartHung => {
+                self.phase(Phase::Start);
+                self.start_hung()
+            }
             Step::Hangup => self.hangup(),
             Step::Hup => self.hup(),
             Step::CloseFirst => self.close_first(),

@@ -11,11 +11,11 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_reuseaddr;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
-use crate::event::{ExitStatus, LauncherTies, What};
+use crate::event::{ExitStatus, LauncherTies, Occasion, What};
 use crate::id::Pid;
 use crate::kernel::pidfd::Pidfd;
 use crate::kernel::seccomp::Hold;
-use crate::observe::Waiter;
+use crate::observe::{Term, Waiter};
 use crate::ready::{self, Probe, ProbeError};
 use crate::run::daemon::{self, PLANTED, link_of};
 use crate::run::deploy::COPY;
@@ -156,7 +156,8 @@ impl Stage<'_> {
             (Some(hook), Some(Hold::Startup)) => {
                 let pidfd = spawned.pidfd.as_fd().try_clone_to_owned()?;
                 let pidfile = self.plan.target.pidfile.as_ref().map(|path| path.fill(&self.placeholders()).into());
-                self.observers.hold_startup(hook, Waiter { pid: spawned.pid, pidfd, since }, pidfile)?;
+                let term = if self.ties.occasion == Occasion::Hung { Term::Returned } else { Term::Shown };
+                self.observers.hold_startup(hook, Waiter { pid: spawned.pid, pidfd, since, term }, pidfile)?;
             }
             (Some(hook), _) => self.observers.hook_listen(hook)?,
             (None, _) => {}
@@ -169,7 +170,7 @@ impl Stage<'_> {
         let script = self.plan.scenario.script();
         match key {
             _ if !self.plan.machine.listen_hook => None,
-            CommandKey::Launch if script.adversary => Some(Hold::Startup),
+            CommandKey::Launch if script.adversary || self.ties.occasion == Occasion::Hung => Some(Hold::Startup),
             _ => script.listen_hook.then_some(Hold::Listen),
         }
     }

@@ -59,6 +59,9 @@ pub enum Step {
     /// Launch the target while the harness listens on its address, wait until the launcher returns, and clear away
     /// whatever of it is left.
     StartBusy,
+    /// Launch the target and hold its listen(2), or the call that makes its pidfile, until the launcher has returned; clear
+    /// away whatever of it is left.
+    StartHung,
     /// Type ^C on the launcher's terminal, then close the terminal.
     Hangup,
     /// Send SIGHUP to the main process, give it time to die, and ask until it answers.
@@ -173,6 +176,7 @@ impl Step {
         match self {
             Step::Start => "start",
             Step::StartBusy => "start-busy",
+            Step::StartHung => "start-hung",
             Step::Hangup => "hangup",
             Step::Hup => "hup",
             Step::CloseFirst => "close-first",

@@ -87,7 +87,7 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
     if restarts && script.profile != Profile::Restart {
         return Err(ScriptProblem::NeedsRestart { step: step.word() });
     }
-    if matches!(step, Step::StartBusy | Step::Hangup) && script.profile != Profile::Daemon {
+    if matches!(step, Step::StartBusy | Step::StartHung | Step::Hangup) && script.profile != Profile::Daemon {
         return Err(ScriptProblem::NeedsDaemon { step: step.word() });
     }
     if *step == Step::Hangup && script.launcher != Launcher::Terminal {
@@ -110,7 +110,8 @@ struct Order {
 impl Order {
     fn take(&mut self, step: &Step) -> Result<(), ScriptProblem> {
         let refuse = |reason, fix| Err(ScriptProblem::Order { step: step.word(), reason, fix });
-        let starts = matches!(step, Step::Start | Step::StartBusy | Step::StartRelative | Step::MarkedStarts);
+        let starts =
+            matches!(step, Step::Start | Step::StartBusy | Step::StartHung | Step::StartRelative | Step::MarkedStarts);
         if !self.started && !starts && *step != Step::Scan {
             return refuse("the target is not running", "put `start` before it");
         }
@@ -123,8 +124,8 @@ impl Order {
                 return refuse("it was not started without marks", "put `start` and `stop` before it");
             }
             Step::Start | Step::StartRelative => *self = Order { started: true, ..Order::default() },
-            Step::StartBusy | Step::MarkedStarts | Step::Hangup | Step::Hup | Step::CloseFirst => {}
-            Step::Rest | Step::Rotate => {}
+            Step::StartBusy | Step::StartHung | Step::MarkedStarts | Step::Hangup => {}
+            Step::Hup | Step::CloseFirst | Step::Rest | Step::Rotate => {}
             Step::Load(patterns) => return self.load(patterns),
             Step::Baseline { ms: 0 }
             | Step::Park { connections: 0 }

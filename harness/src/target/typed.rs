@@ -165,6 +165,8 @@ pub enum TargetStop {
 pub struct TargetDeadlines {
     /// Launch to ready.
     pub start: Duration,
+    /// Launch to the error of a start that hangs, where one is declared.
+    pub give_up: Option<Duration>,
     /// Trigger to done.
     pub upgrade: Duration,
     /// Done to the old generation gone.

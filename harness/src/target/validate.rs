@@ -275,6 +275,7 @@ impl Reader<'_> {
         };
         Ok(TargetDeadlines {
             start: deadline("start_ms", written.start_ms)?,
+            give_up: written.give_up_ms.map(|ms| deadline("give_up_ms", ms)).transpose()?,
             upgrade: deadline("upgrade_ms", written.upgrade_ms)?,
             drain: deadline("drain_ms", written.drain_ms)?,
             stop: deadline("stop_ms", written.stop_ms)?,

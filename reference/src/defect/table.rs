@@ -96,6 +96,20 @@ pub static ALL: &[DefectRow] = &[
         bug: "the launcher returns 0 as soon as it has forked, and says nothing when the daemon fails",
     },
     DefectRow {
+        name: "bounded",
+        defect: Defect::Bounded,
+        catches: "ready/bounded",
+        report: "janus#408",
+        bug: "the launcher waits for its daemon without an end: so does whoever called it",
+    },
+    DefectRow {
+        name: "foreground-stays",
+        defect: Defect::ForegroundStays,
+        catches: "ready/foreground-stays",
+        report: "Supervisor#891",
+        bug: "forks and ends, although nobody asked it to become a daemon: its supervisor takes that for its end",
+    },
+    DefectRow {
         name: "term-clean",
         defect: Defect::TermClean,
         catches: "life/term-clean",

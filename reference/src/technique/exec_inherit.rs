@@ -104,6 +104,10 @@ pub fn run(options: &Options) -> Result<(), String> {
         return serve(options);
     }
     match options.defect {
+        Some(Defect::ForegroundStays) => {
+            process::fork_away().map_err(|error| format!("master failed to fork: {error}"))?;
+            command(options, None)
+        }
         Some(Defect::BinaryReplaced(Executed::OwnInode)) => command(options, Some(Path::new("/proc/self/exe"))),
         Some(Defect::BinaryReplaced(Executed::ThroughStart)) => {
             let zeroth = std::env::args_os().next().unwrap_or_default();

@@ -1,4 +1,6 @@
 //! Readiness and exit status.
 
 pub mod at_return;
+pub mod bounded;
 pub mod failure_reported;
+pub mod foreground_stays;
