@@ -240,6 +240,15 @@ pub enum What {
         /// Processes of the target that still lived, some time after a launcher that gave up had returned.
         living: Vec<Image>,
     },
+    /// The target told its supervisor something (sd_notify(3)); stamped by the kernel when it was sent.
+    Notified {
+        /// The sender; `None` when it had ended before it could be told who it was.
+        pid: Option<Pid>,
+        /// The fields of the message.
+        fields: Vec<String>,
+    },
+    /// SIGHUP was sent to the main process, which is to announce a reload and its end.
+    ReloadAsked,
     /// SIGHUP was sent to the main process.
     HupSent {
         /// It lived on.

@@ -71,6 +71,14 @@ pub enum Defect {
     FailureReported,
     /// The launcher waits for its daemon for ever.
     Bounded,
+    /// READY=1 is sent before anybody listens.
+    NotifyOnce,
+    /// READY=1 is sent by a child.
+    NotifyOnceChild,
+    /// RELOADING=1 is sent without its time.
+    NotifyReload,
+    /// STOPPING=1 is never sent.
+    NotifyReloadStopping,
     /// The launched process ends at once with status 0 and leaves its work to a child.
     ForegroundStays,
     /// A stop that was asked for ends with status 1.

@@ -14,6 +14,7 @@
 //! | [`drain`] | telling every connection at once, and counting them out |
 //! | [`service`], [`http`] | HTTP/1.1, thread per connection, an end without a race |
 //! | [`watch`] | a finished change of a file, however it was written |
+//! | [`notify`] | telling a supervisor: ready, reloading, stopping |
 //! | [`pidfile`] | atomic, locked, removed by its owner only |
 //! | [`process`] | starting a program again, pidfds |
 //! | [`signal`], [`poll`], [`log`] | signals as a descriptor; waiting; debug lines |
@@ -31,6 +32,7 @@ pub mod inherit;
 pub mod listener;
 pub mod log;
 pub mod master;
+pub mod notify;
 pub mod pidfile;
 pub mod poll;
 pub mod process;

@@ -23,9 +23,10 @@ use crate::defect::{Defect, Succession};
 use crate::drain::Patience;
 use crate::listener;
 use crate::log::Log;
+use crate::notify::Notifier;
 use crate::pidfile::{Pidfile, PidfileError};
 use crate::poll;
-use crate::process::{Exit, Program};
+use crate::process::{self, Exit, Program};
 use crate::signal::{Request, Signals};
 use crate::slave::{Slave, Stage};
 use crate::watch::Watch;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub program: Program,
     /// The file whose change triggers an upgrade.
     pub watch: Option<Watch>,
+    /// Whom to tell what goes on.
+    pub notifier: Notifier,
     /// How long a generation may take to become ready.
     pub ready_timeout: Duration,
     /// How long generations drain.
@@ -111,6 +114,8 @@ struct Master {
     respawn: Option<Instant>,
     respawn_pause: Duration,
     ever_ready: bool,
+    /// An upgrade was announced, and its end was not.
+    reloading: bool,
     stopping: bool,
 }
 
@@ -139,6 +144,9 @@ pub fn run(settings: Settings, signals: Signals) -> Result<(), MasterError> {
 impl Master {
     fn new(settings: Settings, signals: Signals) -> Result<Self, MasterError> {
         let asked = settings.address;
+        if settings.defect == Some(Defect::NotifyOnce) {
+            settings.notifier.ready();
+        }
         let listening = listener::bind(asked, Succession::of(settings.defect).sharing());
         let listener = listening.map_err(|error| MasterError::Listen(asked, error))?;
         let address = listener.local_addr()?;
@@ -160,6 +168,7 @@ impl Master {
             respawn: None,
             respawn_pause: RESPAWN.0,
             ever_ready: false,
+            reloading: false,
             stopping: false,
         })
     }
@@ -235,6 +244,9 @@ impl Master {
     /// Gives up the listener and drains everyone; asked again, cuts what is left.
     fn stop(&mut self) {
         let again = std::mem::replace(&mut self.stopping, true);
+        if !again && self.settings.defect != Some(Defect::NotifyReloadStopping) {
+            self.settings.notifier.stopping();
+        }
         self.log.line(if again { "told to stop again, cutting what is left" } else { "told to stop" });
         for slave in &mut self.slaves {
             if again || slave.is_starting() {
@@ -289,6 +301,8 @@ impl Master {
                     return Err(MasterError::NeverReady);
                 }
                 self.failed_before = true;
+                // What is served now is what was served before.
+                self.announce_reloaded();
                 if let Some(old) = self.slaves.iter().find(|slave| slave.is_serving()) {
                     self.log.line(format_args!("upgrade failed, {} serves on", old.name()));
                 } else {
@@ -352,8 +366,40 @@ impl Master {
         self.respawn = None;
         self.log.line(format_args!("{name} is ready"));
         self.write_pidfile().map_err(MasterError::Pidfile)?;
+        if self.ever_ready {
+            self.announce_reloaded();
+        } else {
+            self.announce_ready()?;
+        }
         self.ever_ready = true;
         Ok(())
+    }
+
+    /// Somebody serves, for the first time.
+    fn announce_ready(&self) -> io::Result<()> {
+        let notifier = &self.settings.notifier;
+        match self.settings.defect {
+            Some(Defect::NotifyOnce) => {}
+            Some(Defect::NotifyOnceChild) => process::in_a_child(|| notifier.ready())?,
+            _ => notifier.ready(),
+        }
+        Ok(())
+    }
+
+    /// An upgrade begins.
+    fn announce_reloading(&mut self) {
+        self.reloading = true;
+        match self.settings.defect {
+            Some(Defect::NotifyReload) => self.settings.notifier.send("RELOADING=1"),
+            _ => self.settings.notifier.reloading(),
+        }
+    }
+
+    /// An upgrade that was announced is over, well or not.
+    fn announce_reloaded(&mut self) {
+        if std::mem::take(&mut self.reloading) {
+            self.settings.notifier.ready();
+        }
     }
 
     /// Written once, when somebody serves. The master stays, so an upgrade has nothing to change in it.
@@ -392,8 +438,12 @@ impl Master {
             self.log.line("upgraded");
             return;
         }
+        if !respawn {
+            self.announce_reloading();
+        }
         if let Err(error) = self.start_successor() {
             self.log.line(format_args!("upgrade failed: {error}"));
+            self.announce_reloaded();
             self.schedule_respawn(false);
         }
         if self.settings.defect == Some(Defect::Exits) {

@@ -276,6 +276,28 @@ pub fn fork_away() -> io::Result<()> {
     }
 }
 
+/// Acts in a child and waits for its end: the mistake of [`crate::defect::Defect::NotifyOnceChild`]. Only for what is
+/// async-signal-safe, such as one system call.
+///
+/// # Errors
+/// What fork(2) reports.
+pub fn in_a_child(act: impl FnOnce()) -> io::Result<()> {
+    // SAFETY: the child does what is async-signal-safe (documented above) and ends.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            act();
+            // SAFETY: ends the process without running anything that is its parent's.
+            unsafe { libc::_exit(0) }
+        }
+        child => {
+            // SAFETY: waits for our own child; the status is not wanted.
+            unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+            Ok(())
+        }
+    }
+}
+
 /// Starts a child that ends at once, and never waits for it: the mistake of [`crate::defect::Defect::NoZombies`].
 ///
 /// # Errors

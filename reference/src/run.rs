@@ -50,6 +50,7 @@ FILES
   --pidfile       the master's pid, 0644, locked, atomically written, removed by its owner only
 
 ENVIRONMENT
+  NOTIFY_SOCKET   where READY=1, RELOADING=1 and STOPPING=1 are sent (sd_notify(3)); not passed on
   is_slave=true   marks a generation (listener as descriptor 3, readiness pipe as 4, life line
                   as 5). A stray mark is refused with status 1
 

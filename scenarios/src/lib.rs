@@ -26,6 +26,8 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "daemon/start-again.toml",
     "daemon/log-rotation.toml",
     "foreground/start-again.toml",
+    "foreground/notify.toml",
+    "foreground/notify-reload.toml",
     "restart/upgrade-under-load.toml",
     "restart/old-connections.toml",
     "restart/backlog-kept.toml",

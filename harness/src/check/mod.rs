@@ -18,6 +18,7 @@ pub mod inherit;
 pub mod leak;
 pub mod life;
 mod loss;
+mod notice;
 pub mod pidfile;
 pub mod ready;
 mod rest;
@@ -78,6 +79,8 @@ pub static CHECKS: &[&Check] = &[
     &ready::at_return::CHECK,
     &ready::failure_reported::CHECK,
     &ready::bounded::CHECK,
+    &ready::notify_once::CHECK,
+    &ready::notify_reload::CHECK,
     &ready::foreground_stays::CHECK,
     &life::term_clean::CHECK,
     &life::hup_survives::CHECK,

@@ -164,6 +164,12 @@ impl Script {
         self.event(at, What::Main { image: image(pid) })
     }
 
+    /// The target told its supervisor something.
+    pub(crate) fn notified(self, at: u64, pid: Option<i32>, fields: &[&str]) -> Script {
+        let fields = fields.iter().map(|field| (*field).to_owned()).collect();
+        self.event(at, What::Notified { pid: pid.map(Pid), fields })
+    }
+
     /// A process was first seen, as the child of another one.
     pub(crate) fn appeared(self, at: u64, pid: i32, ppid: i32) -> Script {
         let change = crate::event::ProcessChange::Appeared {
@@ -261,6 +267,7 @@ fn plan(steps: Vec<Step>) -> Plan {
         listen_hook: true,
         adversary: false,
         launcher: crate::scenario::Launcher::Clean,
+        notify: None,
         checks: Vec::new(),
         steps,
     });

@@ -12,6 +12,7 @@
 //! - [`PidfileObserver`]: every change of the pidfile's name
 //! - [`CounterReader`]: TCP counters of the network namespace, on request
 //! - [`OutputObserver`]: what the target writes
+//! - [`NotifyObserver`]: what it tells its supervisor
 //! - [`ExitObserver`]: how processes ended
 
 mod account;
@@ -26,6 +27,7 @@ mod handle;
 mod inbox;
 mod listen_hook;
 mod listeners;
+mod notify;
 mod output;
 mod pidfile;
 mod processes;
@@ -40,6 +42,7 @@ pub use exits::{Exit, ExitObserver, ExitSource, ExitWatch};
 pub use handle::Handle;
 pub use listen_hook::{HeldCall, HeldCalls, HeldSocket, ListenHookObserver};
 pub use listeners::{ListenerInodes, ListenerObserver};
+pub use notify::{Notified, NotifyObserver};
 pub use output::OutputObserver;
 pub use pidfile::{PidfileObserver, PidfileReader, PidfileState};
 pub use processes::{ProcessObserver, ProcessRow, ProcessView};

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::clock::Interval;
 use crate::event::{Answer, What};
+use crate::manifest::MainProcess;
 use crate::ready;
 use crate::run::upgrade::yes;
 use crate::run::{RunError, Stage};
@@ -36,6 +38,27 @@ impl Stage<'_> {
             yes(answer == Answer::Answered)
         })?;
         self.sink.put_at(self.clock.now(), What::HupSent { lives, answer });
+        Ok(())
+    }
+
+    /// SIGHUP to a main process that says of itself that it announces its reloads.
+    pub(super) fn reload(&mut self) -> Result<(), RunError> {
+        let (Some(main), Some(notified)) = (&self.main, self.observers.notified()) else { return Ok(()) };
+        let before = notified.count();
+        let asked = self.clock.now();
+        if let Err(error) = main.pidfd.send_signal(Signal(libc::SIGHUP)) {
+            self.action_failed("signal HUP to main", &error.to_string());
+            return Ok(());
+        }
+        self.sink.put(Interval::new(asked, self.clock.now()), What::ReloadAsked);
+        let limit = self.plan.target.deadlines.upgrade;
+        let over = || notified.said("RELOADING=1", before).and_then(|begun| notified.said("READY=1", begun));
+        if !self.within(limit, || yes(over().is_some()))? {
+            self.deadline_passed("reload", limit);
+        }
+        if self.plan.target.main == MainProcess::Pidfile {
+            self.find_main()?;
+        }
         Ok(())
     }
 

@@ -12,17 +12,19 @@ use crate::event::ExitStatus;
 use crate::id::{Pid, Version};
 use crate::kernel::inet_diag::Diag;
 use crate::kernel::namespace::enter_netns;
+use crate::kernel::notify::NotifySocket;
 use crate::kernel::seccomp::{Held, ListenHook, SeccompError};
 use crate::observe::{
     Adversary, Concern, CounterReader, Endpoints, Exit, ExitObserver, ExitWatch, Handle, HeldCall, HeldCalls,
-    HeldSocket, ListenHookObserver, ListenerInodes, ListenerObserver, OutputObserver, PidfileObserver, ProcessObserver,
-    ProcessRow, ProcessView, StartupCalls, Vantage, Waiter,
+    HeldSocket, ListenHookObserver, ListenerInodes, ListenerObserver, Notified, NotifyObserver, OutputObserver,
+    PidfileObserver, ProcessObserver, ProcessRow, ProcessView, StartupCalls, Vantage, Waiter,
 };
 use crate::plan::Plan;
 use crate::process::Procfs;
 use crate::run::RunError;
 use crate::run::deploy::Deployer;
 use crate::sandbox::Sandbox;
+use crate::scenario::NotifyAddress;
 
 /// How processes ended, as their reaper told.
 type Statuses = Arc<Mutex<BTreeMap<Pid, ExitStatus>>>;
@@ -43,6 +45,8 @@ pub(super) struct Observers {
     counters: CounterReader,
     handles: Vec<Handle>,
     output: PathBuf,
+    /// Where the target is to notify, and what it has.
+    supervisor: Option<(String, Notified)>,
 }
 
 impl Observers {
@@ -78,8 +82,16 @@ impl Observers {
             let (_reader, handle) = PidfileObserver::spawn(path, vantage.clone())?;
             handles.push(handle);
         }
+        let mut supervisor = None;
+        if let Some(form) = plan.scenario.script().notify {
+            let socket = open_notify(form, sandbox.netns())?;
+            let address = socket.address().to_owned();
+            let (notified, handle) = NotifyObserver::spawn(socket, vantage.clone())?;
+            handles.push(handle);
+            supervisor = Some((address, notified));
+        }
         let output = deployer.directory().to_owned();
-        Ok(Observers { vantage, endpoints, exits, statuses, counters, handles, output })
+        Ok(Observers { vantage, endpoints, exits, statuses, counters, handles, output, supervisor })
     }
 
     /// Standard input, output and error of a launched process: nothing, and two observed pipes, of which the read ends
@@ -118,6 +130,16 @@ impl Observers {
         let about = (self.endpoints.clone(), pidfile);
         self.handles.push(Adversary::spawn(calls, launcher, about, self.vantage.clone())?);
         Ok(())
+    }
+
+    /// What NOTIFY_SOCKET is to say, where the scenario has a supervisor.
+    pub(super) fn supervisor(&self) -> Option<&str> {
+        self.supervisor.as_ref().map(|(address, _)| address.as_str())
+    }
+
+    /// What the target has told its supervisor.
+    pub(super) fn notified(&self) -> Option<Notified> {
+        self.supervisor.as_ref().map(|(_, notified)| notified.clone())
     }
 
     /// Watches the end of a process that the init does not reap.
@@ -179,6 +201,24 @@ pub(super) fn open_diag(netns: Option<BorrowedFd<'_>>) -> Result<Diag, RunError>
         scope.spawn(open).join()
     });
     opened.unwrap_or_else(|_| Err(RunError::Environment("failed to open inet_diag: its thread panicked".to_owned())))
+}
+
+/// A supervisor's socket. Abstract names belong to a network namespace: this one to the target's.
+fn open_notify(form: NotifyAddress, netns: Option<BorrowedFd<'_>>) -> Result<NotifySocket, RunError> {
+    let failed = |why: String| RunError::Environment(format!("failed to make a notification socket: {why}"));
+    if form == NotifyAddress::Path {
+        return NotifySocket::with_path().map_err(|error| failed(error.to_string()));
+    }
+    let opened = thread::scope(|scope| {
+        let open = || {
+            if let Some(netns) = netns {
+                enter_netns(netns).map_err(|error| error.to_string())?;
+            }
+            NotifySocket::with_abstract_name().map_err(|error| error.to_string())
+        };
+        scope.spawn(open).join()
+    });
+    opened.unwrap_or_else(|_| Err("its thread panicked".to_owned())).map_err(failed)
 }
 
 struct TargetProcesses(Arc<Procfs>);

@@ -153,6 +153,7 @@ impl<'a> Stage<'a> {
             }
             Step::Hangup => self.hangup(),
             Step::Hup => self.hup(),
+            Step::Reload => self.reload(),
             Step::CloseFirst => self.close_first(),
             Step::Rest => self.rest(),
             Step::Rotate => self.rotate(),

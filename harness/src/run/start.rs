@@ -20,6 +20,7 @@ use crate::ready::{self, Probe, ProbeError};
 use crate::run::daemon::{self, PLANTED, link_of};
 use crate::run::deploy::COPY;
 use crate::run::observers::OutputWritten;
+use crate::run::upgrade::yes;
 use crate::run::{CommandKey, RunError, Stage};
 use crate::sandbox::SpawnRequest;
 use crate::scenario::Launcher;
@@ -54,6 +55,7 @@ impl Stage<'_> {
         // Nothing of an earlier start counts.
         self.main = None;
         let written = self.observers.output_written();
+        let notified = self.observers.notified().map(|it| (it.count(), it));
         let launched = self.launch()?;
         let returns = self.plan.target.launch.returns;
         if returns && !self.launcher_returned(&launched)? {
@@ -62,6 +64,13 @@ impl Stage<'_> {
         self.launched = Some(launched);
         if self.await_ready(returns, written)? {
             self.find_main()?;
+            if let Some((before, notified)) = notified {
+                // Its own word may come a moment after its first answer.
+                let limit = self.plan.target.deadlines.start;
+                if !self.within(limit, || yes(notified.said("READY=1", before).is_some()))? {
+                    self.deadline_passed("READY=1", limit);
+                }
+            }
             if returns {
                 self.portray_daemon()?;
             }
@@ -99,6 +108,7 @@ impl Stage<'_> {
             command[0] = Path::new("..").join(COPY).display().to_string();
         }
         let mut environment = environment(&launch.environment, |it| it.fill(&with));
+        environment.extend(self.observers.supervisor().map(|it| ("NOTIFY_SOCKET".to_owned(), it.to_owned())));
         environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         self.spawn(CommandKey::Launch, command, directory, environment)
     }

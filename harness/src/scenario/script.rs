@@ -32,6 +32,9 @@ pub struct Script {
     /// What a daemon is launched from.
     #[serde(default)]
     pub launcher: Launcher,
+    /// Where the target finds a supervisor to notify (capability `notify`); nowhere when absent.
+    #[serde(default)]
+    pub notify: Option<NotifyAddress>,
     /// Ids of the checks that judge it.
     pub checks: Vec<String>,
     /// What is done, in order.
@@ -50,6 +53,16 @@ pub enum Launcher {
     Terminal,
 }
 
+/// The form of a supervisor's address (sd_notify(3)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotifyAddress {
+    /// A socket with a file.
+    Path,
+    /// A socket in the abstract namespace.
+    Abstract,
+}
+
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -66,6 +79,9 @@ pub enum Step {
     Hangup,
     /// Send SIGHUP to the main process, give it time to die, and ask until it answers.
     Hup,
+    /// Send SIGHUP to the main process, and wait until it has announced a reload and its end (capability
+    /// `notify-reload`).
+    Reload,
     /// Send requests with `Connection: close`, and wait until the target has closed those connections.
     CloseFirst,
     /// Wait until nothing changes any more, and take a snapshot of the target at rest.
@@ -179,6 +195,7 @@ impl Step {
             Step::StartHung => "start-hung",
             Step::Hangup => "hangup",
             Step::Hup => "hup",
+            Step::Reload => "reload",
             Step::CloseFirst => "close-first",
             Step::Rest => "rest",
             Step::Rotate => "rotate",

@@ -42,6 +42,10 @@ impl Scenario {
         if script.adversary && script.listen_hook {
             return Err(source.error(value("adversary"), Part::Value, ScriptProblem::TwoHooks));
         }
+        if script.notify.is_some() && !script.needs.contains(&Capability::Notify) {
+            let problem = ScriptProblem::Needs { step: "notify", capability: Capability::Notify };
+            return Err(source.error(value("notify"), Part::Value, problem));
+        }
         let mut order = Order::default();
         for (n, step) in script.steps.iter().enumerate() {
             let at = value("steps").index(n);
@@ -74,6 +78,7 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
         Step::Stall | Step::Park { .. } | Step::Unstall => Some(Capability::Stall),
         Step::Change(_) => Some(Capability::Watch),
         Step::Rotate => Some(Capability::Log),
+        Step::Reload => Some(Capability::NotifyReload),
         Step::BrokenUpgrade { .. } | Step::StartRelative => Some(Capability::ExecSelf),
         _ => None,
     };
@@ -125,7 +130,7 @@ impl Order {
             }
             Step::Start | Step::StartRelative => *self = Order { started: true, ..Order::default() },
             Step::StartBusy | Step::StartHung | Step::MarkedStarts | Step::Hangup => {}
-            Step::Hup | Step::CloseFirst | Step::Rest | Step::Rotate => {}
+            Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
             Step::Load(patterns) => return self.load(patterns),
             Step::Baseline { ms: 0 }
             | Step::Park { connections: 0 }

@@ -18,6 +18,7 @@ use crate::inherit;
 use crate::listener;
 use crate::log::Log;
 use crate::master::{self, Settings};
+use crate::notify::Notifier;
 use crate::process::{self, Program};
 use crate::service::Service;
 use crate::signal::Signals;
@@ -125,6 +126,8 @@ pub fn run(options: &Options) -> Result<(), String> {
 pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
     process::seal_descriptors();
     let failed = |what: &'static str| move |error: std::io::Error| format!("master failed to {what}: {error}");
+    // First: what copies the environment must not copy this.
+    let notifier = Notifier::take().map_err(failed("find its supervisor"))?;
     let own = Program::own().map_err(failed("find its own path"))?;
     // Now, while the working directory exists: the file is written later.
     let pidfile = options.pidfile.as_ref().map(std::path::absolute).transpose().map_err(failed("find its pidfile"))?;
@@ -150,6 +153,7 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
         pidfile,
         program,
         watch,
+        notifier,
         ready_timeout: Duration::from_millis(options.ready_timeout_ms),
         patience: options.patience_with_generations(),
         defect: options.defect,

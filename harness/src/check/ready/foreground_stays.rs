@@ -42,8 +42,8 @@ fn index(history: &History, event: &Event) -> usize {
 fn judge(events: &[Event]) -> Finding {
     // From a signal on, an end has another reason.
     let ends = |event: &&Event| {
-        let signalled = matches!(event.what, What::StopAsked { .. } | What::HupSent { .. } | What::Triggered { .. });
-        signalled || matches!(event.what, What::Phase(Phase::Trigger))
+        let signalled = matches!(event.what, What::StopAsked { .. } | What::HupSent { .. } | What::ReloadAsked);
+        signalled || matches!(event.what, What::Triggered { .. } | What::Phase(Phase::Trigger))
     };
     let length = events.iter().position(|event| ends(&event)).unwrap_or(events.len());
     let (events, after) = events.split_at(length);

@@ -4,3 +4,5 @@ pub mod at_return;
 pub mod bounded;
 pub mod failure_reported;
 pub mod foreground_stays;
+pub mod notify_once;
+pub mod notify_reload;
