@@ -247,6 +247,13 @@ pub enum What {
         /// The fields of the message.
         fields: Vec<String>,
     },
+    /// Something came from the descriptor of the target's notification.
+    NotifiedFd {
+        /// The bytes, lossily decoded.
+        text: String,
+        /// No process holds its other end any more.
+        closed: bool,
+    },
     /// SIGHUP was sent to the main process, which is to announce a reload and its end.
     ReloadAsked,
     /// SIGHUP was sent to the main process.

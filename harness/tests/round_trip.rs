@@ -34,6 +34,7 @@ fn capability() -> BoxedStrategy<Capability> {
         Just(Capability::H2),
         Just(Capability::Watch),
         Just(Capability::ExecSelf),
+        Just(Capability::NotifyFd),
         Just(Capability::Log)
     ]
     .boxed()
@@ -153,11 +154,12 @@ fn said() -> BoxedStrategy<Said> {
 fn manifest() -> BoxedStrategy<Manifest> {
     let main = prop_oneof![Just(MainProcess::Launched), Just(MainProcess::Pidfile)];
     let log = (text(), text()).prop_map(|(path, signal)| LogFile { path, reopen: Reopen::Signal(signal) });
-    let how = (launch(), vec(file(), 0..3), vec(endpoint(), 0..3), ready(), main, of(text()), of(log));
+    let how =
+        (launch(), vec(file(), 0..3), vec(endpoint(), 0..3), ready(), main, of(text()), of(log), of(any::<i32>()));
     (said(), how, of(restart()), stop(), of(Just(Stall::StopWorkers)), deadlines())
         .prop_map(|(said, how, restart, stop, stall, deadlines)| {
             let (name, about, role, profiles, claims, disclaims, requires) = said;
-            let (launch, files, endpoints, ready, main, pidfile, log) = how;
+            let (launch, files, endpoints, ready, main, pidfile, log, notify_fd) = how;
             Manifest {
                 name,
                 about,
@@ -173,6 +175,7 @@ fn manifest() -> BoxedStrategy<Manifest> {
                 main,
                 pidfile,
                 log,
+                notify_fd,
                 restart,
                 stop,
                 stall,

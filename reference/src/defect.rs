@@ -79,6 +79,8 @@ pub enum Defect {
     NotifyReload,
     /// STOPPING=1 is never sent.
     NotifyReloadStopping,
+    /// The descriptor of the notification is never closed.
+    NotifyFd,
     /// The launched process ends at once with status 0 and leaves its work to a child.
     ForegroundStays,
     /// A stop that was asked for ends with status 1.

@@ -23,7 +23,7 @@ use crate::defect::{Defect, Succession};
 use crate::drain::Patience;
 use crate::listener;
 use crate::log::Log;
-use crate::notify::Notifier;
+use crate::notify::{Newline, Notifier};
 use crate::pidfile::{Pidfile, PidfileError};
 use crate::poll;
 use crate::process::{self, Exit, Program};
@@ -50,6 +50,8 @@ pub struct Settings {
     pub watch: Option<Watch>,
     /// Whom to tell what goes on.
     pub notifier: Notifier,
+    /// Whom to tell once that it serves.
+    pub newline: Option<Newline>,
     /// How long a generation may take to become ready.
     pub ready_timeout: Duration,
     /// How long generations drain.
@@ -376,7 +378,12 @@ impl Master {
     }
 
     /// Somebody serves, for the first time.
-    fn announce_ready(&self) -> io::Result<()> {
+    fn announce_ready(&mut self) -> io::Result<()> {
+        match self.settings.newline.take() {
+            Some(newline) if self.settings.defect == Some(Defect::NotifyFd) => newline.ready_and_forget(),
+            Some(newline) => newline.ready(),
+            None => {}
+        }
         let notifier = &self.settings.notifier;
         match self.settings.defect {
             Some(Defect::NotifyOnce) => {}

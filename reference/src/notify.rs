@@ -4,7 +4,9 @@
 //! - A message is one datagram of lines; what belongs together goes into one message.
 //! - Nobody is waited for: a supervisor that does not listen must not hold the service up.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -16,6 +18,36 @@ pub const VARIABLE: &str = "NOTIFY_SOCKET";
 #[derive(Debug, Default)]
 pub struct Notifier {
     supervisor: Option<(UnixDatagram, SocketAddr)>,
+}
+
+/// The other way, of s6 (`notification-fd`): a newline on a descriptor that was agreed on, which is then closed.
+#[derive(Debug)]
+pub struct Newline {
+    pipe: File,
+}
+
+impl Newline {
+    /// The descriptor of this number; `None` when nothing is open there, because nobody waits.
+    ///
+    /// Call it once, at the start of the process, before any descriptor is opened.
+    #[must_use]
+    pub fn take(number: RawFd) -> Option<Self> {
+        // SAFETY: asked about only; where nothing is open the kernel answers EBADF.
+        rustix::io::fcntl_getfd(unsafe { BorrowedFd::borrow_raw(number) }).ok()?;
+        // SAFETY: it is open, and was given to this process for this purpose: nobody else here owns it.
+        Some(Self { pipe: File::from(unsafe { OwnedFd::from_raw_fd(number) }) })
+    }
+
+    /// It serves. Closed by being dropped: the reader may wait for the end of file.
+    pub fn ready(mut self) {
+        let _ = self.pipe.write_all(b"\n");
+    }
+
+    /// It serves, and the descriptor stays open: the mistake of [`crate::defect::Defect::NotifyFd`].
+    pub fn ready_and_forget(mut self) {
+        let _ = self.pipe.write_all(b"\n");
+        std::mem::forget(self.pipe);
+    }
 }
 
 impl Notifier {
@@ -94,6 +126,17 @@ mod tests {
         assert!((before..=monotonic_microseconds()).contains(&time.parse().expect("a number")));
         notifier.ready();
         assert_eq!(heard(), "READY=1");
+    }
+
+    #[test]
+    fn a_newline_comes_and_then_the_end_of_file() {
+        let (mut reader, writer) = std::io::pipe().expect("pipe");
+        let number = std::os::fd::IntoRawFd::into_raw_fd(writer);
+        Newline::take(number).expect("it is open").ready();
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut reader, &mut said).expect("read");
+        assert_eq!(said, "\n");
+        assert!(Newline::take(1_000_000).is_none());
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "foreground/start-again.toml",
     "foreground/notify.toml",
     "foreground/notify-reload.toml",
+    "foreground/notify-fd.toml",
     "restart/upgrade-under-load.toml",
     "restart/old-connections.toml",
     "restart/backlog-kept.toml",

@@ -81,6 +81,7 @@ pub static CHECKS: &[&Check] = &[
     &ready::bounded::CHECK,
     &ready::notify_once::CHECK,
     &ready::notify_reload::CHECK,
+    &ready::notify_fd::CHECK,
     &ready::foreground_stays::CHECK,
     &life::term_clean::CHECK,
     &life::hup_survives::CHECK,

@@ -313,6 +313,7 @@ fn target() -> Target {
         main: MainProcess::Launched,
         pidfile: Some(template("{dir}/pid")),
         log: Some(crate::target::TargetLog { path: template("{dir}/log"), reopen: crate::target::Signal(1) }),
+        notify_fd: Some(3),
         restart: Some(TargetRestart {
             steps: vec![TargetRestartStep::Deploy],
             done: Done::NewVersion,

@@ -47,6 +47,9 @@ pub struct Manifest {
     /// Its log file (capability `log`).
     #[serde(default)]
     pub log: Option<LogFile>,
+    /// The descriptor on which it says that it is ready: a newline, then the end (capability `notify-fd`).
+    #[serde(default)]
+    pub notify_fd: Option<i32>,
     /// How it is restarted (profile `restart`).
     #[serde(default)]
     pub restart: Option<Restart>,
@@ -140,6 +143,8 @@ pub enum Capability {
     Watch,
     /// A restart executes `{self}` again, so that it can be given a broken executable.
     ExecSelf,
+    /// Writes a newline to an agreed descriptor when it is ready (s6, `notification-fd`).
+    NotifyFd,
     /// Writes a log file in which a line for each request names its path, and opens it anew when told to.
     Log,
 }
@@ -166,6 +171,7 @@ impl Capability {
             Capability::Privileges => "privileges",
             Capability::Watch => "watch",
             Capability::ExecSelf => "exec-self",
+            Capability::NotifyFd => "notify-fd",
             Capability::Log => "log",
         }
     }

@@ -42,7 +42,7 @@ pub use exits::{Exit, ExitObserver, ExitSource, ExitWatch};
 pub use handle::Handle;
 pub use listen_hook::{HeldCall, HeldCalls, HeldSocket, ListenHookObserver};
 pub use listeners::{ListenerInodes, ListenerObserver};
-pub use notify::{Notified, NotifyObserver};
+pub use notify::{NewlineObserver, Notified, NotifyObserver};
 pub use output::OutputObserver;
 pub use pidfile::{PidfileObserver, PidfileReader, PidfileState};
 pub use processes::{ProcessObserver, ProcessRow, ProcessView};

@@ -1,6 +1,6 @@
 //! Takes what the target tells its supervisor (sd_notify(3)).
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,11 +17,21 @@ const NAME: &str = "notify";
 /// Nothing is polled: an hour only bounds one wait, after which it waits again.
 const IDLE: Duration = Duration::from_secs(3600);
 
+/// A pipe has no stamps: looking in between moves up the instant before which nothing had come.
+const SAMPLE: Duration = Duration::from_micros(500);
+
 /// The messages so far, each as its fields.
 #[derive(Debug, Clone, Default)]
 pub struct Notified(Arc<Mutex<Vec<Vec<String>>>>);
 
 impl Notified {
+    /// Whether a message without any field has come, later than the first `from` ones.
+    #[must_use]
+    pub fn ended(&self, from: usize) -> bool {
+        let messages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        messages.iter().skip(from).any(Vec::is_empty)
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -55,6 +65,55 @@ impl NotifyObserver {
         let told = notified.clone();
         let handle = spawn(NAME, vantage, move |_, _| Ok(NotifyWatch { socket, told }))?;
         Ok((notified, handle))
+    }
+}
+
+/// Observer of a pipe on which a target says that it is ready.
+#[derive(Debug)]
+pub struct NewlineObserver;
+
+impl NewlineObserver {
+    /// Starts it on the read end. A newline counts as a message with the field `\n`, the end of file as one with none.
+    ///
+    /// # Errors
+    /// When its thread cannot be had.
+    pub fn spawn(pipe: OwnedFd, told: Notified, vantage: Vantage) -> Result<Handle, ObserveError> {
+        spawn(NAME, vantage, move |vantage, _| Ok(NewlineWatch { pipe, told, empty_at: vantage.clock.now() }))
+    }
+}
+
+struct NewlineWatch {
+    pipe: OwnedFd,
+    told: Notified,
+    /// When the pipe was last known to be empty.
+    empty_at: Nanos,
+}
+
+impl Watch for NewlineWatch {
+    fn watch(mut self, vantage: &Vantage, account: &mut Account) -> Result<(), ObserveError> {
+        let mut buffer = [0; 256];
+        loop {
+            let looked = vantage.clock.now();
+            account.sampled(looked);
+            let [stop, pipe] = <[_; 2]>::try_from(ready_within(&[vantage.stop.as_fd(), self.pipe.as_fd()], SAMPLE))
+                .expect("as many answers as descriptors");
+            if pipe.any() {
+                let read = rustix::io::read(&self.pipe, &mut buffer).map_err(std::io::Error::from);
+                let length = read.map_err(ObserveError::look(NAME, "read the pipe".to_owned()))?;
+                let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                let at = Interval::new(self.empty_at, vantage.clock.now());
+                self.told.push(if text.contains('\n') { vec!["\n".to_owned()] } else { Vec::new() });
+                vantage.put(at, What::NotifiedFd { text, closed: length == 0 });
+                if length == 0 {
+                    return Ok(());
+                }
+            } else {
+                self.empty_at = looked;
+            }
+            if stop.any() {
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -95,6 +154,23 @@ mod tests {
 
     use super::super::fixture::Fixture;
     use super::*;
+
+    #[test]
+    fn a_newline_and_the_end_of_a_pipe_are_events() {
+        let fixture = Fixture::new(None);
+        let (reader, writer) = rustix::pipe::pipe().expect("pipe");
+        let notified = Notified::default();
+        let handle = NewlineObserver::spawn(reader, notified.clone(), fixture.vantage()).expect("spawn");
+        rustix::io::write(&writer, b"\n").expect("write");
+        let (text, closed) = fixture.find(|_, what| match what {
+            What::NotifiedFd { text, closed } => Some((text, closed)),
+            _ => None,
+        });
+        assert_eq!((text.as_str(), closed), ("\n", false));
+        drop(writer);
+        handle.finish().expect("finish");
+        assert!(notified.said("\n", 0) == Some(1) && notified.ended(1));
+    }
 
     #[test]
     fn each_message_is_an_event_stamped_when_it_was_sent() {

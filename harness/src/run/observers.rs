@@ -16,8 +16,8 @@ use crate::kernel::notify::NotifySocket;
 use crate::kernel::seccomp::{Held, ListenHook, SeccompError};
 use crate::observe::{
     Adversary, Concern, CounterReader, Endpoints, Exit, ExitObserver, ExitWatch, Handle, HeldCall, HeldCalls,
-    HeldSocket, ListenHookObserver, ListenerInodes, ListenerObserver, Notified, NotifyObserver, OutputObserver,
-    PidfileObserver, ProcessObserver, ProcessRow, ProcessView, StartupCalls, Vantage, Waiter,
+    HeldSocket, ListenHookObserver, ListenerInodes, ListenerObserver, NewlineObserver, Notified, NotifyObserver,
+    OutputObserver, PidfileObserver, ProcessObserver, ProcessRow, ProcessView, StartupCalls, Vantage, Waiter,
 };
 use crate::plan::Plan;
 use crate::process::Procfs;
@@ -46,7 +46,7 @@ pub(super) struct Observers {
     handles: Vec<Handle>,
     output: PathBuf,
     /// Where the target is to notify, and what it has.
-    supervisor: Option<(String, Notified)>,
+    supervisor: Option<(Supervisor, Notified)>,
 }
 
 impl Observers {
@@ -83,12 +83,16 @@ impl Observers {
             handles.push(handle);
         }
         let mut supervisor = None;
-        if let Some(form) = plan.scenario.script().notify {
-            let socket = open_notify(form, sandbox.netns())?;
-            let address = socket.address().to_owned();
-            let (notified, handle) = NotifyObserver::spawn(socket, vantage.clone())?;
-            handles.push(handle);
-            supervisor = Some((address, notified));
+        match plan.scenario.script().notify {
+            None => {}
+            Some(NotifyAddress::Fd) => supervisor = Some((Supervisor::Pipe, Notified::default())),
+            Some(form) => {
+                let socket = open_notify(form, sandbox.netns())?;
+                let address = Supervisor::Socket(socket.address().to_owned());
+                let (notified, handle) = NotifyObserver::spawn(socket, vantage.clone())?;
+                handles.push(handle);
+                supervisor = Some((address, notified));
+            }
         }
         let output = deployer.directory().to_owned();
         Ok(Observers { vantage, endpoints, exits, statuses, counters, handles, output, supervisor })
@@ -132,9 +136,20 @@ impl Observers {
         Ok(())
     }
 
-    /// What NOTIFY_SOCKET is to say, where the scenario has a supervisor.
-    pub(super) fn supervisor(&self) -> Option<&str> {
-        self.supervisor.as_ref().map(|(address, _)| address.as_str())
+    /// What NOTIFY_SOCKET is to say, where the scenario has a supervisor with a socket.
+    pub(super) fn notify_socket(&self) -> Option<&str> {
+        match &self.supervisor {
+            Some((Supervisor::Socket(address), _)) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// A pipe of which the write end is to be handed over, where the scenario has a supervisor that waits for a newline.
+    pub(super) fn notify_pipe(&mut self) -> Result<Option<OwnedFd>, RunError> {
+        let Some((Supervisor::Pipe, notified)) = &self.supervisor else { return Ok(None) };
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+        self.handles.push(NewlineObserver::spawn(reader, notified.clone(), self.vantage.clone())?);
+        Ok(Some(writer))
     }
 
     /// What the target has told its supervisor.
@@ -201,6 +216,14 @@ pub(super) fn open_diag(netns: Option<BorrowedFd<'_>>) -> Result<Diag, RunError>
         scope.spawn(open).join()
     });
     opened.unwrap_or_else(|_| Err(RunError::Environment("failed to open inet_diag: its thread panicked".to_owned())))
+}
+
+/// Where a target tells its supervisor something.
+enum Supervisor {
+    /// This address.
+    Socket(String),
+    /// A descriptor.
+    Pipe,
 }
 
 /// A supervisor's socket. Abstract names belong to a network namespace: this one to the target's.

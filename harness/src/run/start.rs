@@ -15,7 +15,7 @@ use crate::event::{ExitStatus, LauncherTies, Occasion, What};
 use crate::id::Pid;
 use crate::kernel::pidfd::Pidfd;
 use crate::kernel::seccomp::Hold;
-use crate::observe::{Term, Waiter};
+use crate::observe::{Notified, Term, Waiter};
 use crate::ready::{self, Probe, ProbeError};
 use crate::run::daemon::{self, PLANTED, link_of};
 use crate::run::deploy::COPY;
@@ -23,7 +23,7 @@ use crate::run::observers::OutputWritten;
 use crate::run::upgrade::yes;
 use crate::run::{CommandKey, RunError, Stage};
 use crate::sandbox::SpawnRequest;
-use crate::scenario::Launcher;
+use crate::scenario::{Launcher, NotifyAddress};
 use crate::target::{Signal, TargetReady, Template};
 use crate::wait::{Look, WaitError, until};
 
@@ -36,6 +36,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// A probe that takes longer than this is asked again, so that the target's exit or an interrupt is not missed for long.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long a descriptor may stay open after its newline: closing it is the next thing to do.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long the reaper may take to tell how a process ended; without its word only the status is missing in a sentence.
 const REAPER_LIMIT: Duration = Duration::from_secs(5);
@@ -64,16 +67,24 @@ impl Stage<'_> {
         self.launched = Some(launched);
         if self.await_ready(returns, written)? {
             self.find_main()?;
-            if let Some((before, notified)) = notified {
-                // Its own word may come a moment after its first answer.
-                let limit = self.plan.target.deadlines.start;
-                if !self.within(limit, || yes(notified.said("READY=1", before).is_some()))? {
-                    self.deadline_passed("READY=1", limit);
-                }
-            }
+            self.await_notified(notified)?;
             if returns {
                 self.portray_daemon()?;
             }
+        }
+        Ok(())
+    }
+
+    /// Waits for the target's own word, where it has somebody to tell: it may come a moment after the first answer.
+    fn await_notified(&self, notified: Option<(usize, Notified)>) -> Result<(), RunError> {
+        let Some((before, notified)) = notified else { return Ok(()) };
+        let limit = self.plan.target.deadlines.start;
+        let by_fd = self.plan.scenario.script().notify == Some(NotifyAddress::Fd);
+        let (name, said) = if by_fd { ("newline", "\n") } else { ("READY=1", "READY=1") };
+        if !self.within(limit, || yes(notified.said(said, before).is_some()))? {
+            self.deadline_passed(name, limit);
+        } else if by_fd && !self.within(CLOSE_LIMIT, || yes(notified.ended(before)))? {
+            self.deadline_passed("close", CLOSE_LIMIT);
         }
         Ok(())
     }
@@ -108,7 +119,7 @@ impl Stage<'_> {
             command[0] = Path::new("..").join(COPY).display().to_string();
         }
         let mut environment = environment(&launch.environment, |it| it.fill(&with));
-        environment.extend(self.observers.supervisor().map(|it| ("NOTIFY_SOCKET".to_owned(), it.to_owned())));
+        environment.extend(self.observers.notify_socket().map(|it| ("NOTIFY_SOCKET".to_owned(), it.to_owned())));
         environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         self.spawn(CommandKey::Launch, command, directory, environment)
     }
@@ -136,7 +147,15 @@ impl Stage<'_> {
         let pipes = vec![link_of("pipe", &stdio[1])?, link_of("pipe", &stdio[2])?];
         // Only the launch comes from a shell; what stops or restarts a service may come from anywhere.
         let terminal = key == CommandKey::Launch && self.plan.scenario.script().launcher == Launcher::Terminal;
-        let (planted, planted_links) = if terminal { daemon::planted()? } else { Default::default() };
+        let (mut planted, planted_links) = if terminal { daemon::planted()? } else { Default::default() };
+        let mut numbers = if terminal { PLANTED.to_vec() } else { Vec::new() };
+        if key == CommandKey::Launch
+            && let Some(number) = self.plan.target.notify_fd
+            && let Some(pipe) = self.observers.notify_pipe()?
+        {
+            planted.push(pipe);
+            numbers.push(number);
+        }
         if terminal {
             stdio[0] = self.terminal()?;
         }
@@ -148,7 +167,7 @@ impl Stage<'_> {
             umask: self.plan.target.launch.umask,
             hold: self.held_calls(key),
             terminal,
-            planted: if terminal { PLANTED.to_vec() } else { Vec::new() },
+            planted: numbers,
         };
         let spawned = self
             .sandbox

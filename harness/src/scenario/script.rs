@@ -32,7 +32,7 @@ pub struct Script {
     /// What a daemon is launched from.
     #[serde(default)]
     pub launcher: Launcher,
-    /// Where the target finds a supervisor to notify (capability `notify`); nowhere when absent.
+    /// Where the target finds a supervisor to notify (capability `notify`, or `notify-fd`); nowhere when absent.
     #[serde(default)]
     pub notify: Option<NotifyAddress>,
     /// Ids of the checks that judge it.
@@ -61,6 +61,8 @@ pub enum NotifyAddress {
     Path,
     /// A socket in the abstract namespace.
     Abstract,
+    /// No address: the pipe at the manifest's `notify_fd` (capability `notify-fd`).
+    Fd,
 }
 
 /// One step.

@@ -1,6 +1,6 @@
 //! A scenario, validated: its steps stand in an order that can be run.
 
-use super::{Launcher, Scenario, Script, ScriptProblem, Step};
+use super::{Launcher, NotifyAddress, Scenario, Script, ScriptProblem, Step};
 use crate::manifest::{Capability, KeyPath, ManifestError, Part, Profile, Source};
 use crate::request::Pattern;
 
@@ -42,8 +42,12 @@ impl Scenario {
         if script.adversary && script.listen_hook {
             return Err(source.error(value("adversary"), Part::Value, ScriptProblem::TwoHooks));
         }
-        if script.notify.is_some() && !script.needs.contains(&Capability::Notify) {
-            let problem = ScriptProblem::Needs { step: "notify", capability: Capability::Notify };
+        let spoken = script.notify.map(|form| match form {
+            NotifyAddress::Path | NotifyAddress::Abstract => Capability::Notify,
+            NotifyAddress::Fd => Capability::NotifyFd,
+        });
+        if let Some(capability) = spoken.filter(|capability| !script.needs.contains(capability)) {
+            let problem = ScriptProblem::Needs { step: "notify", capability };
             return Err(source.error(value("notify"), Part::Value, problem));
         }
         let mut order = Order::default();

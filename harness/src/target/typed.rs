@@ -39,6 +39,8 @@ pub struct Target {
     pub pidfile: Option<Template>,
     /// Its log.
     pub log: Option<TargetLog>,
+    /// The descriptor on which it says that it is ready.
+    pub notify_fd: Option<i32>,
     /// How it is restarted.
     pub restart: Option<TargetRestart>,
     /// How it is stopped.

@@ -1,12 +1,16 @@
 //! From the manifest as written to the target: every text parsed, every reference resolved, every contradiction named.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::text;
 use super::typed::{TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, TargetLog, TargetReady, TargetStop};
 use super::{Signal, Target, TargetProblem, Template, TextProblem};
 use crate::manifest::{Endpoint, File, KeyPath, LogFile, Manifest, ManifestError, Part, Ready, Reopen, Source, Stop};
+
+/// Above the standard streams, and below what the launch needs for itself.
+const NOTIFY_FDS: RangeInclusive<i32> = 3..=255;
 
 /// 16 MiB: the kernel's buffers on both sides hold a quarter of that, so the handler is still writing.
 const STREAM_BYTES_MIN: u64 = 16 * 1024 * 1024;
@@ -65,6 +69,7 @@ impl Target {
             main: reader.main_process()?,
             pidfile: manifest.pidfile.as_ref().map(|path| reader.rooted(KeyPath::of("pidfile"), path)).transpose()?,
             log: manifest.log.as_ref().map(|log| reader.log(log)).transpose()?,
+            notify_fd: reader.notify_fd()?,
             restart: manifest.restart.as_ref().map(|restart| reader.restart(restart)).transpose()?,
             stop: reader.stop()?,
             stall: manifest.stall,
@@ -157,6 +162,15 @@ impl Reader<'_> {
             umask: self.text(at.key("umask"), text::octal(&launch.umask, 0o777))?,
             returns: launch.returns,
         })
+    }
+
+    fn notify_fd(&self) -> Result<Option<i32>, ManifestError> {
+        let number = self.manifest.notify_fd;
+        if number.is_some_and(|number| !NOTIFY_FDS.contains(&number)) {
+            let problem = TargetProblem::NoDescriptor { possible: NOTIFY_FDS };
+            return Err(self.source.error(KeyPath::of("notify_fd"), Part::Value, problem));
+        }
+        Ok(number)
     }
 
     fn log(&self, log: &LogFile) -> Result<TargetLog, ManifestError> {

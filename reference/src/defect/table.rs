@@ -131,6 +131,13 @@ pub static ALL: &[DefectRow] = &[
         bug: "never says that it is stopping",
     },
     DefectRow {
+        name: "notify-fd",
+        defect: Defect::NotifyFd,
+        catches: "ready/notify-fd",
+        report: "finit#299",
+        bug: "keeps the descriptor of its notification open: whoever waits for the end of file waits for ever",
+    },
+    DefectRow {
         name: "foreground-stays",
         defect: Defect::ForegroundStays,
         catches: "ready/foreground-stays",

@@ -18,7 +18,7 @@ use crate::inherit;
 use crate::listener;
 use crate::log::Log;
 use crate::master::{self, Settings};
-use crate::notify::Notifier;
+use crate::notify::{Newline, Notifier};
 use crate::process::{self, Program};
 use crate::service::Service;
 use crate::signal::Signals;
@@ -58,6 +58,9 @@ pub struct Options {
     /// Open connections at which a generation stops accepting; the others wait in the queue [default: no limit]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub connections_max: Option<u64>,
+    /// Descriptor that gets a newline when the first generation is ready, and is closed then
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(3..))]
+    pub notify_fd: Option<i32>,
     /// Switch on a deliberate bug, to prove that a check catches it
     #[arg(long, value_name = "NAME")]
     pub defect: Option<Defect>,
@@ -126,7 +129,9 @@ pub fn run(options: &Options) -> Result<(), String> {
 pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
     process::seal_descriptors();
     let failed = |what: &'static str| move |error: std::io::Error| format!("master failed to {what}: {error}");
-    // First: what copies the environment must not copy this.
+    // First: another descriptor may get the number.
+    let newline = options.notify_fd.and_then(Newline::take);
+    // What copies the environment must not copy this.
     let notifier = Notifier::take().map_err(failed("find its supervisor"))?;
     let own = Program::own().map_err(failed("find its own path"))?;
     // Now, while the working directory exists: the file is written later.
@@ -154,6 +159,7 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
         program,
         watch,
         notifier,
+        newline,
         ready_timeout: Duration::from_millis(options.ready_timeout_ms),
         patience: options.patience_with_generations(),
         defect: options.defect,

@@ -1,10 +1,7 @@
 //! ready/notify-once: READY=1 comes once, after the listener, from the main process.
 
-use std::time::Duration;
-
 use crate::check::Check;
-use crate::check::notice::{Notice, notices};
-use crate::clock::{Interval, Nanos};
+use crate::check::notice::{Notice, after_listening, notices};
 use crate::event::What;
 use crate::history::History;
 use crate::id::Pid;
@@ -60,7 +57,7 @@ fn decide(history: &History) -> Vec<Finding> {
             None => vec![Finding::inconclusive("the run ended before it could say that it was ready")],
         };
     };
-    let mut findings = vec![order(history, first)];
+    let mut findings = vec![after_listening(history, "READY=1", first.at, first.seq)];
     if ready.len() > 1 {
         let text = format!("READY=1 came {} times at one start", ready.len());
         let evidence = ready.iter().fold(Evidence::text(text), |text, notice| text.event(notice.seq));
@@ -80,32 +77,6 @@ fn sender(notice: &Notice<'_>, mains: &[Pid]) -> Finding {
         Some(pid) => fail(format!("READY=1 came from process {pid}, which is not the main process")),
         // The main process lives until the stop.
         None => fail("READY=1 came from a process that ended at once: not from the main process".to_owned()),
-    }
-}
-
-/// Whether it came after the listener.
-fn order(history: &History, notice: &Notice<'_>) -> Finding {
-    let call = history.find(|what| match what {
-        What::ListenCall { already_listening: false, .. } => Some("its first listen(2)"),
-        _ => None,
-    });
-    let dump = history.find(|what| match what {
-        What::Listeners { rows } if !rows.is_empty() => Some("the first dump that shows its listener"),
-        _ => None,
-    });
-    let Some((event, name)) = call.into_iter().next().or_else(|| dump.into_iter().next()) else {
-        return Finding::inconclusive("when it began to listen was not seen");
-    };
-    let evidence = |text: String| Evidence::text(text).event(notice.seq).event(event.seq);
-    let between = |from: Nanos, to: Nanos| Duration::as_micros(&to.since(from));
-    let Interval { not_before, not_after } = event.at;
-    if notice.at.precedes(&event.at) {
-        let text = format!("READY=1 came {} µs before {name}", between(notice.at.not_after, not_before));
-        Finding::fail(vec![evidence(text)])
-    } else if event.at.precedes(&notice.at) {
-        Finding::pass(evidence(format!("READY=1 came {} µs after {name}", between(not_after, notice.at.not_before))))
-    } else {
-        Finding::inconclusive(evidence(format!("READY=1 came about at {name}: which was first is not known")))
     }
 }
 
