@@ -81,6 +81,8 @@ pub enum Defect {
     NotifyReloadStopping,
     /// The descriptor of the notification is never closed.
     NotifyFd,
+    /// LISTEN_PID of another process is an error.
+    StaleListenPid,
     /// The launched process ends at once with status 0 and leaves its work to a child.
     ForegroundStays,
     /// A stop that was asked for ends with status 1.

@@ -11,6 +11,7 @@
 //! | [`generation`] | accepts, serves, drains, ends |
 //! | [`listener`] | the listening socket and its accept queue |
 //! | [`inherit`] | what crosses exec(2), and why the mark alone is not believed |
+//! | [`activation`] | a listener that a supervisor bound |
 //! | [`drain`] | telling every connection at once, and counting them out |
 //! | [`service`], [`http`] | HTTP/1.1, thread per connection, an end without a race |
 //! | [`watch`] | a finished change of a file, however it was written |
@@ -23,6 +24,7 @@
 //!
 //! Linux only. The crate knows nothing of the harness that tests it and shares no code with it: a bug in common would cancel out.
 
+pub mod activation;
 pub mod daemon;
 pub mod defect;
 pub mod drain;

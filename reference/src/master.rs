@@ -42,6 +42,8 @@ const STABLE_AFTER: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// Where to listen.
     pub address: SocketAddr,
+    /// The socket that listens there already, from a supervisor.
+    pub activated: Option<TcpListener>,
     /// Where to leave the pid.
     pub pidfile: Option<PathBuf>,
     /// What to execute for each generation.
@@ -144,13 +146,16 @@ pub fn run(settings: Settings, signals: Signals) -> Result<(), MasterError> {
 }
 
 impl Master {
-    fn new(settings: Settings, signals: Signals) -> Result<Self, MasterError> {
+    fn new(mut settings: Settings, signals: Signals) -> Result<Self, MasterError> {
         let asked = settings.address;
         if settings.defect == Some(Defect::NotifyOnce) {
             settings.notifier.ready();
         }
-        let listening = listener::bind(asked, Succession::of(settings.defect).sharing());
-        let listener = listening.map_err(|error| MasterError::Listen(asked, error))?;
+        let listener = match settings.activated.take() {
+            Some(activated) => activated,
+            None => listener::bind(asked, Succession::of(settings.defect).sharing())
+                .map_err(|error| MasterError::Listen(asked, error))?,
+        };
         let address = listener.local_addr()?;
         let log = Log::master();
         log.line(format_args!("listening on {address}"));

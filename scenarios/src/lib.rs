@@ -29,6 +29,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "foreground/notify.toml",
     "foreground/notify-reload.toml",
     "foreground/notify-fd.toml",
+    "activated/stale-listen-pid.toml",
     "restart/upgrade-under-load.toml",
     "restart/old-connections.toml",
     "restart/backlog-kept.toml",

@@ -83,6 +83,7 @@ pub static CHECKS: &[&Check] = &[
     &ready::notify_reload::CHECK,
     &ready::notify_fd::CHECK,
     &ready::foreground_stays::CHECK,
+    &ready::stale_listen_pid::CHECK,
     &life::term_clean::CHECK,
     &life::hup_survives::CHECK,
     &life::rebind_at_once::CHECK,

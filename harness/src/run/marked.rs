@@ -19,12 +19,19 @@ const PROBE_LIMIT: Duration = Duration::from_millis(250);
 impl Stage<'_> {
     /// One launch per mark, each ended before the next.
     pub(super) fn marked_starts(&mut self) -> Result<(), RunError> {
-        MARKS.iter().try_for_each(|mark| self.marked_start(*mark))
+        MARKS.iter().try_for_each(|mark| self.marked_start(&[*mark]))
     }
 
-    fn marked_start(&mut self, (name, value): (&str, &str)) -> Result<(), RunError> {
+    /// A launch with sockets announced that are meant for another process, and no such socket.
+    pub(super) fn stale_listen_pid(&mut self) -> Result<(), RunError> {
+        // Whoever launches the target is not the target.
+        let stranger = self.sandbox.init_pid().to_string();
+        self.marked_start(&[("LISTEN_PID", stranger.as_str()), ("LISTEN_FDS", "1")])
+    }
+
+    fn marked_start(&mut self, variables: &[(&str, &str)]) -> Result<(), RunError> {
         let began = self.clock.now();
-        let launched = self.launch_with(&[(name, value)])?;
+        let launched = self.launch_with(variables)?;
         let limit = self.plan.target.deadlines.start;
         let mut answered = false;
         let _decided = self.within(limit, || {
@@ -40,7 +47,8 @@ impl Stage<'_> {
         } else {
             MarkedOutcome::Silent
         };
-        let what = What::MarkedStart { mark: format!("{name}={value}"), outcome };
+        let mark: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let what = What::MarkedStart { mark: mark.join(" "), outcome };
         self.sink.put(Interval::new(began, self.clock.now()), what);
         self.end_marked(launched, answered)
     }

@@ -162,6 +162,7 @@ impl<'a> Stage<'a> {
                 self.start_relative()
             }
             Step::MarkedStarts => self.marked_starts(),
+            Step::StaleListenPid => self.stale_listen_pid(),
             Step::Hold { connections } => self.hold(*connections),
             Step::Load(patterns) => self.begin_load(patterns),
             Step::Baseline { ms } => {

@@ -96,6 +96,9 @@ pub enum Step {
     /// Launch the target with each of the marks in its environment by which programs tell themselves that they inherited a
     /// listener, and no listener to inherit: until it answers, or ends, or is stopped by the start deadline.
     MarkedStarts,
+    /// Launch the target with LISTEN_PID and LISTEN_FDS in its environment as they were meant for another process: until it
+    /// answers, or ends, or is stopped by the start deadline.
+    StaleListenPid,
     /// Begin these load patterns (they go on until `quiesce`).
     Load(Vec<Pattern>),
     /// Let the load run this long without a restart: the baseline that must be clean.
@@ -203,6 +206,7 @@ impl Step {
             Step::Rotate => "rotate",
             Step::StartRelative => "start-relative",
             Step::MarkedStarts => "marked-starts",
+            Step::StaleListenPid => "stale-listen-pid",
             Step::Hold { .. } => "hold",
             Step::Load(_) => "load",
             Step::Baseline { .. } => "baseline",

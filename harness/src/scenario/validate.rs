@@ -119,8 +119,15 @@ struct Order {
 impl Order {
     fn take(&mut self, step: &Step) -> Result<(), ScriptProblem> {
         let refuse = |reason, fix| Err(ScriptProblem::Order { step: step.word(), reason, fix });
-        let starts =
-            matches!(step, Step::Start | Step::StartBusy | Step::StartHung | Step::StartRelative | Step::MarkedStarts);
+        let starts = matches!(
+            step,
+            Step::Start
+                | Step::StartBusy
+                | Step::StartHung
+                | Step::StartRelative
+                | Step::MarkedStarts
+                | Step::StaleListenPid
+        );
         if !self.started && !starts && *step != Step::Scan {
             return refuse("the target is not running", "put `start` before it");
         }
@@ -129,11 +136,11 @@ impl Order {
         }
         match step {
             // Whether anything can be said of marks is known once the target has started without them.
-            Step::MarkedStarts if !self.stopped => {
+            Step::MarkedStarts | Step::StaleListenPid if !self.stopped => {
                 return refuse("it was not started without marks", "put `start` and `stop` before it");
             }
             Step::Start | Step::StartRelative => *self = Order { started: true, ..Order::default() },
-            Step::StartBusy | Step::StartHung | Step::MarkedStarts | Step::Hangup => {}
+            Step::StartBusy | Step::StartHung | Step::MarkedStarts | Step::StaleListenPid | Step::Hangup => {}
             Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
             Step::Load(patterns) => return self.load(patterns),
             Step::Baseline { ms: 0 }

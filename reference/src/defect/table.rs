@@ -145,6 +145,13 @@ pub static ALL: &[DefectRow] = &[
         bug: "forks and ends, although nobody asked it to become a daemon: its supervisor takes that for its end",
     },
     DefectRow {
+        name: "stale-listen-pid",
+        defect: Defect::StaleListenPid,
+        catches: "ready/stale-listen-pid",
+        report: "libsystemd-rs#155",
+        bug: "takes LISTEN_PID of another process, which came along with the environment, for an error",
+    },
+    DefectRow {
         name: "term-clean",
         defect: Defect::TermClean,
         catches: "life/term-clean",

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
+use crate::activation;
 use crate::defect::{Defect, Entrance, Executed, KeptConnection, LongBody, Succession, YoungConnection};
 use crate::drain::{Drain, Patience};
 use crate::generation::{Farewell, Generation};
@@ -129,8 +130,10 @@ pub fn run(options: &Options) -> Result<(), String> {
 pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
     process::seal_descriptors();
     let failed = |what: &'static str| move |error: std::io::Error| format!("master failed to {what}: {error}");
-    // First: another descriptor may get the number.
-    let newline = options.notify_fd.and_then(Newline::take);
+    // First of all: later another descriptor may get the number. What was activated is no pipe.
+    let activated =
+        activation::take(options.address, options.defect).map_err(|error| format!("master failed to {error}"))?;
+    let newline = options.notify_fd.filter(|_| activated.is_none()).and_then(Newline::take);
     // What copies the environment must not copy this.
     let notifier = Notifier::take().map_err(failed("find its supervisor"))?;
     let own = Program::own().map_err(failed("find its own path"))?;
@@ -155,6 +158,7 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
     let signals = Signals::take().map_err(failed("take its signals"))?;
     let settings = Settings {
         address: options.address,
+        activated,
         pidfile,
         program,
         watch,

@@ -7,3 +7,4 @@ pub mod foreground_stays;
 pub mod notify_fd;
 pub mod notify_once;
 pub mod notify_reload;
+pub mod stale_listen_pid;
