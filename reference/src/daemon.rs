@@ -200,7 +200,7 @@ fn open_log(path: &Path, defect: Option<Defect>) -> io::Result<File> {
         mode = 0o666;
     }
     // std opens close-on-exec.
-    options.create(true).mode(mode).open(path)
+    options.create(true).truncate(false).mode(mode).open(path)
 }
 
 /// Opens the log at its path anew and moves standard output and error there: after a rotation by rename.

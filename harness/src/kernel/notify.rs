@@ -52,9 +52,10 @@ impl NotifySocket {
             .and_then(|()| UnixDatagram::bind(&path))
             .and_then(|socket| NotifySocket::new(socket, path.display().to_string()));
         match bound {
-            Ok(it) => {
+            Ok(mut it) => {
+                it.directory = Some(directory);
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o777))?;
-                Ok(NotifySocket { directory: Some(directory), ..it })
+                Ok(it)
             }
             Err(error) => {
                 // What is empty, or holds the socket alone, is ours.

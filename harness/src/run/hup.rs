@@ -21,7 +21,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 impl Stage<'_> {
     /// SIGHUP to the main process.
-    pub(super) fn hup(&mut self) -> Result<(), RunError> {
+    pub(super) fn hup(&self) -> Result<(), RunError> {
         let Some(main) = &self.main else { return Ok(()) };
         if let Err(error) = main.pidfd.send_signal(Signal(libc::SIGHUP)) {
             self.action_failed("signal HUP to main", &error.to_string());
@@ -63,7 +63,7 @@ impl Stage<'_> {
     }
 
     /// Lets the target close connections first, and tells how many of them are remembered.
-    pub(super) fn close_first(&mut self) -> Result<(), RunError> {
+    pub(super) fn close_first(&self) -> Result<(), RunError> {
         let endpoint = &self.plan.target.endpoints[0];
         for _ in 0..CLOSED {
             if let Err(error) = ready::closed_first(self.sandbox.netns(), endpoint, CLOSE_LIMIT) {

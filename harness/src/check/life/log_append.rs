@@ -88,7 +88,7 @@ fn lines(history: &History, seq: u64, answered: &[u32]) -> Finding {
         return Finding::inconclusive("no line of the log names the path of a request");
     }
     let of = |wanted: fn(u32) -> bool| -> Vec<String> {
-        let is = |number: &&u32| wanted(times.get(number).copied().unwrap_or(0));
+        let is = |number: &&u32| wanted(times.get(*number).copied().unwrap_or(0));
         answered.iter().filter(is).map(u32::to_string).collect()
     };
     let evidence = |text: String| {

@@ -1,6 +1,6 @@
 //! ready/foreground-stays: a foreground service never forks away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::Check;
 use crate::event::{Event, ExitStatus, Phase, ProcessChange, What};
@@ -81,16 +81,16 @@ fn judge(events: &[Event]) -> Finding {
 
 /// Processes that were seen and not seen to end, for the sentence.
 fn left_behind(events: &[Event], launched: Pid) -> String {
-    let mut living: BTreeMap<Pid, ()> = BTreeMap::new();
+    let mut living: BTreeSet<Pid> = BTreeSet::new();
     for event in events {
         match &event.what {
-            What::Process { image, change: ProcessChange::Appeared { .. } } => drop(living.insert(image.pid, ())),
-            What::Process { image, change: ProcessChange::Gone } => drop(living.remove(&image.pid)),
+            What::Process { image, change: ProcessChange::Appeared { .. } } => living.extend([image.pid]),
+            What::Process { image, change: ProcessChange::Gone } => living.retain(|pid| *pid != image.pid),
             _ => {}
         }
     }
     living.remove(&launched);
-    match living.keys().next() {
+    match living.first() {
         Some(pid) => format!(", and process {pid} went on"),
         None => String::new(),
     }
