@@ -123,7 +123,7 @@ fn stray(events: &[Event], launched: Pid) -> Option<(Image, &Event)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::script::{Script, image};
+    use crate::check::script::Script;
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
 
     fn launched() -> Script {
