@@ -83,7 +83,7 @@ pub enum Defect {
     NotifyFd,
     /// LISTEN_PID of another process is an error.
     StaleListenPid,
-    /// The launched process ends at once with status 0 and leaves its work to a child.
+    /// The launched process only waits, and an orphan in a session of its own serves.
     ForegroundStays,
     /// A stop that was asked for ends with status 1.
     TermClean,

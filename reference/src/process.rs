@@ -258,21 +258,33 @@ pub fn leave_helper_behind() -> io::Result<()> {
     }
 }
 
-/// Goes on in a child, in a session of its own, and ends the process that was started: the mistake of
+/// Goes on in an orphan, in a session of its own, while the process that was started only waits: the mistake of
 /// [`crate::defect::Defect::ForegroundStays`]. Call it before the first thread.
 ///
 /// # Errors
-/// What fork(2) reports.
+/// What fork(2) or setsid(2) report.
 pub fn fork_away() -> io::Result<()> {
-    // SAFETY: there is no other thread, so no lock is held by anybody in the child.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
-        0 => {
-            rustix::process::setsid()?;
-            Ok(())
+    // SAFETY: there is no other thread, so no lock is held by anybody in the children; whoever does not go on calls only
+    // async-signal-safe functions and never returns.
+    unsafe {
+        match libc::fork() {
+            -1 => return Err(io::Error::last_os_error()),
+            0 => {}
+            child => {
+                libc::waitpid(child, std::ptr::null_mut(), 0);
+                // Nothing but the stop is its business.
+                libc::signal(libc::SIGHUP, libc::SIG_IGN);
+                loop {
+                    libc::pause();
+                }
+            }
         }
-        // SAFETY: ends the process without running anything that its child is still to run.
-        _ => unsafe { libc::_exit(0) },
+        rustix::process::setsid()?;
+        match libc::fork() {
+            -1 => Err(io::Error::last_os_error()),
+            0 => Ok(()),
+            _ => libc::_exit(0),
+        }
     }
 }
 

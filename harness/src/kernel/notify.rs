@@ -1,15 +1,19 @@
-//! The supervisor's end of sd_notify(3): a datagram socket that tells who sent what, and when.
+//! The supervisor's end of a notification: a socket that tells who sent what, and when (sd_notify(3)), or a pair of which
+//! the other end is handed over.
 
 use std::fs;
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, setsockopt, socketpair,
+    sockopt,
+};
 use nix::sys::time::TimeSpec;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -22,7 +26,7 @@ const MESSAGE_BYTES_MAX: usize = 8192;
 /// A notification socket.
 #[derive(Debug)]
 pub struct NotifySocket {
-    socket: UnixDatagram,
+    socket: OwnedFd,
     address: String,
     /// Where its file is, removed at the end.
     directory: Option<PathBuf>,
@@ -31,7 +35,7 @@ pub struct NotifySocket {
 /// A message and its sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
-    /// The message, lossily decoded.
+    /// The message, lossily decoded; empty for the end of a pair.
     pub text: String,
     /// The sender as its own pid namespace knows it (SCM_CREDENTIALS); `None` when it had ended before it could be asked.
     pub pid: Option<Pid>,
@@ -50,7 +54,7 @@ impl NotifySocket {
         let path = directory.join("socket");
         let bound = fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))
             .and_then(|()| UnixDatagram::bind(&path))
-            .and_then(|socket| NotifySocket::new(socket, path.display().to_string()));
+            .and_then(|socket| NotifySocket::new(socket.into(), path.display().to_string()));
         match bound {
             Ok(mut it) => {
                 it.directory = Some(directory);
@@ -73,17 +77,26 @@ impl NotifySocket {
         // On a shared network another run has one too.
         let name = format!("unbroken-notify-{}-{}", std::process::id(), monotonic());
         let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
-        NotifySocket::new(socket, format!("@{name}"))
+        NotifySocket::new(socket.into(), format!("@{name}"))
     }
 
-    fn new(socket: UnixDatagram, address: String) -> io::Result<NotifySocket> {
-        socket.set_nonblocking(true)?;
+    /// A pair that is written to and closed as a pipe is, and whose end is seen as a pipe's is; but the kernel stamps what
+    /// comes through it (SOCK_SEQPACKET, unix(7)). The second one is to be handed over.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn pair() -> io::Result<(NotifySocket, OwnedFd)> {
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        Ok((NotifySocket::new(ours, String::new())?, theirs))
+    }
+
+    fn new(socket: OwnedFd, address: String) -> io::Result<NotifySocket> {
         setsockopt(&socket, sockopt::PassCred, &true)?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         Ok(NotifySocket { socket, address, directory: None })
     }
 
-    /// What NOTIFY_SOCKET says.
+    /// What NOTIFY_SOCKET says; empty for a pair.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
@@ -162,6 +175,19 @@ mod tests {
         // Sent before the first look at the clock, looked at before the second one.
         assert!(received.age > Duration::ZERO && received.age < Duration::from_nanos(monotonic() - began));
         assert_eq!(socket.receive().expect("receive"), None);
+    }
+
+    #[test]
+    fn a_pair_stamps_what_comes_through_it_and_shows_its_end() {
+        let (socket, theirs) = NotifySocket::pair().expect("socket");
+        let began = monotonic();
+        rustix::io::write(&theirs, b"\n").expect("write");
+        drop(theirs);
+        let newline = socket.receive().expect("receive").expect("a message");
+        assert_eq!(newline.text, "\n");
+        assert!(newline.age > Duration::ZERO && newline.age < Duration::from_nanos(monotonic() - began));
+        let end = socket.receive().expect("receive").expect("the end");
+        assert_eq!((end.text.as_str(), end.pid), ("", None));
     }
 
     #[test]

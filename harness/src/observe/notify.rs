@@ -1,6 +1,6 @@
-//! Takes what the target tells its supervisor (sd_notify(3)).
+//! Takes what the target tells its supervisor: messages (sd_notify(3)), or a newline on a descriptor (s6).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,15 +10,12 @@ use super::handle::{Handle, Watch, spawn};
 use super::vantage::Vantage;
 use crate::clock::{Interval, Nanos};
 use crate::event::What;
-use crate::kernel::notify::NotifySocket;
+use crate::kernel::notify::{Notification, NotifySocket};
 use crate::wait::ready_within;
 
 const NAME: &str = "notify";
 /// Nothing is polled: an hour only bounds one wait, after which it waits again.
 const IDLE: Duration = Duration::from_secs(3600);
-
-/// A pipe has no stamps: looking in between moves up the instant before which nothing had come.
-const SAMPLE: Duration = Duration::from_micros(500);
 
 /// The messages so far, each as its fields.
 #[derive(Debug, Clone, Default)]
@@ -63,63 +60,39 @@ impl NotifyObserver {
     pub fn spawn(socket: NotifySocket, vantage: Vantage) -> Result<(Notified, Handle), ObserveError> {
         let notified = Notified::default();
         let told = notified.clone();
-        let handle = spawn(NAME, vantage, move |_, _| Ok(NotifyWatch { socket, told }))?;
+        let handle = spawn(NAME, vantage, move |_, _| Ok(NotifyWatch { socket, told, manner: Manner::Fields }))?;
         Ok((notified, handle))
     }
 }
 
-/// Observer of a pipe on which a target says that it is ready.
+/// Observer of the descriptor on which a target says that it is ready.
 #[derive(Debug)]
 pub struct NewlineObserver;
 
 impl NewlineObserver {
-    /// Starts it on the read end. A newline counts as a message with the field `\n`, the end of file as one with none.
+    /// Starts it on our end of a pair. A newline counts as a message with the field `\n`, the end as one with none; after
+    /// that it ends.
     ///
     /// # Errors
     /// When its thread cannot be had.
-    pub fn spawn(pipe: OwnedFd, told: Notified, vantage: Vantage) -> Result<Handle, ObserveError> {
-        spawn(NAME, vantage, move |vantage, _| Ok(NewlineWatch { pipe, told, empty_at: vantage.clock.now() }))
+    pub fn spawn(socket: NotifySocket, told: Notified, vantage: Vantage) -> Result<Handle, ObserveError> {
+        spawn(NAME, vantage, move |_, _| Ok(NotifyWatch { socket, told, manner: Manner::Newline }))
     }
 }
 
-struct NewlineWatch {
-    pipe: OwnedFd,
-    told: Notified,
-    /// When the pipe was last known to be empty.
-    empty_at: Nanos,
-}
-
-impl Watch for NewlineWatch {
-    fn watch(mut self, vantage: &Vantage, account: &mut Account) -> Result<(), ObserveError> {
-        let mut buffer = [0; 256];
-        loop {
-            let looked = vantage.clock.now();
-            account.sampled(looked);
-            let [stop, pipe] = <[_; 2]>::try_from(ready_within(&[vantage.stop.as_fd(), self.pipe.as_fd()], SAMPLE))
-                .expect("as many answers as descriptors");
-            if pipe.any() {
-                let read = rustix::io::read(&self.pipe, &mut buffer).map_err(std::io::Error::from);
-                let length = read.map_err(ObserveError::look(NAME, "read the pipe".to_owned()))?;
-                let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-                let at = Interval::new(self.empty_at, vantage.clock.now());
-                self.told.push(if text.contains('\n') { vec!["\n".to_owned()] } else { Vec::new() });
-                vantage.put(at, What::NotifiedFd { text, closed: length == 0 });
-                if length == 0 {
-                    return Ok(());
-                }
-            } else {
-                self.empty_at = looked;
-            }
-            if stop.any() {
-                return Ok(());
-            }
-        }
-    }
+/// How a target speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// By lines of fields.
+    Fields,
+    /// By a newline and the end.
+    Newline,
 }
 
 struct NotifyWatch {
     socket: NotifySocket,
     told: Notified,
+    manner: Manner,
 }
 
 impl Watch for NotifyWatch {
@@ -133,16 +106,36 @@ impl Watch for NotifyWatch {
                 let Some(message) = received else { break };
                 account.announced();
                 // The age was taken between these two looks at the clock.
-                let sent = |looked: Nanos| {
-                    Nanos(looked.0.saturating_sub(u64::try_from(message.age.as_nanos()).unwrap_or(u64::MAX)))
-                };
+                let age = u64::try_from(message.age.as_nanos()).unwrap_or(u64::MAX);
+                let sent = |looked: Nanos| Nanos(looked.0.saturating_sub(age));
                 let at = Interval::new(sent(earliest), sent(vantage.clock.now()));
-                let fields: Vec<String> = message.text.lines().map(str::to_owned).collect();
-                vantage.put(at, What::Notified { pid: message.pid, fields: fields.clone() });
-                self.told.push(fields);
+                if self.tell(message, at, vantage) {
+                    return Ok(());
+                }
             }
             if stopping {
                 return Ok(());
+            }
+        }
+    }
+}
+
+impl NotifyWatch {
+    /// Makes a message part of the history; whether it was the last one.
+    fn tell(&self, message: Notification, at: Interval, vantage: &Vantage) -> bool {
+        match self.manner {
+            Manner::Fields => {
+                let fields: Vec<String> = message.text.lines().map(str::to_owned).collect();
+                vantage.put(at, What::Notified { pid: message.pid, fields: fields.clone() });
+                self.told.push(fields);
+                false
+            }
+            Manner::Newline => {
+                let closed = message.text.is_empty();
+                let newline = message.text.contains('\n');
+                vantage.put(at, What::NotifiedFd { text: message.text, closed });
+                self.told.push(if newline { vec!["\n".to_owned()] } else { Vec::new() });
+                closed
             }
         }
     }
@@ -156,11 +149,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_newline_and_the_end_of_a_pipe_are_events() {
+    fn a_newline_and_the_end_are_events() {
         let fixture = Fixture::new(None);
-        let (reader, writer) = rustix::pipe::pipe().expect("pipe");
+        let (socket, writer) = NotifySocket::pair().expect("pair");
         let notified = Notified::default();
-        let handle = NewlineObserver::spawn(reader, notified.clone(), fixture.vantage()).expect("spawn");
+        let handle = NewlineObserver::spawn(socket, notified.clone(), fixture.vantage()).expect("spawn");
         rustix::io::write(&writer, b"\n").expect("write");
         let (text, closed) = fixture.find(|_, what| match what {
             What::NotifiedFd { text, closed } => Some((text, closed)),

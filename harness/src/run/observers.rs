@@ -85,7 +85,7 @@ impl Observers {
         let mut supervisor = None;
         match plan.scenario.script().notify {
             None => {}
-            Some(NotifyAddress::Fd) => supervisor = Some((Supervisor::Pipe, Notified::default())),
+            Some(NotifyAddress::Fd) => supervisor = Some((Supervisor::Descriptor, Notified::default())),
             Some(form) => {
                 let socket = open_notify(form, sandbox.netns())?;
                 let address = Supervisor::Socket(socket.address().to_owned());
@@ -144,11 +144,11 @@ impl Observers {
         }
     }
 
-    /// A pipe of which the write end is to be handed over, where the scenario has a supervisor that waits for a newline.
-    pub(super) fn notify_pipe(&mut self) -> Result<Option<OwnedFd>, RunError> {
-        let Some((Supervisor::Pipe, notified)) = &self.supervisor else { return Ok(None) };
-        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from)?;
-        self.handles.push(NewlineObserver::spawn(reader, notified.clone(), self.vantage.clone())?);
+    /// The descriptor that is to be handed over, where the scenario has a supervisor that waits for a newline.
+    pub(super) fn notify_fd(&mut self) -> Result<Option<OwnedFd>, RunError> {
+        let Some((Supervisor::Descriptor, notified)) = &self.supervisor else { return Ok(None) };
+        let (socket, writer) = NotifySocket::pair()?;
+        self.handles.push(NewlineObserver::spawn(socket, notified.clone(), self.vantage.clone())?);
         Ok(Some(writer))
     }
 
@@ -223,7 +223,7 @@ enum Supervisor {
     /// This address.
     Socket(String),
     /// A descriptor.
-    Pipe,
+    Descriptor,
 }
 
 /// A supervisor's socket. Abstract names belong to a network namespace: this one to the target's.

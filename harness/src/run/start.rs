@@ -151,9 +151,9 @@ impl Stage<'_> {
         let mut numbers = if terminal { PLANTED.to_vec() } else { Vec::new() };
         if key == CommandKey::Launch
             && let Some(number) = self.plan.target.notify_fd
-            && let Some(pipe) = self.observers.notify_pipe()?
+            && let Some(descriptor) = self.observers.notify_fd()?
         {
-            planted.push(pipe);
+            planted.push(descriptor);
             numbers.push(number);
         }
         if terminal {

@@ -61,7 +61,7 @@ pub enum NotifyAddress {
     Path,
     /// A socket in the abstract namespace.
     Abstract,
-    /// No address: the pipe at the manifest's `notify_fd` (capability `notify-fd`).
+    /// No address: the descriptor at the manifest's `notify_fd` (capability `notify-fd`).
     Fd,
 }
 

@@ -142,7 +142,7 @@ pub static ALL: &[DefectRow] = &[
         defect: Defect::ForegroundStays,
         catches: "ready/foreground-stays",
         report: "Supervisor#891",
-        bug: "forks and ends, although nobody asked it to become a daemon: its supervisor takes that for its end",
+        bug: "forks away, although nobody asked it to become a daemon: its supervisor stops the one that only waits",
     },
     DefectRow {
         name: "stale-listen-pid",

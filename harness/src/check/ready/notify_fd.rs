@@ -16,8 +16,9 @@ pub static CHECK: Check = Check {
     requirement: "When the service listens it writes a newline to the descriptor that was agreed on, and closes it.",
     source: "s6, \"Service startup notifications\"; dinit-service(5), ready-notification",
     reports: &["finit#299"],
-    observed: "The write end of a pipe under the manifest's `notify_fd`: what comes out of it, and the end of file, which comes when \
-               no process holds it any more. A pipe has no stamps: what came first is known to half a millisecond.",
+    observed: "A socket of a pair under the manifest's `notify_fd`, written to and closed as the pipe of a supervisor is: what comes \
+               out of it, stamped by the kernel (SO_TIMESTAMPNS), and the end of file, which comes when no process holds it any \
+               more. Whether it came after the listener is told as for ready/notify-once.",
     needs: &[],
     observers: &["notify"],
     chance: false,
