@@ -284,6 +284,15 @@ pub enum What {
         /// The numbers of our requests in the order of its lines.
         numbers: Vec<u32>,
     },
+    /// Who serves, right after a target that stays in the foreground was ready.
+    Serving {
+        /// The process that was launched.
+        launched: Pid,
+        /// The images that hold a listener of the endpoints.
+        holders: Vec<Image>,
+        /// Those of them that do not descend from the launched process.
+        strays: Vec<Image>,
+    },
     /// The declared readiness was seen.
     Ready {
         /// By what ("answers on http").

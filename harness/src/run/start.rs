@@ -70,6 +70,8 @@ impl Stage<'_> {
             self.await_notified(notified)?;
             if returns {
                 self.portray_daemon()?;
+            } else {
+                self.portray_service()?;
             }
         }
         Ok(())

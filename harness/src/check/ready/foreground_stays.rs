@@ -1,11 +1,11 @@
 //! ready/foreground-stays: a foreground service never forks away.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::check::Check;
 use crate::event::{Event, ExitStatus, Phase, ProcessChange, What};
 use crate::history::History;
-use crate::id::{Image, Pid};
+use crate::id::Pid;
 use crate::manifest::Profile;
 use crate::verdict::{Evidence, Finding, Level};
 
@@ -19,10 +19,10 @@ pub static CHECK: Check = Check {
                   descends from it.",
     source: "daemon(7), \"New-Style Daemons\"; systemd.service(5), Type=exec; supervisord, \"Nondaemonizing of Subprocesses\"",
     reports: &["Supervisor#891"],
-    observed: "The end of the launched process (its reaper) before the first signal of the run, and the ancestors of the processes \
-               that hold the listener, sampled from /proc.",
+    observed: "The end of the launched process (its reaper) before the first signal of the run; once it is ready, the processes that \
+               hold the listener and their ancestors (/proc).",
     needs: &[],
-    observers: &["exits", "processes"],
+    observers: &["exits"],
     chance: false,
     unproven_bare: None,
     decide,
@@ -67,15 +67,20 @@ fn judge(events: &[Event]) -> Finding {
         Some(_) => return Finding::inconclusive("the launched process failed"),
         None => {}
     }
-    if !events.iter().any(|event| matches!(event.what, What::Ready { .. })) {
-        return Finding::inconclusive("it never became ready");
-    }
-    match stray(events, pid) {
-        Some((image, event)) => {
+    let serving = events.iter().find_map(|event| match &event.what {
+        What::Serving { holders, strays, .. } if !holders.is_empty() => Some((event, strays)),
+        _ => None,
+    });
+    let Some((event, strays)) = serving else { return Finding::inconclusive("who served was not seen") };
+    match strays.first() {
+        Some(image) => {
             let text = format!("process {} holds the listener, and does not descend from {pid}", image.pid);
             Finding::fail(vec![Evidence::text(text).event(launch.seq).event(event.seq)])
         }
-        None => Finding::pass(Evidence::text(format!("process {pid} stayed")).event(launch.seq)),
+        None => {
+            let text = format!("process {pid} stayed, and who serves descends from it");
+            Finding::pass(Evidence::text(text).event(launch.seq).event(event.seq))
+        }
     }
 }
 
@@ -96,34 +101,10 @@ fn left_behind(events: &[Event], launched: Pid) -> String {
     }
 }
 
-/// A holder of the listener whose ancestors lead past the launched process to the one that launched it.
-fn stray(events: &[Event], launched: Pid) -> Option<(Image, &Event)> {
-    let mut parents: BTreeMap<Pid, Pid> = BTreeMap::new();
-    let mut holders = None;
-    for event in events {
-        match &event.what {
-            What::Process {
-                image,
-                change: ProcessChange::Appeared { ppid, .. } | ProcessChange::Reparented { ppid },
-            } => {
-                parents.insert(image.pid, *ppid);
-            }
-            What::Holders { images, .. } => holders = Some((event, images)),
-            _ => {}
-        }
-    }
-    let launcher = *parents.get(&launched)?;
-    let (event, images) = holders?;
-    let lineage = |pid: Pid| std::iter::successors(Some(pid), |pid| parents.get(pid).copied());
-    // Whose parent was never seen is nobody's proof.
-    let strays = |image: &&Image| lineage(image.pid).take_while(|pid| *pid != launched).any(|pid| pid == launcher);
-    images.iter().find(strays).map(|image| (*image, event))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::script::Script;
+    use crate::check::script::{Script, image};
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
 
     fn launched() -> Script {
@@ -133,8 +114,10 @@ mod tests {
             .appeared(3, 5, 1)
     }
 
-    fn ready(script: Script) -> Script {
-        script.event(10, What::Ready { by: "answers".to_owned() })
+    fn ready(script: Script, strays: &[i32]) -> Script {
+        let strays = strays.iter().map(|pid| image(*pid)).collect();
+        let serving = What::Serving { launched: Pid(5), holders: vec![image(6)], strays };
+        script.event(10, What::Ready { by: "answers".to_owned() }).event(11, serving)
     }
 
     fn stopped(script: Script) -> Script {
@@ -147,19 +130,18 @@ mod tests {
 
     #[test]
     fn one_that_stays_until_the_stop_passes() {
-        check(stopped(ready(launched()).holders(20, &[5])), Pass);
-        check(stopped(ready(launched().appeared(4, 6, 5)).holders(20, &[6])), Pass);
+        check(stopped(ready(launched(), &[])), Pass);
     }
 
     #[test]
     fn one_that_ends_with_success_and_leaves_another_one_fails() {
         check(launched().appeared(4, 6, 5).exited(5, 5), Fail);
-        check(stopped(ready(launched()).exited(20, 5)), Fail);
+        check(stopped(ready(launched(), &[]).exited(20, 5)), Fail);
     }
 
     #[test]
-    fn one_that_stays_while_a_stranger_serves_fails() {
-        check(stopped(ready(launched().appeared(4, 6, 1)).holders(20, &[6])), Fail);
+    fn one_that_stays_while_an_orphan_serves_fails() {
+        check(stopped(ready(launched(), &[6])), Fail);
     }
 
     #[test]
