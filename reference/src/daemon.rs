@@ -104,8 +104,8 @@ pub fn become_daemon(manner: &Manner) -> Result<Launcher, String> {
 
 /// The launcher's part: its exit status.
 fn launch(heard: OwnedFd, intermediate: libc::pid_t, manner: &Manner) -> i32 {
-    // With these two there is none that ends at once: it waits, or it is the daemon.
-    if !matches!(manner.defect, Some(Defect::Orphaned | Defect::NoTty)) {
+    // With these there is none that ends at once: it waits, or it is the daemon.
+    if !matches!(manner.defect, Some(Defect::Orphaned | Defect::NoTty | Defect::CannotAcquireTty)) {
         // Reaped here, so that no zombie is the launcher's last trace.
         // SAFETY: waits for our own child; the status is not wanted.
         unsafe { libc::waitpid(intermediate, std::ptr::null_mut(), 0) };
@@ -155,7 +155,7 @@ fn settle(manner: &Manner, log: &File) -> io::Result<()> {
         rustix::process::setsid()?;
     }
     // A second fork: a session leader gets a controlling terminal by opening one, its child never does.
-    if manner.defect != Some(Defect::NoTty) {
+    if !matches!(manner.defect, Some(Defect::NoTty | Defect::CannotAcquireTty)) {
         match fork()? {
             Side::Parent(daemon) if manner.defect == Some(Defect::Orphaned) => wait_and_end(daemon),
             // SAFETY: ends the process without running anything that the launcher is still to run.
@@ -165,7 +165,9 @@ fn settle(manner: &Manner, log: &File) -> io::Result<()> {
     }
     reset_signals();
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(manner.umask));
-    rustix::process::chdir(&manner.directory)?;
+    if manner.defect != Some(Defect::Cwd) {
+        rustix::process::chdir(&manner.directory)?;
+    }
     if manner.defect == Some(Defect::NoTty) {
         acquire_terminal()?;
     }
@@ -218,8 +220,9 @@ fn fork() -> io::Result<Side> {
 
 /// The mistake of [`Defect::Orphaned`]: the process between stays for as long as its child lives.
 fn wait_and_end(daemon: libc::pid_t) -> ! {
-    // Like the daemon it must not hold the launcher's streams, or that would be a second mistake.
+    // Like the daemon it must hold neither the launcher's streams nor its directory, or that would be a second mistake.
     close_all();
+    let _ = rustix::process::chdir("/");
     // SAFETY: waits for our own child, then ends without running anything else.
     unsafe {
         libc::waitpid(daemon, std::ptr::null_mut(), 0);

@@ -49,8 +49,12 @@ pub enum Defect {
     NewSession,
     /// The daemon leads its session and opens a terminal without O_NOCTTY.
     NoTty,
+    /// The daemon leads its session: it forked once.
+    CannotAcquireTty,
     /// The daemon stays in its launcher's session and dies of SIGHUP.
     SurvivesHangup,
+    /// The daemon stays in its launcher's directory.
+    Cwd,
     /// The daemon keeps its launcher's standard input.
     StdioDetached,
     /// The daemon keeps a copy of its launcher's standard output.
@@ -168,7 +172,9 @@ impl Defect {
             Self::Orphaned
                 | Self::NewSession
                 | Self::NoTty
+                | Self::CannotAcquireTty
                 | Self::SurvivesHangup
+                | Self::Cwd
                 | Self::StdioDetached
                 | Self::LauncherEof
                 | Self::NoneInherited

@@ -89,6 +89,10 @@ pub struct ProcessPortrait {
     pub session: Pid,
     /// Its controlling terminal, 0 for none.
     pub tty: i32,
+    /// Its working directory, with " (deleted)" after it was removed; `None` when it may not be looked at.
+    pub directory: Option<String>,
+    /// Its root directory, other than `/` after chroot(2); `None` as above.
+    pub root: Option<String>,
     /// Its open descriptors by number.
     pub descriptors: Vec<OpenDescriptor>,
 }
@@ -100,6 +104,8 @@ pub struct DaemonPortrait {
     pub launcher: LauncherTies,
     /// Who adopts orphans here.
     pub reaper: Pid,
+    /// The directory that its manifest declares for it; `None` when it declares none.
+    pub declared_directory: Option<String>,
     /// The main process.
     pub main: Image,
     /// Every living process of the target, the main one included.

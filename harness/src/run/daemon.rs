@@ -17,6 +17,7 @@ use crate::event::{
 };
 use crate::id::{Image, Pid};
 use crate::kernel::namespace::enter_netns;
+use crate::process::{Procfs, Stat};
 use crate::ready::Probe;
 use crate::run::census::Main;
 use crate::run::start::Launched;
@@ -130,18 +131,12 @@ impl Stage<'_> {
         let procfs = self.sandbox.procfs();
         let mut processes = Vec::new();
         for stat in procfs.scan()?.into_iter().filter(|stat| !stat.is_dead()) {
-            let descriptors = procfs.descriptors(stat.image.pid)?.into_iter();
-            processes.push(ProcessPortrait {
-                image: stat.image,
-                ppid: stat.ppid,
-                session: stat.session,
-                tty: stat.tty,
-                descriptors: descriptors.map(|it| OpenDescriptor { number: it.number, link: it.link }).collect(),
-            });
+            processes.push(portray(procfs, &stat)?);
         }
         let portrait = DaemonPortrait {
             launcher: self.ties.launcher.clone(),
             reaper: self.sandbox.init_pid(),
+            declared_directory: self.declared_directory(),
             main,
             processes,
             pidfile: self.pidfile_content(),
@@ -149,6 +144,13 @@ impl Stage<'_> {
         };
         self.sink.put_at(self.clock.now(), What::Daemonised(portrait));
         Ok(())
+    }
+
+    /// As `/proc/PID/cwd` would show it: without symlinks.
+    fn declared_directory(&self) -> Option<String> {
+        let declared = self.plan.target.launch.directory.as_ref()?.fill(&self.placeholders());
+        let real = std::fs::canonicalize(&declared).map(|path| path.display().to_string());
+        Some(real.unwrap_or(declared))
     }
 
     fn is_at_rest(&self, main: Image) -> bool {
@@ -216,6 +218,21 @@ impl Stage<'_> {
         self.sink.put_at(self.clock.now(), What::HungUp { lives, answer });
         Ok(())
     }
+}
+
+/// A process, looked at closely.
+fn portray(procfs: &Procfs, stat: &Stat) -> Result<ProcessPortrait, RunError> {
+    let pid = stat.image.pid;
+    let descriptors = procfs.descriptors(pid)?.into_iter();
+    Ok(ProcessPortrait {
+        image: stat.image,
+        ppid: stat.ppid,
+        session: stat.session,
+        tty: stat.tty,
+        directory: procfs.link(&format!("{pid}/cwd"))?,
+        root: procfs.link(&format!("{pid}/root"))?,
+        descriptors: descriptors.map(|it| OpenDescriptor { number: it.number, link: it.link }).collect(),
+    })
 }
 
 /// A pipe's write end and a socket, and how `/proc/PID/fd` shows them. Their other ends are closed: nobody is to wait.

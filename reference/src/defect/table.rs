@@ -26,11 +26,25 @@ pub static ALL: &[DefectRow] = &[
         bug: "leads its session and opens a terminal without O_NOCTTY, which becomes its controlling terminal",
     },
     DefectRow {
+        name: "cannot-acquire-tty",
+        defect: Defect::CannotAcquireTty,
+        catches: "detach/cannot-acquire-tty",
+        report: "go-daemon (single fork)",
+        bug: "forks once: it leads its session, and the first terminal that it opens becomes its own",
+    },
+    DefectRow {
         name: "survives-hangup",
         defect: Defect::SurvivesHangup,
         catches: "detach/survives-hangup",
         report: "sshfs#141",
         bug: "never calls setsid and leaves SIGHUP at its default: closing the terminal kills it",
+    },
+    DefectRow {
+        name: "cwd",
+        defect: Defect::Cwd,
+        catches: "detach/cwd",
+        report: "dumb-init#210, go-daemon",
+        bug: "never calls chdir: it stays in the directory that it was launched in",
     },
     DefectRow {
         name: "stdio-detached",
