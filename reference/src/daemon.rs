@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use crate::defect::Defect;
 use crate::poll;
 
-/// Mode of the log: for everyone to read, for its owner to write, whatever the umask of the launcher.
+/// Mode of the log: for everyone to read, for its owner to write, less what the daemon's own umask takes.
 const LOG_MODE: u32 = 0o644;
 
 /// First byte on the readiness pipe: the service is there. Anything else is a reason.
@@ -80,7 +80,16 @@ pub fn become_daemon(manner: &Manner) -> Result<Launcher, String> {
     if manner.defect != Some(Defect::NoneInherited) {
         close_above_standard();
     }
-    let log = open_log(&manner.log).map_err(failed("open its log"))?;
+    let umask = rustix::fs::Mode::from_raw_mode(manner.umask);
+    // Before the first file is made: its mode must not depend on the launcher's umask.
+    if !matches!(manner.defect, Some(Defect::Umask | Defect::UmaskLog)) {
+        rustix::process::umask(umask);
+    }
+    let mode = if manner.defect == Some(Defect::UmaskLog) { 0o666 } else { LOG_MODE };
+    let log = open_log(&manner.log, mode).map_err(failed("open its log"))?;
+    if manner.defect == Some(Defect::UmaskLog) {
+        rustix::process::umask(umask);
+    }
     let (heard, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|errno| failed("make a pipe")(errno.into()))?;
     match fork().map_err(failed("fork"))? {
@@ -104,18 +113,20 @@ pub fn become_daemon(manner: &Manner) -> Result<Launcher, String> {
 
 /// The launcher's part: its exit status.
 fn launch(heard: OwnedFd, intermediate: libc::pid_t, manner: &Manner) -> i32 {
+    let mut reaped = true;
     // With these there is none that ends at once: it waits, or it is the daemon.
     if !matches!(manner.defect, Some(Defect::Orphaned | Defect::NoTty | Defect::CannotAcquireTty)) {
-        // Reaped here, so that no zombie is the launcher's last trace.
-        // SAFETY: waits for our own child; the status is not wanted.
-        unsafe { libc::waitpid(intermediate, std::ptr::null_mut(), 0) };
+        // Reaped here, so that no zombie is the launcher's last trace. Where SIGCHLD is ignored the kernel has done it, and
+        // this fails: neither the status nor the failure says anything of the daemon.
+        // SAFETY: waits for our own child.
+        reaped = unsafe { libc::waitpid(intermediate, std::ptr::null_mut(), 0) } == intermediate;
     }
     if manner.defect == Some(Defect::FailureReported) {
         // Returns as soon as there is a child, and believes in it.
         return 0;
     }
     match hear(heard, manner.patience) {
-        Ok(()) => 0,
+        Ok(()) => i32::from(manner.defect == Some(Defect::ExitCodeUnderSigchldIgnore) && !reaped),
         Err(reason) => {
             let _ = io::stderr().write_all(format!("{reason}\n").as_bytes());
             1
@@ -163,13 +174,12 @@ fn settle(manner: &Manner, log: &File) -> io::Result<()> {
             Side::Child => {}
         }
     }
-    reset_signals();
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(manner.umask));
+    reset_signals(manner.defect);
     if manner.defect != Some(Defect::Cwd) {
         rustix::process::chdir(&manner.directory)?;
     }
     if manner.defect == Some(Defect::NoTty) {
-        acquire_terminal()?;
+        open_terminal()?;
     }
     if manner.defect == Some(Defect::LauncherEof) {
         // A copy of standard output that nobody remembers; it stays open for as long as the daemon lives.
@@ -186,9 +196,9 @@ fn settle(manner: &Manner, log: &File) -> io::Result<()> {
 ///
 /// # Errors
 /// What open(2) reports.
-fn open_log(path: &Path) -> io::Result<File> {
+fn open_log(path: &Path, mode: u32) -> io::Result<File> {
     // std opens close-on-exec.
-    let log = File::options().create(true).append(true).mode(LOG_MODE).open(path)?;
+    let log = File::options().create(true).append(true).mode(mode).open(path)?;
     Ok(log)
 }
 
@@ -197,7 +207,7 @@ fn open_log(path: &Path) -> io::Result<File> {
 /// # Errors
 /// What open(2) or dup2(2) report; the old log stays then.
 pub fn reopen_log(path: &Path) -> io::Result<()> {
-    let log = open_log(path)?;
+    let log = open_log(path, LOG_MODE)?;
     redirect(&log, 1)?;
     redirect(&log, 2)
 }
@@ -230,8 +240,12 @@ fn wait_and_end(daemon: libc::pid_t) -> ! {
     }
 }
 
-/// The mistake of [`Defect::NoTty`]: a session leader that opens a terminal without O_NOCTTY, and has one from then on.
-fn acquire_terminal() -> io::Result<()> {
+/// Opens a terminal without O_NOCTTY and keeps it. A session leader has a controlling terminal from then on, which is the
+/// mistake of [`Defect::NoTty`]; anybody else has none, which is what the second fork is for.
+///
+/// # Errors
+/// What making or opening it reports.
+pub fn open_terminal() -> io::Result<()> {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&terminal)?;
@@ -251,11 +265,15 @@ fn path_of(name: &CString) -> PathBuf {
 
 /// Every disposition at its default and no signal blocked. SIGPIPE stays ignored: a client that goes away must not end the
 /// service, and std relies on it.
-fn reset_signals() {
+fn reset_signals(defect: Option<Defect>) {
     // SAFETY: no handler function is installed; the numbers that refuse (KILL, STOP) refuse.
     unsafe {
-        for number in (1..=libc::SIGRTMAX()).filter(|number| *number != libc::SIGPIPE) {
+        let keeps = defect == Some(Defect::SignalDispositions);
+        for number in (1..=libc::SIGRTMAX()).filter(|number| *number != libc::SIGPIPE && !keeps) {
             libc::signal(number, libc::SIG_DFL);
+        }
+        if defect == Some(Defect::SignalMask) {
+            return;
         }
         let mut empty: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut empty);

@@ -22,6 +22,8 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "daemon/held-start.toml",
     "daemon/failed-start.toml",
     "daemon/hangup.toml",
+    "daemon/launchers.toml",
+    "daemon/umask.toml",
     "restart/upgrade-under-load.toml",
     "restart/old-connections.toml",
     "restart/backlog-kept.toml",

@@ -4,7 +4,7 @@
 //! - `stage`: everything that lives while a run lives, and the scenario's steps
 //! - `start`, `upgrade`, `broken`, `storm`, `rest`, `hold`, `marked`, `change`, `stall`, `stop`: the steps; `census`: who
 //!   is who; `deploy`: files and versions
-//! - `daemon`: what a daemon is launched from, and what still ties it to its launcher
+//! - `launcher`, `daemon`: what a daemon is launched from, and what still ties it to its launcher
 //! - `observers`: the observers of a run, started before the target
 //! - [`machine`]: what this machine can do
 
@@ -14,6 +14,7 @@ mod change;
 mod daemon;
 mod deploy;
 mod hold;
+mod launcher;
 pub mod machine;
 mod marked;
 mod observers;

@@ -102,7 +102,7 @@ impl<'a> Stage<'a> {
             last_upgrade: None,
             main: None,
             launched: None,
-            ties: Ties::default(),
+            ties: Ties::to(plan.scenario.script().launcher),
             relative_from: None,
             stalled: Vec::new(),
             held: Vec::new(),
@@ -144,7 +144,10 @@ impl<'a> Stage<'a> {
                 self.phase(Phase::Start);
                 self.start_busy()
             }
+            Step::Ask { requests } => self.ask_often(*requests),
             Step::Hangup => self.hangup(),
+            Step::StartsFrom(launchers) => self.starts_from(launchers),
+            Step::BusyStartsFrom(launchers) => self.busy_starts_from(launchers),
             Step::StartRelative => {
                 self.phase(Phase::Start);
                 self.start_relative()

@@ -86,7 +86,8 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
     if restarts && script.profile != Profile::Restart {
         return Err(ScriptProblem::NeedsRestart { step: step.word() });
     }
-    if matches!(step, Step::StartBusy | Step::Hangup) && script.profile != Profile::Daemon {
+    let of_daemons = matches!(step, Step::StartBusy | Step::Hangup | Step::StartsFrom(_) | Step::BusyStartsFrom(_));
+    if of_daemons && script.profile != Profile::Daemon {
         return Err(ScriptProblem::NeedsDaemon { step: step.word() });
     }
     if *step == Step::Hangup && script.launcher != Launcher::Terminal {
@@ -109,7 +110,15 @@ struct Order {
 impl Order {
     fn take(&mut self, step: &Step) -> Result<(), ScriptProblem> {
         let refuse = |reason, fix| Err(ScriptProblem::Order { step: step.word(), reason, fix });
-        let starts = matches!(step, Step::Start | Step::StartBusy | Step::StartRelative | Step::MarkedStarts);
+        let starts = matches!(
+            step,
+            Step::Start
+                | Step::StartBusy
+                | Step::StartRelative
+                | Step::MarkedStarts
+                | Step::StartsFrom(_)
+                | Step::BusyStartsFrom(_)
+        );
         if !self.started && !starts && *step != Step::Scan {
             return refuse("the target is not running", "put `start` before it");
         }
@@ -121,8 +130,15 @@ impl Order {
             Step::MarkedStarts if !self.stopped => {
                 return refuse("it was not started without marks", "put `start` and `stop` before it");
             }
+            // The same of other launchers.
+            Step::StartsFrom(_) | Step::BusyStartsFrom(_) if !self.stopped => {
+                return refuse("it was not started from the scenario's launcher", "put `start` and `stop` before it");
+            }
+            Step::StartsFrom(launchers) | Step::BusyStartsFrom(launchers) => return distinct(launchers),
             Step::Start | Step::StartRelative => *self = Order { started: true, ..Order::default() },
             Step::StartBusy | Step::MarkedStarts | Step::Hangup => {}
+            Step::Ask { requests: 0 } => return Err(ScriptProblem::Zero),
+            Step::Ask { .. } => {}
             Step::Load(patterns) => return self.load(patterns),
             Step::Baseline { ms: 0 }
             | Step::Park { connections: 0 }
@@ -189,5 +205,16 @@ impl Order {
             return Err(ScriptProblem::Unfinished { reason: "nothing was done", fix: "begin with `start`" });
         }
         Ok(())
+    }
+}
+
+/// Launchers of one step: at least one, each once.
+fn distinct(launchers: &[Launcher]) -> Result<(), ScriptProblem> {
+    if launchers.is_empty() {
+        return Err(ScriptProblem::Empty { of: "launcher, such as `blocked-signals`" });
+    }
+    match launchers.iter().enumerate().find(|(n, launcher)| launchers[..*n].contains(launcher)) {
+        Some((_, twice)) => Err(ScriptProblem::Twice { what: twice.word().to_owned() }),
+        None => Ok(()),
     }
 }

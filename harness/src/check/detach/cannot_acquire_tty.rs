@@ -30,7 +30,8 @@ fn decide(history: &History) -> Vec<Finding> {
             return Err(vec![format!("the daemon, pid {}, is gone after its start", portrait.main.pid)]);
         };
         let (pid, session) = (main.image.pid, main.session);
-        let leads = (pid == session).then(|| format!("pid {pid} leads its session: a terminal that it opens becomes its own"));
+        let leads =
+            (pid == session).then(|| format!("pid {pid} leads its session: a terminal that it opens becomes its own"));
         unless(leads.into_iter().collect(), format!("pid {pid} does not lead its session, {session}"))
     })
 }
