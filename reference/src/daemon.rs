@@ -66,19 +66,18 @@ impl Launcher {
     }
 }
 
-/// Returns in the daemon alone; the launcher waits for its word and exits here.
+/// Returns in the daemon alone; the launcher waits for its word, and exits here with 0 when that is good.
 ///
-/// Call it before the first thread: of a process with threads, fork(2) copies only one.
+/// Call it before the first thread: of a process with threads, fork(2) copies only one. What the launcher has opened since
+/// [`close_inherited`] is the daemon's too.
 ///
 /// # Errors
-/// In the launcher: what could not even be begun, the reason complete.
+/// In the launcher: what could not even be begun, or why the daemon failed, the reason complete. What was prepared for the
+/// daemon is then the launcher's to undo.
 pub fn become_daemon(manner: &Manner) -> Result<Launcher, String> {
     let failed = |what: &'static str| move |error: io::Error| format!("daemon failed to {what}: {error}");
     if std::fs::read_dir("/proc/self/task").map_err(failed("count its threads"))?.count() != 1 {
         return Err("daemon failed to fork: it has threads already".to_owned());
-    }
-    if manner.defect != Some(Defect::NoneInherited) {
-        close_above_standard();
     }
     let log = open_log(&manner.log).map_err(failed("open its log"))?;
     let (heard, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
@@ -86,7 +85,8 @@ pub fn become_daemon(manner: &Manner) -> Result<Launcher, String> {
     match fork().map_err(failed("fork"))? {
         Side::Parent(intermediate) => {
             drop(told);
-            std::process::exit(launch(heard, intermediate, manner));
+            launch(heard, intermediate, manner)?;
+            std::process::exit(0);
         }
         Side::Child => {
             drop(heard);
@@ -102,8 +102,8 @@ pub fn become_daemon(manner: &Manner) -> Result<Launcher, String> {
     }
 }
 
-/// The launcher's part: its exit status.
-fn launch(heard: OwnedFd, intermediate: libc::pid_t, manner: &Manner) -> i32 {
+/// The launcher's part.
+fn launch(heard: OwnedFd, intermediate: libc::pid_t, manner: &Manner) -> Result<(), String> {
     // With these two there is none that ends at once: it waits, or it is the daemon.
     if !matches!(manner.defect, Some(Defect::Orphaned | Defect::NoTty)) {
         // Reaped here, so that no zombie is the launcher's last trace.
@@ -112,15 +112,9 @@ fn launch(heard: OwnedFd, intermediate: libc::pid_t, manner: &Manner) -> i32 {
     }
     if manner.defect == Some(Defect::FailureReported) {
         // Returns as soon as there is a child, and believes in it.
-        return 0;
+        return Ok(());
     }
-    match hear(heard, manner.patience) {
-        Ok(()) => 0,
-        Err(reason) => {
-            let _ = io::stderr().write_all(format!("{reason}\n").as_bytes());
-            1
-        }
-    }
+    hear(heard, manner.patience)
 }
 
 /// Waits for the daemon's word.
@@ -271,8 +265,12 @@ pub fn let_hangup_kill() {
     }
 }
 
-/// Descriptors above 2 are the launcher's: a pipe among them would keep its reader waiting, a lock would stay locked.
-fn close_above_standard() {
+/// Closes what lies above 2, which is of whoever started this process: a pipe among it would keep its reader waiting, a lock
+/// would stay locked. Call it first of all: whatever is open above 2 is closed.
+///
+/// Of 0, 1 and 2 those that were closed are `/dev/null` by now: std sees to that before `main`. In another language do it
+/// here, or the next three files that are opened become the standard streams.
+pub fn close_inherited() {
     // SAFETY: at the start nothing of ours is open above 2.
     unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
 }

@@ -65,6 +65,8 @@ pub enum Defect {
     Format,
     /// The pidfile stays after the stop.
     RemovedOnStop,
+    /// The pidfile is written before anything else, whoever it names.
+    SecondStartRefused,
     /// The daemon listens only after its launcher has returned.
     AtReturn,
     /// The launcher returns 0 as soon as it has forked.
@@ -176,6 +178,7 @@ impl Defect {
                 | Self::OwnPid
                 | Self::Format
                 | Self::RemovedOnStop
+                | Self::SecondStartRefused
                 | Self::AtReturn
                 | Self::FailureReported
                 | Self::TermClean

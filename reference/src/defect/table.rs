@@ -82,6 +82,13 @@ pub static ALL: &[DefectRow] = &[
         bug: "leaves the pidfile behind",
     },
     DefectRow {
+        name: "second-start-refused",
+        defect: Defect::SecondStartRefused,
+        catches: "pidfile/second-start-refused",
+        report: "connectonion#197",
+        bug: "writes its pid first of all, over that of a running daemon, and then finds the address taken",
+    },
+    DefectRow {
         name: "at-return",
         defect: Defect::AtReturn,
         catches: "ready/at-return",
