@@ -35,6 +35,7 @@ impl Stage<'_> {
             self.action_failed(&action, "no main process is known");
             return Ok(());
         };
+        let mut command = None;
         match self.plan.target.stop.clone() {
             TargetStop::Signal(signal) => {
                 let sent = self.sandbox.open_pid(main.pid).map_err(|error| error.to_string());
@@ -43,15 +44,19 @@ impl Stage<'_> {
                     self.action_failed(&action, &reason);
                 }
             }
-            TargetStop::Command(command) => {
-                let command = command.iter().map(|word| word.fill(&with)).collect();
+            TargetStop::Command(words) => {
+                let words = words.iter().map(|word| word.fill(&with)).collect();
                 let (directory, environment) = (self.target_dir.clone(), self.clean_environment());
-                self.spawn(CommandKey::Stop, command, directory, environment)?;
+                command = Some(self.spawn(CommandKey::Stop, words, directory, environment)?);
             }
         }
         let limit = self.plan.target.deadlines.stop;
         if !self.within(limit, || yes(!self.lives(main)))? {
             self.deadline_passed("stop", limit);
+        }
+        // One that removes the pidfile itself would remove that of the next start.
+        if let Some(command) = command {
+            let _ended = self.within(limit, || yes(command.pidfd.has_exited()))?;
         }
         // How it ended only its reaper knows, who tells within milliseconds; a parent of its own never does.
         let _told = self.within(LAST_CHILDREN, || yes(self.observers.exit_status(main.pid).is_some()))?;
