@@ -2,6 +2,7 @@
 //! checks read nothing else (besides the request records).
 
 mod launch;
+mod start;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::clock::{Interval, Nanos};
 use crate::id::{Cookie, Image, Pid, UpgradeId, Version};
 
 pub use launch::{Answer, DaemonPortrait, LauncherReturn, LauncherTies, Occasion, OpenDescriptor, ProcessPortrait};
+pub use start::{FileKind, FileLook, Obstacle, ObstructedStart, SecondStart, StartRace};
 
 /// One event: number, time, and what happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -226,6 +228,12 @@ pub enum What {
     LauncherReturned(LauncherReturn),
     /// A daemon at rest after its start, and what still ties it to its launcher.
     Daemonised(DaemonPortrait),
+    /// The target was launched while it ran.
+    StartedAgain(SecondStart),
+    /// The target was launched with something in the pidfile's place.
+    StartedObstructed(ObstructedStart),
+    /// The target was launched several times at once.
+    StartsRaced(StartRace),
     /// ^C was typed on the launcher's terminal, then the terminal was closed.
     HungUp {
         /// The main process lived on.

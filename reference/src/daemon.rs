@@ -15,7 +15,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -165,13 +165,20 @@ fn settle(manner: &Manner, log: &File) -> io::Result<()> {
     }
     if manner.defect == Some(Defect::LauncherEof) {
         // A copy of standard output that nobody remembers; it stays open for as long as the daemon lives.
-        duplicate(1, 10)?;
+        std::mem::forget(io::stdout().as_fd().try_clone_to_owned()?);
+    }
+    if manner.defect == Some(Defect::ClosedStdioStart) {
+        // SAFETY: as if std had not opened /dev/null in place of closed streams; nothing of ours owns them.
+        unsafe { libc::syscall(libc::SYS_close_range, 0, 2, 0) };
+        return Ok(());
     }
     if manner.defect != Some(Defect::StdioDetached) {
         redirect(&File::open("/dev/null")?, 0)?;
     }
-    redirect(log, 1)?;
-    redirect(log, 2)
+    let read_only = if manner.defect == Some(Defect::StdioUsable) { Some(File::open("/dev/null")?) } else { None };
+    let output = read_only.as_ref().unwrap_or(log);
+    redirect(output, 1)?;
+    redirect(output, 2)
 }
 
 /// The log: appended to, so that a rotation by truncation leaves no hole, and not handed to any program that is executed.
@@ -213,7 +220,10 @@ fn fork() -> io::Result<Side> {
 /// The mistake of [`Defect::Orphaned`]: the process between stays for as long as its child lives.
 fn wait_and_end(daemon: libc::pid_t) -> ! {
     // Like the daemon it must not hold the launcher's streams, or that would be a second mistake.
-    close_all();
+    close_inherited();
+    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
+        let _ = (0..=2).try_for_each(|number| redirect(&null, number));
+    }
     // SAFETY: waits for our own child, then ends without running anything else.
     unsafe {
         libc::waitpid(daemon, std::ptr::null_mut(), 0);
@@ -271,23 +281,14 @@ pub fn let_hangup_kill() {
 /// Of 0, 1 and 2 those that were closed are `/dev/null` by now: std sees to that before `main`. In another language do it
 /// here, or the next three files that are opened become the standard streams.
 pub fn close_inherited() {
-    // SAFETY: at the start nothing of ours is open above 2.
+    // SAFETY: for a process that has not opened anything, or uses nothing of it any more.
     unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
-}
-
-fn close_all() {
-    // SAFETY: for a process that only waits and ends, and uses no descriptor any more.
-    unsafe { libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0) };
 }
 
 /// dup2(2), which clears close-on-exec: standard streams are for whoever is executed.
 fn redirect(file: &File, number: RawFd) -> io::Result<()> {
-    duplicate(file.as_raw_fd(), number)
-}
-
-fn duplicate(from: RawFd, number: RawFd) -> io::Result<()> {
-    // SAFETY: the target is a standard stream or a number that nothing of ours has.
-    if unsafe { libc::dup2(from, number) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    // SAFETY: the target is a standard stream, which nothing of ours owns.
+    if unsafe { libc::dup2(file.as_raw_fd(), number) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[cfg(test)]

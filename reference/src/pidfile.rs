@@ -17,7 +17,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, FdFlags};
 use rustix::process::{Pid, test_kill_process};
 
@@ -75,10 +75,20 @@ impl Claim {
         Ok(Self { path, stale, next, temporary })
     }
 
+    /// Leaves the mode to the umask: the mistake of [`crate::defect::Defect::Mode`].
+    ///
+    /// # Errors
+    /// What chmod(2) reports.
+    pub fn trust_umask(&self) -> io::Result<()> {
+        let umask = rustix::process::umask(Mode::empty());
+        rustix::process::umask(umask);
+        self.next.set_permissions(std::fs::Permissions::from_mode(0o666 & !umask.bits()))
+    }
+
     /// Writes this process's pid and gives the file its name.
     ///
     /// # Errors
-    /// [`PidfileError`], also when another start was faster: a claim of a name that is free excludes nobody.
+    /// [`PidfileError`], also when another start was faster: until then, a free name is claimed by whoever comes.
     pub fn sign(mut self) -> Result<Pidfile, PidfileError> {
         let failed = |error| PidfileError::Io(self.path.clone(), error);
         self.next.write_all(own_line().as_bytes()).map_err(failed)?;
@@ -100,6 +110,17 @@ impl Claim {
             },
         }
     }
+}
+
+/// What [`Pidfile::overwrite`] does not care about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Careless {
+    /// Who holds it.
+    Unlocked,
+    /// Nor how long it is: what is longer keeps its end.
+    Untruncated,
+    /// Nor where a symbolic link leads.
+    Following,
 }
 
 /// A pidfile that this process owns.
@@ -150,17 +171,17 @@ impl Pidfile {
         Ok(())
     }
 
-    /// Writes into whatever lies there, locked or not, wherever a link leads, from its beginning: the mistake of several
-    /// defects. What is longer keeps its end, unless it is truncated first.
+    /// Writes into whatever lies there without a claim: the mistake of several defects.
     ///
     /// # Errors
     /// [`PidfileError::Io`].
-    pub fn overwrite(path: &Path, truncate: bool) -> Result<Self, PidfileError> {
+    pub fn overwrite(path: &Path, carelessness: Careless) -> Result<Self, PidfileError> {
         let written = || -> io::Result<File> {
-            // Nonblocking, so that a FIFO without a reader is an error and not an end of everything.
-            let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).expect("open flags fit an int");
+            // Nonblocking, so that a FIFO without a reader is an error and not the end of everything.
+            let follow = if carelessness == Careless::Following { OFlags::empty() } else { OFlags::NOFOLLOW };
+            let flags = i32::try_from((follow | OFlags::NONBLOCK).bits()).expect("open flags fit an int");
             let mut options = File::options();
-            options.write(true).create(true).truncate(truncate).custom_flags(nonblocking);
+            options.write(true).create(true).truncate(carelessness != Careless::Untruncated).custom_flags(flags);
             let mut file = options.open(path)?;
             file.write_all(own_line().as_bytes())?;
             Ok(file)

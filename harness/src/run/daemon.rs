@@ -1,9 +1,11 @@
 //! Daemons: what they are launched from, what their launcher left when it returned, and what still ties them to it.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use crate::event::{
 };
 use crate::id::{Image, Pid};
 use crate::kernel::namespace::enter_netns;
+use crate::process::{Descriptor, Stat};
 use crate::ready::Probe;
 use crate::run::census::Main;
 use crate::run::start::Launched;
@@ -31,7 +34,7 @@ pub(super) const PLANTED: [i32; 2] = [9, 200];
 
 /// A daemon that is up comes to rest at once: intermediates end, the launcher's pipes are closed. What takes longer than
 /// this after readiness is not on its way.
-const REST: Duration = Duration::from_millis(500);
+pub(super) const REST: Duration = Duration::from_millis(500);
 
 /// A hangup kills at once; whoever still lives after this was not killed by it.
 const HANGUP_WINDOW: Duration = Duration::from_millis(200);
@@ -40,13 +43,17 @@ const HANGUP_WINDOW: Duration = Duration::from_millis(200);
 const ECHO_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long SIGKILL may take.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// What ties the last launcher to the harness.
 #[derive(Debug, Default)]
 pub(super) struct Ties {
     pub(super) occasion: Occasion,
     pub(super) launcher: LauncherTies,
+    /// Its file mode creation mask, where it is not the manifest's.
+    pub(super) umask: Option<u32>,
+    /// It is to be launched with its standard streams closed.
+    pub(super) closed: bool,
     /// Read ends of its standard output and error.
     pub(super) readers: Vec<OwnedFd>,
     /// Its terminal: the master side, and the other one, which somebody has to hold open as a shell does.
@@ -71,7 +78,10 @@ impl Stage<'_> {
 
     /// Waits for the end of a launcher, and tells what was there at that instant. `None` when it does not end.
     pub(super) fn await_return(&self, launched: &Launched) -> Result<Option<ExitStatus>, RunError> {
-        let limit = self.plan.target.deadlines.start;
+        self.await_return_within(launched, self.plan.target.deadlines.start)
+    }
+
+    fn await_return_within(&self, launched: &Launched, limit: Duration) -> Result<Option<ExitStatus>, RunError> {
         // Woken by the kernel: what is looked at next is as near to the exit as it can be.
         let [ended, stopped] = <[_; 2]>::try_from(ready_within(&[launched.pidfd.as_fd(), self.stop.as_fd()], limit))
             .expect("as many answers as descriptors");
@@ -85,7 +95,7 @@ impl Stage<'_> {
         }
         let pidfile = self.pidfile_content();
         let answer = match self.ties.occasion {
-            Occasion::Start => self.ask()?,
+            Occasion::Start | Occasion::AlreadyRunning | Occasion::Racing | Occasion::Obstructed(_) => self.ask()?,
             Occasion::AddressBusy => Answer::Missing("the harness listens there".to_owned()),
         };
         let status = self.exit_status_of(launched).unwrap_or(ExitStatus::Unknown);
@@ -94,8 +104,29 @@ impl Stage<'_> {
         Ok(Some(status))
     }
 
+    /// Launches for another purpose than to serve and waits for the launcher's return; what ties the daemon to the launcher
+    /// before stays known.
+    pub(super) fn launch_for(&mut self, occasion: Occasion) -> Result<Option<ExitStatus>, RunError> {
+        self.launch_for_within(occasion, self.plan.target.deadlines.start)
+    }
+
+    /// The same with another limit.
+    pub(super) fn launch_for_within(
+        &mut self,
+        occasion: Occasion,
+        limit: Duration,
+    ) -> Result<Option<ExitStatus>, RunError> {
+        let kept = (self.ties.launcher.clone(), std::mem::take(&mut self.ties.readers));
+        self.ties.occasion = occasion;
+        let launched = self.launch()?;
+        let status = self.await_return_within(&launched, limit)?;
+        self.ties.occasion = Occasion::Start;
+        (self.ties.launcher, self.ties.readers) = kept;
+        Ok(status)
+    }
+
     /// One request to the endpoint that tells readiness.
-    fn ask(&self) -> Result<Answer, RunError> {
+    pub(super) fn ask(&self) -> Result<Answer, RunError> {
         let endpoint = match self.plan.target.ready {
             TargetReady::Answers(index) => index,
             TargetReady::File(_) | TargetReady::Output(_) => 0,
@@ -110,8 +141,14 @@ impl Stage<'_> {
     }
 
     fn pidfile_content(&self) -> Option<String> {
-        let path = self.plan.target.pidfile.as_ref()?.fill(&self.placeholders());
-        std::fs::read(Path::new(&path)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        let path = self.pidfile_path()?;
+        // Opening a FIFO would wait for its writer.
+        path.is_file().then(|| fs::read(path).ok()).flatten().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The pidfile's path, where the target has one.
+    pub(super) fn pidfile_path(&self) -> Option<PathBuf> {
+        Some(self.plan.target.pidfile.as_ref()?.fill(&self.placeholders()).into())
     }
 
     /// The process that serves, whatever the pidfile says: the nearest one that is, or is an ancestor of, every process
@@ -130,25 +167,39 @@ impl Stage<'_> {
         let procfs = self.sandbox.procfs();
         let mut processes = Vec::new();
         for stat in procfs.scan()?.into_iter().filter(|stat| !stat.is_dead()) {
-            let descriptors = procfs.descriptors(stat.image.pid)?.into_iter();
             processes.push(ProcessPortrait {
                 image: stat.image,
                 ppid: stat.ppid,
                 session: stat.session,
                 tty: stat.tty,
-                descriptors: descriptors.map(|it| OpenDescriptor { number: it.number, link: it.link }).collect(),
+                descriptors: self.open_descriptors(stat.image.pid)?,
             });
         }
+        let pidfile = self.pidfile_path().and_then(|path| path.metadata().ok());
         let portrait = DaemonPortrait {
             launcher: self.ties.launcher.clone(),
             reaper: self.sandbox.init_pid(),
             main,
             processes,
             pidfile: self.pidfile_content(),
+            pidfile_mode: pidfile.as_ref().map(|it| it.mode() & 0o7777),
+            pidfile_inode: pidfile.as_ref().map(MetadataExt::ino),
             end_of_output: self.end_of_output(),
         };
         self.sink.put_at(self.clock.now(), What::Daemonised(portrait));
         Ok(())
+    }
+
+    fn open_descriptors(&self, pid: Pid) -> Result<Vec<OpenDescriptor>, RunError> {
+        let procfs = self.sandbox.procfs();
+        let mut open = Vec::new();
+        for Descriptor { number, link } in procfs.descriptors(pid)? {
+            // One that was closed meanwhile is none.
+            if let (Some(flags), Some(inode)) = (procfs.open_flags(pid, number)?, procfs.open_inode(pid, number)?) {
+                open.push(OpenDescriptor { number, link, flags, inode });
+            }
+        }
+        Ok(open)
     }
 
     fn is_at_rest(&self, main: Image) -> bool {
@@ -172,25 +223,32 @@ impl Stage<'_> {
     pub(super) fn start_busy(&mut self) -> Result<(), RunError> {
         let address = self.plan.target.endpoints[0].address;
         let held = listen(self.sandbox.netns(), address)?;
-        self.ties.occasion = Occasion::AddressBusy;
-        let launched = self.launch()?;
-        let _status = self.await_return(&launched)?;
-        self.ties.occasion = Occasion::Start;
-        let gone = self.within(KILL_LIMIT, || yes(self.kill_all().is_ok_and(|left| left == 0)))?;
+        let _status = self.launch_for(Occasion::AddressBusy)?;
+        self.kill_all_but(&[])?;
         drop(held);
-        if gone { Ok(()) } else { Err(RunError::Environment("failed to end what a failed start left".to_owned())) }
+        Ok(())
     }
 
-    /// Kills every process of the target; gives how many there were.
-    fn kill_all(&self) -> Result<usize, RunError> {
-        let living: Vec<_> = self.sandbox.procfs().scan()?.into_iter().filter(|stat| !stat.is_dead()).collect();
-        for stat in &living {
-            if let Ok(process) = self.sandbox.open_pid(stat.image.pid) {
+    /// Kills every process of the target but these and their children, and waits until they are gone: what comes next begins
+    /// anew.
+    pub(super) fn kill_all_but(&self, spared: &[Image]) -> Result<(), RunError> {
+        let is_spared = |stat: &Stat| spared.iter().any(|it| it.is_still(&stat.image) || it.pid == stat.ppid);
+        let gone = self.within(KILL_LIMIT, || {
+            let Ok(stats) = self.sandbox.procfs().scan() else { return yes(false) };
+            let doomed: Vec<Stat> = stats.into_iter().filter(|it| !it.is_dead() && !is_spared(it)).collect();
+            for stat in &doomed {
                 // One that has ended meanwhile is what was wanted.
-                let _ = process.send_signal(Signal(libc::SIGKILL));
+                let _gone = self.sandbox.open_pid(stat.image.pid).map(|it| it.send_signal(Signal(libc::SIGKILL)));
             }
-        }
-        Ok(living.len())
+            yes(doomed.is_empty())
+        })?;
+        if gone { Ok(()) } else { Err(RunError::Environment("failed to end what a start left".to_owned())) }
+    }
+
+    /// Every living process of the target.
+    pub(super) fn living(&self) -> Result<Vec<Image>, RunError> {
+        let stats = self.sandbox.procfs().scan()?.into_iter();
+        Ok(stats.filter(|stat| !stat.is_dead()).map(|stat| stat.image).collect())
     }
 
     /// ^C and then the end of the terminal that the launcher was started from.

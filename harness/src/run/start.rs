@@ -79,6 +79,22 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// The same with the file mode creation mask 0 in the launcher.
+    pub(super) fn start_unmasked(&mut self) -> Result<(), RunError> {
+        self.ties.umask = Some(0);
+        let started = self.start();
+        self.ties.umask = None;
+        started
+    }
+
+    /// The same with standard input, output and error closed.
+    pub(super) fn start_closed(&mut self) -> Result<(), RunError> {
+        self.ties.closed = true;
+        let started = self.start();
+        self.ties.closed = false;
+        started
+    }
+
     /// Executes the launch command in the sandbox.
     pub(super) fn launch(&mut self) -> Result<Launched, RunError> {
         self.launch_with(&[])
@@ -119,8 +135,12 @@ impl Stage<'_> {
         directory: PathBuf,
         environment: BTreeMap<String, String>,
     ) -> Result<Launched, RunError> {
-        let (mut stdio, readers) = self.observers.stdio(self.ties.occasion.prefix())?;
-        let pipes = vec![link_of("pipe", &stdio[1])?, link_of("pipe", &stdio[2])?];
+        let (mut stdio, readers) = self.observers.stdio(&self.ties.occasion.prefix())?;
+        let mut pipes = vec![link_of("pipe", &stdio[1])?, link_of("pipe", &stdio[2])?];
+        let closed = self.ties.closed && key == CommandKey::Launch;
+        if closed {
+            pipes.clear();
+        }
         // Only the launch comes from a shell; what stops or restarts a service may come from anywhere.
         let terminal = key == CommandKey::Launch && self.plan.scenario.script().launcher == Launcher::Terminal;
         let (planted, planted_links) = if terminal { daemon::planted()? } else { Default::default() };
@@ -132,9 +152,10 @@ impl Stage<'_> {
             argv: command.clone(),
             environment,
             directory: Some(directory),
-            umask: self.plan.target.launch.umask,
+            umask: self.ties.umask.unwrap_or(self.plan.target.launch.umask),
             hold: self.held_calls(key),
             terminal,
+            closed,
             planted: if terminal { PLANTED.to_vec() } else { Vec::new() },
         };
         let spawned = self
@@ -146,7 +167,8 @@ impl Stage<'_> {
         if key == CommandKey::Launch {
             let session = if terminal { self.sandbox.init_pid() } else { spawned.pid };
             let (pid, session) = (Some(spawned.pid), Some(session));
-            self.ties.launcher = LauncherTies { pid, session, terminal, pipes, planted: planted_links };
+            self.ties.launcher =
+                LauncherTies { pid, session, terminal, umask: request.umask, closed, pipes, planted: planted_links };
             self.ties.readers = readers;
         }
         match (spawned.hook, request.hold) {

@@ -38,6 +38,7 @@ struct Prepared {
     umask: u32,
     hold: Option<Hold>,
     terminal: bool,
+    closed: bool,
     /// What stays open beside standard input, output and error, and under which number.
     planted: Vec<(OwnedFd, RawFd)>,
 }
@@ -73,6 +74,7 @@ impl Prepared {
             umask: request.umask,
             hold: request.hold,
             terminal: request.terminal,
+            closed: request.closed,
             planted: lifted.into_iter().zip(request.planted.iter().copied()).collect(),
         })
     }
@@ -221,6 +223,10 @@ fn attempt(
         control.push(SendAncillaryMessage::ScmRights(&rights));
         sendmsg(report, &[IoSlice::new(&[HOOKED])], &mut control, SendFlags::NOSIGNAL)
             .map_err(failed(Step::ListenHook))?;
+    }
+    if prepared.closed {
+        // SAFETY: closes descriptors that nothing of ours uses any more.
+        unsafe { libc::close_range(0, 2, 0) };
     }
     Err((Step::Exec, execute(prepared)))
 }

@@ -12,7 +12,7 @@ use crate::kernel::seccomp::Hold;
 
 /// What to launch. The process starts from a clean state: its own session, every signal at its default and none
 /// blocked, descriptors 0 to 2 only, exactly this environment. What is to be unclean is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SpawnRequest {
     /// The executable; without a slash it is looked up in the PATH of `environment`, as execvp(3) does.
     pub program: String,
@@ -29,6 +29,8 @@ pub struct SpawnRequest {
     /// As from an interactive shell: its standard input is a terminal, which becomes the controlling one of the init's
     /// session; it is launched into that session, in a process group of its own, the foreground one.
     pub terminal: bool,
+    /// Descriptors 0 to 2 are closed.
+    pub closed: bool,
     /// Numbers of further descriptors that stay open in it.
     pub planted: Vec<i32>,
 }

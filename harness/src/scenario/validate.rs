@@ -1,6 +1,7 @@
 //! A scenario, validated: its steps stand in an order that can be run.
 
 use super::{Launcher, Scenario, Script, ScriptProblem, Step};
+use crate::event::Obstacle;
 use crate::manifest::{Capability, KeyPath, ManifestError, Part, Profile, Source};
 use crate::request::Pattern;
 
@@ -74,6 +75,7 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
         Step::Stall | Step::Park { .. } | Step::Unstall => Some(Capability::Stall),
         Step::Change(_) => Some(Capability::Watch),
         Step::BrokenUpgrade { .. } | Step::StartRelative => Some(Capability::ExecSelf),
+        Step::ObstructedStarts(_) | Step::RacingStarts { .. } => Some(Capability::Pidfile),
         _ => None,
     };
     if let Some(capability) = capability.filter(|capability| !script.needs.contains(capability)) {
@@ -86,7 +88,17 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
     if restarts && script.profile != Profile::Restart {
         return Err(ScriptProblem::NeedsRestart { step: step.word() });
     }
-    if matches!(step, Step::StartBusy | Step::Hangup) && script.profile != Profile::Daemon {
+    let daemonises = matches!(
+        step,
+        Step::StartBusy
+            | Step::StartAgain
+            | Step::StartUnmasked
+            | Step::StartClosed
+            | Step::ObstructedStarts(_)
+            | Step::RacingStarts { .. }
+            | Step::Hangup
+    );
+    if daemonises && script.profile != Profile::Daemon {
         return Err(ScriptProblem::NeedsDaemon { step: step.word() });
     }
     if *step == Step::Hangup && script.launcher != Launcher::Terminal {
@@ -109,7 +121,17 @@ struct Order {
 impl Order {
     fn take(&mut self, step: &Step) -> Result<(), ScriptProblem> {
         let refuse = |reason, fix| Err(ScriptProblem::Order { step: step.word(), reason, fix });
-        let starts = matches!(step, Step::Start | Step::StartBusy | Step::StartRelative | Step::MarkedStarts);
+        let starts = matches!(
+            step,
+            Step::Start
+                | Step::StartUnmasked
+                | Step::StartClosed
+                | Step::StartBusy
+                | Step::StartRelative
+                | Step::MarkedStarts
+                | Step::ObstructedStarts(_)
+                | Step::RacingStarts { .. }
+        );
         if !self.started && !starts && *step != Step::Scan {
             return refuse("the target is not running", "put `start` before it");
         }
@@ -121,10 +143,21 @@ impl Order {
             Step::MarkedStarts if !self.stopped => {
                 return refuse("it was not started without marks", "put `start` and `stop` before it");
             }
-            Step::Start | Step::StartRelative => *self = Order { started: true, ..Order::default() },
-            Step::StartBusy | Step::MarkedStarts | Step::Hangup => {}
+            Step::RacingStarts { .. } if !self.stopped => {
+                return refuse("it was not started alone", "put `start` and `stop` before it");
+            }
+            Step::ObstructedStarts(_) if !self.stopped => {
+                return refuse("it was not started without obstacles", "put `start` and `stop` before it");
+            }
+            Step::ObstructedStarts(obstacles) => return obstructed(obstacles),
+            Step::Start | Step::StartUnmasked | Step::StartClosed | Step::StartRelative => {
+                *self = Order { started: true, ..Order::default() }
+            }
+            Step::StartBusy | Step::StartAgain | Step::MarkedStarts | Step::Hangup => {}
             Step::Load(patterns) => return self.load(patterns),
             Step::Baseline { ms: 0 }
+            | Step::RacingStarts { starts: 0, .. }
+            | Step::RacingStarts { rounds: 0, .. }
             | Step::Park { connections: 0 }
             | Step::Hold { connections: 0 }
             | Step::BrokenUpgrade { ms: 0 }
@@ -135,7 +168,7 @@ impl Order {
             Step::BrokenUpgrade { .. } | Step::Sequential { .. } | Step::Storm { .. } if !self.load => {
                 return refuse("there is no load", "put `load` before it");
             }
-            Step::BrokenUpgrade { .. } | Step::Hold { .. } => {}
+            Step::RacingStarts { .. } | Step::BrokenUpgrade { .. } | Step::Hold { .. } => {}
             Step::Upgrade | Step::Change(_) | Step::Sequential { .. } | Step::Storm { .. } => self.upgraded = true,
             Step::Settle if !self.upgraded => return refuse("nothing was upgraded", "put `upgrade` before it"),
             Step::Settle => {}
@@ -189,5 +222,58 @@ impl Order {
             return Err(ScriptProblem::Unfinished { reason: "nothing was done", fix: "begin with `start`" });
         }
         Ok(())
+    }
+}
+
+fn obstructed(obstacles: &[Obstacle]) -> Result<(), ScriptProblem> {
+    if obstacles.is_empty() {
+        return Err(ScriptProblem::Empty {
+            of: "obstacle: `dead-pid`, `reused-pid`, `empty`, `garbage`, `longer`, `symlink`, `fifo`, `directory`",
+        });
+    }
+    match (1..obstacles.len()).find(|n| obstacles[..*n].contains(&obstacles[*n])) {
+        Some(n) => Err(ScriptProblem::Twice { what: obstacles[n].word().to_owned() }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// These steps of a daemon with a pidfile are wrong in this way, or right.
+    fn check(steps: &str, want: Option<&str>) {
+        let text = format!(
+            "name = \"daemon/x\"\nabout = \"x\"\nprofile = \"daemon\"\nneeds = [\"pidfile\"]\nchecks = [\"a/b\"]\nsteps = [{steps}]\n"
+        );
+        let got = Scenario::parse(&text, "x.toml").err().map(|error| error.to_string());
+        match want {
+            None => assert_eq!(got, None, "{steps}"),
+            Some(part) => assert!(got.as_deref().is_some_and(|it| it.contains(part)), "{steps}: {got:?}"),
+        }
+    }
+
+    #[test]
+    fn odd_starts_come_after_one_that_was_not_odd() {
+        let odd = [r#"{ obstructed-starts = ["empty", "fifo"] }"#, "{ racing-starts = { starts = 16, rounds = 1 } }"];
+        for step in odd {
+            check(&format!(r#""start", "stop", {step}, "scan""#), None);
+            check(&format!(r#""start-unmasked", "stop", {step}, "start-closed", "stop""#), None);
+            check(&format!(r#"{step}, "start", "stop""#), Some("it was not started"));
+            check(&format!(r#""start", {step}, "stop""#), Some("the target is running"));
+        }
+    }
+
+    #[test]
+    fn obstacles_are_named_once_and_races_are_run() {
+        check(r#""start", "stop", { obstructed-starts = [] }"#, Some("the list is empty"));
+        check(r#""start", "stop", { obstructed-starts = ["empty", "empty"] }"#, Some("`empty` stands here twice"));
+        check(r#""start", "stop", { racing-starts = { starts = 0, rounds = 1 } }"#, Some("0 is not possible"));
+    }
+
+    #[test]
+    fn a_second_start_needs_a_first_one() {
+        check(r#""start", "start-again", "stop""#, None);
+        check(r#""start-again", "start", "stop""#, Some("the target is not running"));
     }
 }

@@ -22,6 +22,7 @@ pub(crate) fn request(kind: &str) -> SpawnRequest {
         umask: 0o22,
         hold: None,
         terminal: false,
+        closed: false,
         planted: Vec::new(),
     }
 }

@@ -11,18 +11,19 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::daemon::{self, Manner};
-use crate::defect::{Defect, KeptConnection, LongBody, YoungConnection};
+use crate::defect::{Defect, KeptConnection, LongBody, Stale, YoungConnection};
 use crate::drain::{Drain, Patience};
 use crate::generation::{Farewell, Generation};
 use crate::listener::{self, Sharing};
 use crate::log::Log;
-use crate::pidfile::{Claim, Pidfile};
+use crate::pidfile::{self, Careless, Claim, Pidfile, PidfileError};
 use crate::poll;
 use crate::service::Service;
 use crate::signal::Signals;
 use crate::version;
 
-/// How late a defect is that does something after its launcher has returned: far above the time of any look.
+/// How late a defect is that does something after its launcher has returned, or after it has looked: far above the time of
+/// any look.
 const LATE: Duration = Duration::from_millis(200);
 
 /// The command line.
@@ -98,12 +99,34 @@ pub fn run(options: &Options) -> Result<(), String> {
     daemon.serve(options, &log)
 }
 
+/// How the pidfile is written by the defects that do without a claim.
+fn carelessness(defect: Option<Defect>) -> Option<Careless> {
+    match defect {
+        Some(Defect::SecondStartRefused | Defect::SingleWinner) => Some(Careless::Unlocked),
+        Some(Defect::StaleReplaced(Stale::NotTruncated)) => Some(Careless::Untruncated),
+        Some(Defect::NoSymlink) => Some(Careless::Following),
+        _ => None,
+    }
+}
+
 /// The right to the pidfile; none where a defect writes without.
 fn claim(defect: Option<Defect>, path: &Path) -> Result<Option<Claim>, String> {
-    match defect {
-        Some(Defect::SecondStartRefused) => Ok(None),
-        _ => Claim::take(path).map(Some).map_err(|error| format!("daemon failed to {error}")),
+    let in_words = |error: PidfileError| format!("daemon failed to {error}");
+    if matches!(defect, Some(Defect::StaleReplaced(Stale::Believed) | Defect::SingleWinner))
+        && path.symlink_metadata().is_ok_and(|it| it.is_file())
+        && let Ok(content) = std::fs::read_to_string(path)
+        && let Some(pid) = pidfile::living(&content)
+    {
+        return Err(in_words(PidfileError::Running(path.to_owned(), pid)));
     }
+    if carelessness(defect).is_some() {
+        return Ok(None);
+    }
+    let claim = Claim::take(path).map_err(in_words)?;
+    if defect == Some(Defect::Mode) {
+        claim.trust_umask().map_err(failed("set its pidfile's mode"))?;
+    }
+    Ok(Some(claim))
 }
 
 fn failed(what: &'static str) -> impl Fn(std::io::Error) -> String {
@@ -122,8 +145,14 @@ impl Signature {
     /// Leaves the pid.
     fn leave(self, defect: Option<Defect>) -> Result<Pidfile, String> {
         let Self { claim, path, launcher } = self;
-        let pidfile = claim.map_or_else(|| Pidfile::overwrite(&path, true), Claim::sign);
+        let pidfile = match (claim, carelessness(defect)) {
+            (Some(claim), _) => claim.sign(),
+            (None, carelessness) => Pidfile::overwrite(&path, carelessness.unwrap_or(Careless::Unlocked)),
+        };
         let pidfile = pidfile.map_err(|error| format!("daemon failed to {error}"))?;
+        if defect == Some(Defect::CloseOnExec) {
+            pidfile.hand_on().map_err(failed("hand its pidfile on"))?;
+        }
         let wrong = match defect {
             Some(Defect::OwnPid) => format!("{launcher}\n"),
             Some(Defect::Format) => format!("pid {}\n", std::process::id()),
@@ -152,8 +181,11 @@ impl Daemon {
         if options.defect == Some(Defect::SecondStartRefused) {
             daemon.sign(options.defect)?;
         }
+        if options.defect == Some(Defect::SingleWinner) {
+            poll::until(&mut [], Some(Instant::now() + LATE)).map_err(failed("initialise"))?;
+        }
         if options.defect != Some(Defect::AtReturn) {
-            daemon.listen(options.address)?;
+            daemon.listen(options)?;
         }
         if options.defect != Some(Defect::PresentAtReturn) {
             daemon.sign(options.defect)?;
@@ -168,13 +200,15 @@ impl Daemon {
             poll::until(&mut [], deadline).map_err(failed("be late"))?;
         }
         if self.listener.is_none() {
-            self.listen(options.address)?;
+            self.listen(options)?;
         }
         self.sign(options.defect)
     }
 
-    fn listen(&mut self, address: SocketAddr) -> Result<(), String> {
-        let listener = listener::bind(address, Sharing::Exclusive)
+    fn listen(&mut self, options: &Options) -> Result<(), String> {
+        let address = options.address;
+        let shared = options.defect == Some(Defect::SingleWinner);
+        let listener = listener::bind(address, if shared { Sharing::ReusePort } else { Sharing::Exclusive })
             .map_err(|error| format!("daemon failed to listen on {address}: {error}"))?;
         self.listener = Some(listener);
         Ok(())
