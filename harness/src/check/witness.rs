@@ -98,7 +98,7 @@ impl Witness {
             Witness::StreamUnread => Pattern::Reader,
             Witness::UploadHalfSent => Pattern::Upload,
             Witness::Versions => {
-                let endpoint = target.endpoints.first().filter(|endpoint| endpoint.version_header.is_none())?;
+                let endpoint = target.endpoints.first().filter(|_| !target.tells_versions())?;
                 return Some(format!("the endpoint `{}` names no `version_header`", endpoint.name));
             }
             Witness::Upgrades
@@ -278,6 +278,17 @@ mod tests {
     #[test]
     fn without_a_trigger_nothing_is_witnessed() {
         assert!(!met(Witness::Upgrades, Script::new()));
+    }
+
+    #[test]
+    fn upgrades_too_short_for_a_rate_are_judged_together() {
+        // 30 ms each, in which the floor is six connections: 3 and 10.
+        let fresh = |script: Script, at: u64| script.request(answered(at, at + 1, 2));
+        let one = (1001..1004).fold(Script::new().trigger(1000, 1, 2), fresh).settled(1030, 1);
+        assert!(!met(Witness::FreshLoad, one));
+        let first = (1001..1004).fold(Script::new().trigger(1000, 1, 2), fresh).settled(1030, 1);
+        let both = (2001..2011).fold(first.trigger(2000, 2, 3), fresh).settled(2030, 2);
+        assert!(met(Witness::FreshLoad, both));
     }
 
     #[test]

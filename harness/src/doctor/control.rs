@@ -84,11 +84,7 @@ fn stop_start(target: &Target) -> Result<Target, String> {
     let wait = TargetRestartStep::Wait(TargetAwait::OldMainExit);
     control.restart = Some(TargetRestart {
         steps: vec![TargetRestartStep::Deploy, stop, wait, TargetRestartStep::Launch],
-        done: if target.endpoints.first().is_some_and(|it| it.version_header.is_some()) {
-            Done::NewVersion
-        } else {
-            Done::Steps
-        },
+        done: if target.tells_versions() { Done::NewVersion } else { Done::Steps },
         watch: None,
     });
     Ok(control)

@@ -147,7 +147,7 @@ fn ready(target: &Target) -> Vec<Advice> {
 
 fn restart(target: &Target, restart: &TargetRestart) -> Vec<Advice> {
     let mut found = Vec::new();
-    let versioned = target.endpoints.first().is_some_and(|it| it.version_header.is_some());
+    let versioned = target.tells_versions();
     match restart.done {
         // What the target says of itself is checked: handoff/old-stops-accepting.
         Done::NewVersion | Done::Output(_) => {}

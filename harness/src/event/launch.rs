@@ -19,6 +19,16 @@ pub enum Occasion {
 }
 
 impl Occasion {
+    /// What a deadline is called that its launcher's return did not keep.
+    #[must_use]
+    pub fn deadline(self) -> &'static str {
+        match self {
+            Occasion::Start => "the launcher's return",
+            Occasion::AddressBusy => "the launcher's return while the address is taken",
+            Occasion::PidfileBlocked => "the launcher's return while its pidfile cannot be written",
+        }
+    }
+
     /// What the names of its output streams begin with.
     #[must_use]
     pub fn prefix(self) -> &'static str {

@@ -1,7 +1,7 @@
 //! Daemons: what they are launched from, what their launcher left when it returned, and what still ties them to it.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -80,7 +80,7 @@ impl Stage<'_> {
             return Err(RunError::Interrupted);
         }
         if !ended.any() {
-            self.deadline_passed("the launcher's return", limit);
+            self.deadline_passed(self.ties.occasion.deadline(), limit);
             return Ok(None);
         }
         let pidfile = self.pidfile_content();
@@ -255,7 +255,7 @@ pub(super) fn link_of(kind: &str, fd: &OwnedFd) -> Result<String, RunError> {
 }
 
 /// A listener of the harness's own in the target's network: a socket stays in the namespace in which it was made.
-fn listen(netns: Option<BorrowedFd<'_>>, address: SocketAddr) -> Result<TcpListener, RunError> {
+pub(super) fn listen(netns: Option<BorrowedFd<'_>>, address: SocketAddr) -> Result<TcpListener, RunError> {
     let failed =
         |why: String| RunError::Environment(format!("failed to listen on {address} in the target's place: {why}"));
     let bound = thread::scope(|scope| {
@@ -268,13 +268,6 @@ fn listen(netns: Option<BorrowedFd<'_>>, address: SocketAddr) -> Result<TcpListe
         scope.spawn(bind).join()
     });
     bound.unwrap_or_else(|_| Err("its thread panicked".to_owned())).map_err(failed)
-}
-
-impl Stage<'_> {
-    /// A listener in the target's network on an address that is nobody's endpoint.
-    pub(super) fn foreign_listener(&self) -> Result<OwnedFd, RunError> {
-        Ok(listen(self.sandbox.netns(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?.into())
-    }
 }
 
 /// The nearest process that is, or is an ancestor of, all of these; `None` without any.

@@ -1,10 +1,12 @@
 //! Launches with a mark of inheritance in the environment, and nothing to inherit, or something else.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::clock::Interval;
 use crate::event::{ExitStatus, MarkedOutcome, What};
 use crate::ready::Probe;
+use crate::run::daemon::listen;
 use crate::run::start::Launched;
 use crate::run::upgrade::yes;
 use crate::run::{RunError, Stage};
@@ -21,7 +23,9 @@ impl Stage<'_> {
     /// is somebody else's.
     pub(super) fn marked_starts(&mut self) -> Result<(), RunError> {
         MARKS.iter().try_for_each(|mark| self.marked_start(*mark, ""))?;
-        self.lent = Some(self.foreign_listener()?);
+        // On an address that is nobody's endpoint.
+        let foreign = listen(self.sandbox.netns(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        self.lent = Some(foreign.into());
         let lent =
             MARKS.iter().try_for_each(|mark| self.marked_start(*mark, " and somebody's listener as descriptor 3"));
         self.lent = None;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::event::{AtRest, What};
 use crate::id::{Image, UpgradeId};
+use crate::kernel::inet_diag::{Connection, TcpState};
 use crate::run::upgrade::yes;
 use crate::run::{RunError, Stage};
 
@@ -44,6 +45,8 @@ impl Stage<'_> {
 
     /// Waits until nothing changes any more, and tells what is there then.
     fn snapshot(&self) -> Result<(), RunError> {
+        // What the clients have closed the server closes when it runs next; until then it is a descriptor more.
+        let _free = self.within(self.plan.target.deadlines.request, || yes(self.serves_nobody()))?;
         let mut last = self.at_rest()?;
         let mut since = self.clock.now();
         // When it does not come to rest, the last look is the evidence.
@@ -58,6 +61,15 @@ impl Stage<'_> {
         let (processes, zombies) = last;
         self.sink.put_at(self.clock.now(), What::Quiescent { upgrade: UpgradeId(self.upgrades), processes, zombies });
         Ok(())
+    }
+
+    /// No connection to an endpoint is held by a process, or waits to be.
+    fn serves_nobody(&self) -> bool {
+        let waits = |it: &Connection| it.inode != 0 || it.state == TcpState::ESTABLISHED;
+        self.plan.target.endpoints.iter().all(|endpoint| {
+            let open = self.diag.borrow_mut().connections(endpoint.address.port());
+            open.is_ok_and(|open| !open.iter().any(waits))
+        })
     }
 
     /// The live processes and the zombies of the target now.

@@ -67,16 +67,14 @@ impl Stage<'_> {
             self.action_failed("suspend", &reason);
             return Ok(());
         }
-        let stands = || {
-            let stat = self.sandbox.procfs().stat(image.pid).ok().flatten();
-            yes(stat.is_none_or(|stat| stat.state == 'T' || stat.is_dead()))
-        };
-        let stood = self.within(self.plan.target.deadlines.stop, stands)?;
+        // Nobody can refuse SIGSTOP: what does not stand still is not scheduled.
+        let stands = || yes(self.sandbox.procfs().stat(image.pid).is_ok_and(|it| it.is_none_or(|it| it.state == 'T')));
+        if !self.within(self.plan.target.deadlines.stop, stands)? {
+            return Err(RunError::Environment("failed to suspend the main process: it never stood still".to_owned()));
+        }
         self.sink.put_at(self.clock.now(), What::Suspended { image });
-        match send(libc::SIGCONT) {
-            Err(reason) => self.action_failed("continue", &reason),
-            Ok(()) if !stood => self.action_failed("suspend", "it never stood still"),
-            Ok(()) => {}
+        if let Err(reason) = send(libc::SIGCONT) {
+            self.action_failed("continue", &reason);
         }
         Ok(())
     }

@@ -256,8 +256,7 @@ impl Stage<'_> {
             Some(by) => {
                 self.sink.put_at(self.clock.now(), What::UpgradeDone { upgrade: before.id, by });
                 // Nobody's word for it is an answer; without load nobody has asked yet.
-                let versioned = self.plan.target.endpoints.first().is_some_and(|it| it.version_header.is_some());
-                if versioned && self.patterns.is_empty() && *done != Done::NewVersion {
+                if self.plan.target.tells_versions() && self.patterns.is_empty() && *done != Done::NewVersion {
                     self.await_version(before)?;
                 }
                 Ok(true)

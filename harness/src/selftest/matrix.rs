@@ -53,8 +53,8 @@ pub(super) struct Job {
 /// [`SelftestError::Matrix`] when the matrix does not fit the catalogue.
 pub fn names(catalogue: &Catalogue) -> Result<Vec<String>, SelftestError> {
     // The clean references are tests of their own in the core scenarios.
-    let own = |job: &&Job| job.kind == RowKind::Clean && job.scenario.script().core;
-    Ok(jobs(catalogue)?.iter().filter(|job| !own(job)).map(Job::name).collect())
+    let conformance = |job: &&Job| job.kind == RowKind::Clean && job.scenario.script().core;
+    Ok(jobs(catalogue)?.iter().filter(|job| !conformance(job)).map(Job::name).collect())
 }
 
 /// The jobs of the matrix: clean references first, then defects, then null targets.

@@ -108,6 +108,14 @@ pub struct TargetEndpoint {
     pub echo_header: Option<String>,
 }
 
+impl Target {
+    /// The answers of its first endpoint, which takes the load, tell their version.
+    #[must_use]
+    pub fn tells_versions(&self) -> bool {
+        self.endpoints.first().is_some_and(|endpoint| endpoint.version_header.is_some())
+    }
+}
+
 impl TargetEndpoint {
     /// It has what requests of this pattern ask for.
     #[must_use]

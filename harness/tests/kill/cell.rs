@@ -206,7 +206,7 @@ fn usual(tier: &str) -> Result<Vec<Usual>, String> {
         status: format!("{status:?}"),
         gone_after_ms: gone.as_secs_f64() * 1e3,
         differences,
-        said: if as_asked { String::new() } else { running.said().to_owned() },
+        said: running.said_unless(as_asked),
     }));
     clear(&runs);
     Ok(usual)
@@ -274,7 +274,7 @@ fn end_once(tier: &str, cause: Cause, phase: &str, aim: (usize, Duration)) -> Op
         status: format!("{status:?}"),
         gone_after_ms: gone.as_secs_f64() * 1e3,
         differences,
-        said: if as_asked { String::new() } else { running.said().to_owned() },
+        said: running.said_unless(as_asked),
     })
 }
 

@@ -74,6 +74,11 @@ impl Running {
         while self.read() {}
     }
 
+    /// Everything that it said where it did not end as it should.
+    pub(crate) fn said_unless(&self, as_asked: bool) -> String {
+        if as_asked { String::new() } else { self.text.clone() }
+    }
+
     /// Everything that it said.
     pub(crate) fn said(&self) -> &str {
         &self.text

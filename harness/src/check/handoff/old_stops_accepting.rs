@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::check::loss::touched;
 use crate::check::{Check, Witness};
 use crate::clock::Nanos;
 use crate::history::{History, Upgrade};
@@ -39,69 +40,86 @@ fn decide(history: &History) -> Vec<Finding> {
 }
 
 fn one(history: &History, upgrade: &Upgrade) -> Finding {
-    let Some((from, why)) = complete(history, upgrade) else {
+    let Some(completion) = complete(history, upgrade) else {
         return Finding::inconclusive("the handoff was never complete");
     };
-    let later = |request: &&Request| request.nth_on_connection == 0 && request.began >= from;
-    let answered = || answered(history, upgrade).filter(later);
-    let old: Vec<&Request> = answered().filter(|it| it.version() < Some(upgrade.version)).collect();
-    let text = match answered().count() {
-        0 => format!("no connection began after {why} ({from})"),
+    let (from, by) = (completion.from, &completion.by);
+    let later: Vec<&Request> = fresh(history, upgrade).filter(|request| request.began >= from).collect();
+    let old: Vec<&&Request> = later.iter().filter(|it| it.version() < Some(upgrade.version)).collect();
+    let text = match later.len() {
+        0 => format!("no connection began after {by} ({from})"),
         count => {
-            format!("{} of {count} connections that began after {why} ({from}) reached an older generation", old.len())
+            format!("{} of {count} connections that began after {by} ({from}) reached an older generation", old.len())
         }
     };
     let mut evidence = vec![Evidence::text(text).event(upgrade.trigger_seq).requests(old.iter().map(|it| it.id))];
     evidence.extend(overlap(history, upgrade));
-    match old.first() {
+    let Some(first) = old.first() else {
         // What is gone cannot answer; what only says that it takes no more must be tried.
-        None if upgrade.settled.is_none_or(|it| it.not_after > from) && answered().count() == 0 => {
-            Finding::new(Verdict::Inconclusive, evidence)
-        }
-        None => Finding::new(Verdict::Pass, evidence),
-        Some(first) => {
-            let version = first.version().map(|version| version.to_string()).unwrap_or_default();
-            evidence.push(Evidence::text(format!(
-                "request {}: its connection began at {}, {} ms later, and version {version} answered",
-                first.id,
-                first.began,
-                first.began.since(from).as_millis()
-            )));
-            Finding::fail(evidence)
-        }
-    }
+        let tried = !later.is_empty() || completion.sign == Sign::Gone;
+        return Finding::new(if tried { Verdict::Pass } else { Verdict::Inconclusive }, evidence);
+    };
+    let version = first.version().map(|version| version.to_string()).unwrap_or_default();
+    let late = first.began.since(from).as_millis();
+    evidence.push(Evidence::text(format!(
+        "request {}: its connection began at {}, {late} ms later, and version {version} answered",
+        first.id, first.began
+    )));
+    let finding = Finding::fail(evidence);
+    if completion.sign == Sign::Deadline { finding.on_time() } else { finding }
 }
 
-/// From when on only the new generation may take connections, and what says so.
-fn complete(history: &History, upgrade: &Upgrade) -> Option<(Nanos, String)> {
+/// From when on only the new generation may take connections.
+struct Completion {
+    from: Nanos,
+    sign: Sign,
+    /// The sign in words.
+    by: String,
+}
+
+/// What says that the handoff is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    /// The target itself, as its manifest declares.
+    Declared,
+    /// The old generation's end.
+    Gone,
+    /// Its drain deadline has passed.
+    Deadline,
+}
+
+fn complete(history: &History, upgrade: &Upgrade) -> Option<Completion> {
     let done = upgrade.done?.not_after;
+    let declared = |by: String| Some(Completion { from: done, sign: Sign::Declared, by });
     match &history.plan.target.restart.as_ref()?.done {
-        Done::Output(text) => Some((done, format!("the output {text:?}"))),
-        Done::Steps => Some((done, "the last restart step returned".to_owned())),
+        Done::Output(text) => declared(format!("the output {text:?}")),
+        Done::Steps => declared("the last restart step returned".to_owned()),
         // The harness saw these, the target did not declare anything by them.
         Done::NewVersion | Done::OldMainExit => {
             let drain = history.plan.target.deadlines.drain;
             let deadline = done.plus(drain);
-            match upgrade.settled.map(|settled| settled.not_after) {
-                Some(settled) if settled <= deadline => Some((settled, "the old generation was gone".to_owned())),
-                _ => Some((deadline, format!("the drain deadline of {} ms", drain.as_millis()))),
-            }
+            Some(match upgrade.settled.map(|settled| settled.not_after) {
+                Some(from) if from <= deadline => {
+                    Completion { from, sign: Sign::Gone, by: "the old generation was gone".to_owned() }
+                }
+                _ => {
+                    let by = format!("the drain deadline of {} ms", drain.as_millis());
+                    Completion { from: deadline, sign: Sign::Deadline, by }
+                }
+            })
         }
     }
 }
 
-/// What carries a version and belongs to the upgrade: it ended in its window.
-fn answered<'a>(history: &'a History, upgrade: &Upgrade) -> impl Iterator<Item = &'a Request> {
-    let (from, until) = (upgrade.trigger.not_before, upgrade.window_end);
-    let in_window = move |request: &&Request| request.ended > from && request.ended <= until;
-    history.load().filter(in_window).filter(|request| request.version().is_some())
+/// The first requests of connections that were answered within the upgrade's window, with a version.
+fn fresh<'a>(history: &'a History, upgrade: &Upgrade) -> impl Iterator<Item = &'a Request> {
+    touched(history, upgrade).filter(|request| request.nth_on_connection == 0 && request.version().is_some())
 }
 
 /// How long both generations took connections: no fault by itself.
 fn overlap(history: &History, upgrade: &Upgrade) -> Option<Evidence> {
-    let fresh = || answered(history, upgrade).filter(|request| request.nth_on_connection == 0);
-    let first = fresh().filter(|it| it.version() >= Some(upgrade.version)).map(|it| it.began).min()?;
-    let last = fresh().filter(|it| it.version() < Some(upgrade.version)).map(|it| it.began).max()?;
+    let first = fresh(history, upgrade).filter(|it| it.version() >= Some(upgrade.version)).map(|it| it.began).min()?;
+    let last = fresh(history, upgrade).filter(|it| it.version() < Some(upgrade.version)).map(|it| it.began).max()?;
     let both = if last > first { last.since(first) } else { Duration::ZERO };
     Some(Evidence::text(format!("both generations took connections for {:.1} ms", both.as_secs_f64() * 1e3)))
 }
@@ -113,6 +131,7 @@ mod tests {
     use crate::history::History;
     use crate::id::UpgradeId;
     use crate::manifest::Done;
+    use crate::verdict::Ground;
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
 
     /// An upgrade that is done at 1100 ms and settled at 1500 ms.
@@ -154,6 +173,17 @@ mod tests {
     fn without_a_sign_both_may_answer_until_the_old_one_is_gone() {
         check(Done::NewVersion, upgraded().request(answered(1499, 1500, 1)), Pass);
         check(Done::NewVersion, upgraded().request(answered(1501, 1502, 1)), Fail);
+    }
+
+    #[test]
+    fn an_old_answer_after_the_drain_deadline_fails_on_time() {
+        let done = What::UpgradeDone { upgrade: UpgradeId(1), by: "version 2 answered".to_owned() };
+        let script = Script::new().request(answered(900, 901, 1)).trigger(1000, 1, 2).event(1100, done);
+        // The drain deadline of written histories is a second.
+        let script = script.request(answered(2099, 2100, 1)).request(answered(2101, 2102, 1));
+        let history = script.event(9000, What::LoadStopped).history();
+        let findings = (super::CHECK.decide)(&history);
+        assert_eq!((findings[0].verdict, findings[0].ground), (Fail, Ground::Time), "{findings:#?}");
     }
 
     #[test]

@@ -32,8 +32,7 @@ fn decide(history: &History) -> Vec<Finding> {
 }
 
 pub(in crate::check) fn one(history: &History, upgrade: &Upgrade) -> Finding {
-    let carries_version = history.plan.target.endpoints.first().is_some_and(|it| it.version_header.is_some());
-    if !carries_version {
+    if !history.plan.target.tells_versions() {
         return by_image(history, upgrade);
     }
     let version = upgrade.version;

@@ -29,16 +29,6 @@ fn decide(history: &History) -> Vec<Finding> {
     let mut findings = one(history, Occasion::AddressBusy, "the address was taken");
     findings.extend(one(history, Occasion::PidfileBlocked, "the pidfile could not be written"));
     if findings.is_empty() {
-        let late = history.find(|what| match what {
-            What::DeadlinePassed { name, length_ms } if name == "the launcher's return" => Some(*length_ms),
-            _ => None,
-        });
-        findings.extend(late.into_iter().map(|(event, length_ms)| {
-            let text = format!("the start could not succeed, and the launcher had not returned after {length_ms} ms");
-            Finding::fail(vec![Evidence::text(text).event(event.seq)]).on_time()
-        }));
-    }
-    if findings.is_empty() {
         findings.push(Finding::inconclusive("no start was made to fail"));
     }
     findings
@@ -66,7 +56,15 @@ fn one(history: &History, occasion: Occasion, cause: &str) -> Vec<Finding> {
             }
         }
     };
-    returns(history, occasion).map(judge).collect()
+    let late = history.find(|what| match what {
+        What::DeadlinePassed { name, length_ms } if name == occasion.deadline() => Some(*length_ms),
+        _ => None,
+    });
+    let late = late.map(|(event, length_ms)| {
+        let text = format!("{cause}, and the launcher had not returned after {length_ms} ms");
+        Finding::fail(vec![Evidence::text(text).event(event.seq)]).on_time()
+    });
+    returns(history, occasion).map(judge).chain(late).collect()
 }
 
 #[cfg(test)]
@@ -108,6 +106,17 @@ mod tests {
         let returned = LauncherReturn { occasion, pid: Pid(5), status: ExitStatus::Code(0), pidfile: None, answer };
         let history = Script::new().event(50, What::LauncherReturned(returned)).history();
         assert_eq!((super::CHECK.decide)(&history)[0].verdict, Fail);
+    }
+
+    #[test]
+    fn a_launcher_that_never_returns_fails_though_another_start_was_reported() {
+        let late = What::DeadlinePassed { name: Occasion::PidfileBlocked.deadline().to_owned(), length_ms: 1000 };
+        let (occasion, answer) = (Occasion::AddressBusy, Answer::Missing("the harness listens there".to_owned()));
+        let returned = LauncherReturn { occasion, pid: Pid(5), status: ExitStatus::Code(1), pidfile: None, answer };
+        let said = What::Output { stream: "busy-start.stderr".to_owned(), line: "address in use".to_owned() };
+        let script = Script::new().event(50, What::LauncherReturned(returned)).event(60, said).event(900, late);
+        let verdicts: Vec<Verdict> = (super::CHECK.decide)(&script.history()).iter().map(|it| it.verdict).collect();
+        assert_eq!(verdicts, [Pass, Fail]);
     }
 
     #[test]
