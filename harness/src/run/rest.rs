@@ -45,8 +45,8 @@ impl Stage<'_> {
 
     /// Waits until nothing changes any more, and tells what is there then.
     fn snapshot(&self) -> Result<(), RunError> {
-        // What the clients have closed the server closes when it runs next; until then it is a descriptor more.
-        let _free = self.within(self.plan.target.deadlines.request, || yes(self.serves_nobody()))?;
+        // What a client has closed the server closes when it runs next; until then it is a descriptor more.
+        let _idle = self.within(self.plan.target.deadlines.request, || yes(self.serves_nobody()))?;
         let mut last = self.at_rest()?;
         let mut since = self.clock.now();
         // When it does not come to rest, the last look is the evidence.
