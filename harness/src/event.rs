@@ -389,6 +389,13 @@ pub enum What {
         /// How.
         change: ProcessChange,
     },
+    /// Within a second its main thread was ready to run, and others had the processors, for a quarter or more.
+    Starved {
+        /// Which image.
+        image: Image,
+        /// For how long, in milliseconds.
+        waited_ms: u64,
+    },
     /// The listening sockets on the endpoints' addresses changed since the last dump (`not_before` = that dump).
     Listeners {
         /// All of them now.

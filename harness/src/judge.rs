@@ -204,15 +204,15 @@ fn doubt(findings: &mut [Finding], history: &History, check: &Check, baseline: &
     for text in doubts {
         withdraw(findings, &Sighting { upgrade: None, met: false, text });
     }
-    if let Some(noise) = noise(history) {
-        let sighting = Sighting { upgrade: None, met: false, text: noise };
-        // What the kernel announces one by one is complete on the busiest machine; what rests on load is not.
-        if check.needs.iter().any(|need| need.is_of_load()) {
-            withdraw(findings, &sighting);
-        }
+    let noise = noise(history);
+    // What the kernel announces one by one is complete on the busiest machine; what rests on load is not.
+    if let Some(text) = noise.clone().filter(|_| check.needs.iter().any(|need| need.is_of_load())) {
+        withdraw(findings, &Sighting { upgrade: None, met: false, text });
+    }
+    if let Some(reason) = noise.or_else(|| starvation(history)) {
         for finding in findings.iter_mut().filter(|it| it.verdict == Verdict::Fail && it.ground == Ground::Time) {
             finding.verdict = Verdict::Inconclusive;
-            finding.evidence.push(Evidence::text(sighting.text.clone()));
+            finding.evidence.push(Evidence::text(reason.clone()));
         }
     }
 }
@@ -278,9 +278,19 @@ fn baseline(history: &History) -> Baseline {
     unclean(history, vec![evidence], late)
 }
 
+/// How the target lacked a processor during the run, if it did: it was late for want of a machine.
+fn starvation(history: &History) -> Option<String> {
+    let longest = history.find(|what| match what {
+        What::Starved { image, waited_ms } => Some((*image, *waited_ms)),
+        _ => None,
+    });
+    let (event, (image, waited)) = longest.max_by_key(|(_, (_, waited))| *waited)?;
+    Some(format!("pid {} waited {waited} ms for a processor until {}", image.pid, event.at.not_after))
+}
+
 /// Broken; or, when it was only late and the machine stood still, who knows.
 fn unclean(history: &History, mut evidence: Vec<Evidence>, late: bool) -> Baseline {
-    match noise(history).filter(|_| late) {
+    match noise(history).or_else(|| starvation(history)).filter(|_| late) {
         Some(noise) => {
             evidence.push(Evidence::text(noise));
             Baseline::Doubtful(evidence)
@@ -317,6 +327,7 @@ fn why_not_up(history: &History) -> Vec<Evidence> {
 mod tests {
     use super::*;
     use crate::check::script::{Script, answered, failed};
+    use crate::id::{Image, Pid};
     use crate::request::Pattern;
     use crate::scenario::Scenario;
 
@@ -385,6 +396,18 @@ mod tests {
         let outcome = outcome(script.history(), &["handoff/no-refused"]);
         assert!(matches!(outcome.baseline, Baseline::Broken(_)));
         assert_eq!(verdict(&outcome), Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn a_target_without_a_processor_is_excused_for_what_came_too_late_and_nothing_else() {
+        let after = |class| {
+            let image = Image { pid: Pid(7), start_ticks: 1, start_stack: 1 };
+            let script = loaded().event(1003, What::Starved { image, waited_ms: 3035 });
+            let script = script.request(failed(1003, 1004, class));
+            verdict(&outcome(script.history(), &["handoff/no-refused"]))
+        };
+        assert_eq!(after(FailureClass::ConnectTimeout), Verdict::Inconclusive);
+        assert_eq!(after(FailureClass::Refused), Verdict::Fail);
     }
 
     /// The canary took two seconds for one answer.

@@ -8,7 +8,7 @@
 //! - [`ListenerObserver`]: listening sockets and their ends (inet_diag)
 //! - [`ListenHookObserver`]: the target standing still in listen(2)
 //! - [`Adversary`]: the end of a daemon's start, held until its launcher has shown whether it waits
-//! - [`ProcessObserver`]: the process tree, and who holds the listeners
+//! - [`ProcessObserver`]: the process tree, who holds the listeners, and who lacks a processor
 //! - [`PidfileObserver`]: every change of the pidfile's name
 //! - [`CounterReader`]: TCP counters of the network namespace, on request
 //! - [`OutputObserver`]: what the target writes
@@ -29,6 +29,7 @@ mod listeners;
 mod output;
 mod pidfile;
 mod processes;
+mod starvation;
 mod vantage;
 
 pub use account::Account;

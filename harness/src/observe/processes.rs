@@ -1,4 +1,4 @@
-//! Watches the process tree of the target, and which processes hold its listeners.
+//! Watches the process tree of the target, which processes hold its listeners, and which lack a processor.
 //!
 //! Sampling: a process that lives for less than a sample is not seen. Its exit is, by the reaper.
 
@@ -10,6 +10,7 @@ use super::account::Account;
 use super::error::ObserveError;
 use super::handle::{Handle, Watch, spawn};
 use super::listeners::ListenerInodes;
+use super::starvation::Starvation;
 use super::vantage::Vantage;
 use crate::clock::{Interval, Nanos};
 use crate::event::{ProcessChange, What};
@@ -51,6 +52,9 @@ pub trait ProcessView: Send {
     /// When procfs cannot be read at all.
     fn scan(&mut self) -> io::Result<Vec<ProcessRow>>;
 
+    /// For how long each has waited for a processor since it began; without those that cannot be told.
+    fn waits(&mut self, pids: &[Pid]) -> BTreeMap<Pid, Duration>;
+
     /// The executable's link; empty when unreadable.
     fn executable(&mut self, pid: Pid) -> String;
 
@@ -80,6 +84,7 @@ impl ProcessObserver {
                 listeners,
                 tree: BTreeMap::new(),
                 unsettled: BTreeMap::new(),
+                starvation: Starvation::default(),
                 scanned_at: now,
                 holders: BTreeMap::new(),
                 held_at: now,
@@ -98,6 +103,8 @@ struct ProcessWatch<V> {
     tree: BTreeMap<Pid, ProcessRow>,
     /// Never seen with a stack, and in how many scans.
     unsettled: BTreeMap<Pid, u32>,
+    /// How they wait for a processor.
+    starvation: Starvation,
     /// When the last scan began.
     scanned_at: Nanos,
     /// The last answer for each listener that anyone held.
@@ -129,6 +136,7 @@ impl<V: ProcessView> ProcessWatch<V> {
         account.sampled(began);
         rows.retain(|row| !row.dead);
         let changed = self.compare(rows, at, vantage);
+        self.look_for_starvation(vantage);
         self.scanned_at = began;
         let inodes = self.listeners.get();
         // A newcomer in the middle of its first execve(2) may be a holder: without it the answer would be wrong.
@@ -209,6 +217,20 @@ impl<V: ProcessView> ProcessWatch<V> {
         changes
     }
 
+    fn look_for_starvation(&mut self, vantage: &Vantage) {
+        let pids: Vec<Pid> = self.tree.keys().copied().collect();
+        let waits = self.view.waits(&pids);
+        let at = Interval::new(self.scanned_at, vantage.clock.now());
+        for row in self.tree.values() {
+            let Some(waited) = waits.get(&row.image.pid) else { continue };
+            if let Some((at, grown)) = self.starvation.look(row.image, *waited, at) {
+                let waited_ms = u64::try_from(grown.as_millis()).unwrap_or(u64::MAX);
+                vantage.put(at, What::Starved { image: row.image, waited_ms });
+            }
+        }
+        self.starvation.retain(|pid| waits.contains_key(&pid));
+    }
+
     /// Looks who holds the listeners, and those that are listeners no more until nobody holds them.
     fn look_for_holders(&mut self, inodes: Vec<u64>, began: Nanos, vantage: &Vantage) {
         let mut held: BTreeMap<u64, Vec<Image>> =
@@ -275,6 +297,11 @@ mod tests {
             let children = fs::read_to_string(format!("/proc/{root}/task/{root}/children")).unwrap_or_default();
             let children = children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid);
             Ok([root].into_iter().chain(children).filter_map(row).collect())
+        }
+
+        fn waits(&mut self, pids: &[Pid]) -> BTreeMap<Pid, Duration> {
+            // These tests are of the tree: nobody waits.
+            pids.iter().map(|pid| (*pid, Duration::ZERO)).collect()
         }
 
         fn executable(&mut self, pid: Pid) -> String {
@@ -344,6 +371,7 @@ mod tests {
             listeners: ListenerInodes::default(),
             tree: BTreeMap::new(),
             unsettled: BTreeMap::new(),
+            starvation: Starvation::default(),
             scanned_at: now,
             holders: BTreeMap::new(),
             held_at: now,

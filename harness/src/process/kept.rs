@@ -1,4 +1,4 @@
-//! Open `/proc/PID/stat` files, kept from one scan to the next: reading one again costs a tenth of opening it.
+//! Open files of `/proc/PID` (`stat`, `schedstat`), kept from one scan to the next: reading one again costs a tenth of opening it.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,13 +11,20 @@ use crate::id::Pid;
 /// The most files kept open: a target with more processes must not eat the harness's descriptors.
 const MOST: usize = 64;
 
-/// By pid, and whether this scan has seen it.
-#[derive(Debug, Default)]
+/// One such file of each process.
+#[derive(Debug)]
 pub(super) struct Kept {
+    name: &'static str,
+    /// By pid, and whether this scan has seen it.
     files: BTreeMap<Pid, (OwnedFd, bool)>,
 }
 
 impl Kept {
+    /// None yet of this name.
+    pub(super) fn of(name: &'static str) -> Kept {
+        Kept { name, files: BTreeMap::new() }
+    }
+
     /// The process's line as it is now. A kept file belongs to the process, not to the pid: once that was reaped it reads
     /// ESRCH for ever, and the file of the pid's present owner is opened.
     pub(super) fn read<'b>(&mut self, root: &OwnedFd, pid: Pid, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
@@ -29,7 +36,7 @@ impl Kept {
             }
         }
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let file = openat(root, format!("{pid}/stat"), flags, Mode::empty())?;
+        let file = openat(root, format!("{pid}/{}", self.name), flags, Mode::empty())?;
         let length = whole(&file, buffer)?;
         if self.files.len() < MOST || self.files.contains_key(&pid) {
             self.files.insert(pid, (file, true));

@@ -1,10 +1,11 @@
 //! The `/proc` of the target's pid namespace, by a kept directory descriptor.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, RawDir, openat, readlinkat};
 use rustix::io::Errno;
@@ -61,20 +62,25 @@ enum Scope {
 pub struct Procfs {
     root: OwnedFd,
     scope: Scope,
-    kept: Mutex<Kept>,
+    stats: Mutex<Kept>,
+    schedstats: Mutex<Kept>,
 }
 
 impl Procfs {
     /// The `/proc` of a pid namespace whose only stranger is its `init`.
     #[must_use]
     pub fn isolated(root: OwnedFd, init: Pid) -> Procfs {
-        Procfs { root, scope: Scope::AllBut(init), kept: Mutex::default() }
+        Procfs::of(root, Scope::AllBut(init))
     }
 
     /// A `/proc` with strangers in it: the target is what descends from `init`.
     #[must_use]
     pub fn shared(root: OwnedFd, init: Pid) -> Procfs {
-        Procfs { root, scope: Scope::DescendantsOf(init), kept: Mutex::default() }
+        Procfs::of(root, Scope::DescendantsOf(init))
+    }
+
+    fn of(root: OwnedFd, scope: Scope) -> Procfs {
+        Procfs { root, scope, stats: Mutex::new(Kept::of("stat")), schedstats: Mutex::new(Kept::of("schedstat")) }
     }
 
     /// Every process of the target, zombies included, by pid. Not a snapshot: the kernel is read process by process.
@@ -84,7 +90,7 @@ impl Procfs {
     pub fn scan(&self) -> Result<Vec<Stat>, ProcfsError> {
         let mut all = Vec::new();
         let mut buffer = [0; 1024];
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
         for pid in self.numbers(".")? {
             match kept.read(&self.root, Pid(pid), &mut buffer) {
                 Ok(line) => all.push(Stat::parse(line)?),
@@ -99,6 +105,26 @@ impl Procfs {
         }
         all.sort_unstable_by_key(|stat| stat.image.pid);
         Ok(all)
+    }
+
+    /// For how long the main thread of each of these has been ready to run while others had the processors, since it
+    /// began: the second number of `/proc/PID/schedstat` (sched-stats in the kernel's documentation). One that is gone,
+    /// not ours to look at, or of a kernel that does not count it, is missing. The kernel adds a wait when it is over.
+    ///
+    /// # Errors
+    /// When `/proc` itself cannot be read.
+    pub fn waits(&self, pids: impl IntoIterator<Item = Pid>) -> Result<BTreeMap<Pid, Duration>, ProcfsError> {
+        let mut waits = BTreeMap::new();
+        let mut buffer = [0; 128];
+        let mut kept = self.schedstats.lock().unwrap_or_else(PoisonError::into_inner);
+        for pid in pids {
+            match kept.read(&self.root, pid, &mut buffer) {
+                Ok(line) => waits.extend(second_number(line).map(|wait| (pid, Duration::from_nanos(wait)))),
+                Err(errno) => drop(absent::<()>(&format!("{pid}/schedstat"), errno)?),
+            }
+        }
+        kept.retain_seen();
+        Ok(waits)
     }
 
     /// One process, any; `None` when there is none of that pid.
@@ -249,6 +275,10 @@ impl Procfs {
     }
 }
 
+fn second_number(line: &[u8]) -> Option<u64> {
+    std::str::from_utf8(line).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 /// Gone (ENOENT, ESRCH) and not ours to look at (EACCES, EPERM) are answers; anything else is an error.
 fn absent<T>(path: &str, errno: Errno) -> Result<Option<T>, ProcfsError> {
     match errno {
@@ -283,8 +313,8 @@ mod tests {
             .expect("/bin/sh exists");
         let pid = Pid(child.id() as i32);
         let stop = crate::wait::Stop::new().expect("a descriptor is left");
-        let limit = std::time::Duration::from_secs(10);
-        let grandchild = crate::wait::until(limit, std::time::Duration::from_millis(1), &stop, || {
+        let limit = Duration::from_secs(10);
+        let grandchild = crate::wait::until(limit, Duration::from_millis(1), &stop, || {
             let stats = procfs().scan().expect("/proc is readable");
             assert!(stats.iter().all(|stat| stat.image.pid != own() && stat.image.pid != Pid(1)));
             let found = stats.iter().any(|stat| stat.image.pid == pid);
@@ -301,6 +331,16 @@ mod tests {
         assert_eq!(procfs().stat(pid).expect("a vanished process is no error"), None);
         assert_eq!(procfs().command_line(pid).expect("a vanished process is no error"), None);
         assert!(procfs().fds_of(pid).expect("a vanished process is no error").is_empty());
+    }
+
+    #[test]
+    fn a_process_that_ran_has_waited_for_a_processor_and_one_that_is_gone_is_missing() {
+        let gone =
+            Pid(Command::new("/bin/true").spawn().and_then(|mut it| it.wait().map(|_| it.id())).expect("it runs")
+                as i32);
+        let waits = procfs().waits([own(), gone]).expect("our own is readable");
+        assert!(waits[&own()] > Duration::ZERO);
+        assert!(!waits.contains_key(&gone));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use crate::event::ExitStatus;
 use crate::id::{Pid, Version};
@@ -195,6 +196,10 @@ impl ProcessView for TargetProcesses {
             name: stat.name,
         };
         Ok(stats.into_iter().map(row).collect())
+    }
+
+    fn waits(&mut self, pids: &[Pid]) -> BTreeMap<Pid, Duration> {
+        self.0.waits(pids.iter().copied()).unwrap_or_default()
     }
 
     fn executable(&mut self, pid: Pid) -> String {

@@ -1,0 +1,90 @@
+//! Tells when a process lacks a processor: within a second its main thread was ready to run, and did not, for a quarter.
+//!
+//! Neither the canary nor the load's own lateness shows it: under autogroup (sched(7)) each session has a share of the
+//! processors, so a target with hundreds of threads may wait for seconds while its neighbours run. Measured on two
+//! processors: the main thread of a reference waits for up to 100 ms in its whole life, beside two hogs for up to 160 ms.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::clock::{Interval, Nanos};
+use crate::id::{Image, Pid};
+
+/// The least that is told: far above what a machine with work for all takes.
+const STARVED_MIN: Duration = Duration::from_millis(250);
+/// What was waited is added up for so long.
+const STRETCH: Duration = Duration::from_secs(1);
+
+/// Since when a process's waiting is added up, and what it had waited by then.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    at: Nanos,
+    waited: Duration,
+}
+
+/// The waiting of all processes.
+#[derive(Debug, Default)]
+pub(super) struct Starvation {
+    /// By pid and start: execve(2) leaves the count as it is.
+    marks: BTreeMap<(Pid, u64), Mark>,
+}
+
+impl Starvation {
+    /// Takes up what a process has waited in all by now; the wait to tell, and when it was, if that is much. A process
+    /// that is new has waited since `before`, the last look.
+    pub(super) fn look(&mut self, image: Image, waited: Duration, at: Interval) -> Option<(Interval, Duration)> {
+        let now = Mark { at: at.not_after, waited };
+        let new = Mark { at: at.not_before, waited: Duration::ZERO };
+        let mark = self.marks.entry((image.pid, image.start_ticks)).or_insert(new);
+        let grown = waited.saturating_sub(mark.waited);
+        let starved = (grown >= STARVED_MIN).then(|| (Interval::new(mark.at, now.at), grown));
+        if starved.is_some() || now.at.since(mark.at) >= STRETCH {
+            *mark = now;
+        }
+        starved
+    }
+
+    /// Forgets every process but these.
+    pub(super) fn retain(&mut self, alive: impl Fn(Pid) -> bool) {
+        self.marks.retain(|(pid, _), _| alive(*pid));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is told of a process that had waited so long in all (milliseconds) at each of these looks (milliseconds).
+    fn told(looks: &[(u64, u64)]) -> Vec<(u64, u64, u128)> {
+        let image = Image { pid: Pid(7), start_ticks: 1, start_stack: 1 };
+        let ms = |nanos: Nanos| nanos.since(Nanos::default()).as_millis() as u64;
+        let (mut starvation, mut told, mut last) = (Starvation::default(), Vec::new(), Nanos::default());
+        for (at, waited) in looks {
+            let now = Nanos::default().plus(Duration::from_millis(*at));
+            let starved = starvation.look(image, Duration::from_millis(*waited), Interval::new(last, now));
+            told.extend(starved.map(|(at, wait)| (ms(at.not_before), ms(at.not_after), wait.as_millis())));
+            last = now;
+        }
+        told
+    }
+
+    #[test]
+    fn short_waits_within_a_second_are_added_up() {
+        assert_eq!(told(&[(10, 0), (300, 130), (600, 260)]), [(0, 600, 260)]);
+    }
+
+    #[test]
+    fn short_waits_over_many_seconds_are_nothing() {
+        assert_eq!(told(&[(10, 0), (1010, 100), (2010, 200), (3010, 300), (4010, 400)]), []);
+    }
+
+    #[test]
+    fn a_wait_that_ends_after_a_second_is_told_whole() {
+        assert_eq!(told(&[(10, 0), (1100, 0), (2200, 0), (2300, 1200)]), [(2200, 2300, 1200)]);
+    }
+
+    #[test]
+    fn a_new_process_has_waited_since_it_began() {
+        assert_eq!(told(&[(400, 300), (500, 310)]), [(0, 400, 300)]);
+    }
+}
