@@ -16,6 +16,16 @@ use super::walls::{COMMAND, HOME, PLACE};
 /// How long the command may be silent, with others on the machine; a phase lasts a second.
 const SILENCE: Duration = Duration::from_secs(120);
 
+/// What it is to do: a start that is held in its system calls, a terminal that is closed, and restarts under load.
+const CHECK: [&str; 6] = [
+    "check",
+    "reference/orphan",
+    "reference/exec-inherit-signal",
+    "daemon/held-start",
+    "daemon/hangup",
+    "restart/upgrade-under-load",
+];
+
 /// A phase of the command, and when its line was read. Before the first line it probes the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entered {
@@ -39,8 +49,7 @@ impl Running {
     #[expect(clippy::zombie_processes, reason = "`reap` collects it together with the orphans")]
     pub(crate) fn start(tier: &str) -> Running {
         let mut command = Command::new(COMMAND);
-        command.args(["check", "reference/exec-inherit-signal", "restart/upgrade-under-load", "--tier", tier]);
-        command.args(["--progress", "plain", "--directory", &format!("{PLACE}/runs")]);
+        command.args(CHECK).args(["--tier", tier, "--progress", "plain", "--directory", &format!("{PLACE}/runs")]);
         command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", HOME).process_group(0);
         let (output, writer) = std::io::pipe().expect("descriptors are left");
         command.stdout(writer.try_clone().expect("descriptors are left")).stderr(writer);
