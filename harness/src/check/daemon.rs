@@ -1,7 +1,8 @@
 //! What the checks of daemons have in common: the portraits of a daemon at rest, and the number in its pidfile.
 
 use crate::event::{
-    DaemonPortrait, Event, LauncherReturn, Occasion, OpenDescriptor, ProcessPortrait, Released, StartupCall, What,
+    DaemonPortrait, Event, ExitStatus, LauncherReturn, Occasion, OpenDescriptor, ProcessPortrait, Released,
+    StartupCall, What,
 };
 use crate::history::History;
 use crate::id::Pid;
@@ -56,12 +57,17 @@ pub(super) fn shown(content: &str) -> String {
     format!("{cut:?}{}", if cut.len() < content.len() { " …" } else { "" })
 }
 
-/// What the adversary says of the calls that are wanted: one finding each.
+/// What the adversary says of the calls that are wanted: one finding each. A launcher that returned meanwhile and reported a
+/// failure did wait, and lost patience.
 pub(super) fn held(history: &History, wanted: impl Fn(&StartupCall) -> bool) -> Vec<Finding> {
     let seen = history.find(|what| match what {
         What::StartupHeld { pid, call, released } if wanted(call) => Some((*pid, call.clone(), *released)),
         _ => None,
     });
+    let gave_up = |event: &Event| {
+        let ended = returns(history, Occasion::Start).find(|(it, _)| it.at.not_after >= event.at.not_before);
+        ended.is_some_and(|(_, it)| it.status != ExitStatus::Code(0))
+    };
     let finding = |(event, (pid, call, released)): (&Event, (Pid, StartupCall, Released))| {
         let call = match call {
             StartupCall::Listen(address) => format!("its listen(2) on {address}"),
@@ -69,6 +75,10 @@ pub(super) fn held(history: &History, wanted: impl Fn(&StartupCall) -> bool) -> 
         };
         let held = event.at.not_after.since(event.at.not_before).as_millis();
         match released {
+            Released::LauncherReturned if gave_up(event) => {
+                let text = format!("pid {pid} was held in {call}, and the launcher gave up after {held} ms");
+                Finding::inconclusive(Evidence::text(text).event(event.seq))
+            }
             Released::LauncherReturned => {
                 let text = format!("pid {pid} was held in {call}, and the launcher returned all the same");
                 Finding::fail(vec![Evidence::text(text).event(event.seq)])

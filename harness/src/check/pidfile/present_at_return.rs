@@ -84,6 +84,13 @@ mod tests {
     }
 
     #[test]
+    fn a_launcher_that_gives_up_while_the_file_is_being_made_has_waited() {
+        let script = Script::new().held(StartupCall::Pidfile, Released::LauncherReturned);
+        let history = script.returned(50, 1, None, Answer::Refused).history();
+        assert_eq!((super::CHECK.decide)(&history)[0].verdict, Inconclusive);
+    }
+
+    #[test]
     fn a_launcher_that_returns_while_the_file_is_being_made_fails_however_fast_the_file_is() {
         for (released, want) in [(Released::LauncherReturned, Fail), (Released::LauncherWaited, Pass)] {
             let script = Script::new().held(StartupCall::Pidfile, released);
