@@ -184,7 +184,7 @@ pub enum MarkedOutcome {
     Answered,
     /// It ended without answering.
     Ended(ExitStatus),
-    /// It lived until the start deadline and never answered.
+    /// It lived on and never answered, for twice as long as a clean start takes.
     Silent,
 }
 

@@ -18,6 +18,10 @@ const MARKS: [(&str, &str); 3] = [("is_slave", "true"), ("_GO_DAEMON", "1"), ("L
 /// A probe that takes longer is given up and another one sent.
 const PROBE_LIMIT: Duration = Duration::from_millis(250);
 
+/// One that is silent for longer than this, and for more than twice as long as a clean start takes, stays so. The start
+/// deadline may be minutes, where a start has to compile something first.
+const SILENCE_MIN: Duration = Duration::from_secs(5);
+
 impl Stage<'_> {
     /// Two launches per mark, each ended before the next: one without a descriptor 3, and one with a listener there that
     /// is somebody else's.
@@ -35,7 +39,7 @@ impl Stage<'_> {
     fn marked_start(&mut self, (name, value): (&str, &str), with: &str) -> Result<(), RunError> {
         let began = self.clock.now();
         let launched = self.launch_with(&[(name, value)])?;
-        let limit = self.plan.target.deadlines.start;
+        let limit = self.plan.target.deadlines.start.min(SILENCE_MIN.max(self.start_took * 2));
         let mut answered = false;
         let _decided = self.within(limit, || {
             let ended = launched.pidfd.has_exited();

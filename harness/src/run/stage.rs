@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::event::{Phase, Sink, What};
 use crate::id::Version;
@@ -50,6 +51,8 @@ pub(super) struct Stage<'a> {
     pub(super) ties: Ties,
     /// The directory from which it is to be launched by a relative path.
     pub(super) relative_from: Option<PathBuf>,
+    /// How long the last start took that made the target ready.
+    pub(super) start_took: Duration,
     /// What the next launch gets as its first descriptor after the standard ones.
     pub(super) lent: Option<OwnedFd>,
     pub(super) stalled: Vec<Pidfd>,
@@ -107,6 +110,7 @@ impl<'a> Stage<'a> {
             launched: None,
             ties: Ties::default(),
             relative_from: None,
+            start_took: Duration::ZERO,
             lent: None,
             stalled: Vec::new(),
             held: Vec::new(),
@@ -163,11 +167,11 @@ impl<'a> Stage<'a> {
             Step::Load(patterns) => self.begin_load(patterns),
             Step::Baseline { ms } => {
                 self.phase(Phase::Load);
-                let asked = self.stop.pause(std::time::Duration::from_millis(*ms));
+                let asked = self.stop.pause(Duration::from_millis(*ms));
                 if asked { Err(RunError::Interrupted) } else { Ok(()) }
             }
             Step::Upgrade => self.upgrade(),
-            Step::BrokenUpgrade { ms } => self.broken_upgrade(std::time::Duration::from_millis(*ms)),
+            Step::BrokenUpgrade { ms } => self.broken_upgrade(Duration::from_millis(*ms)),
             Step::Sequential { upgrades } => self.sequential(*upgrades),
             Step::Storm { triggers, within_ms } => self.storm(*triggers, std::time::Duration::from_millis(*within_ms)),
             Step::Settle => self.settle(),

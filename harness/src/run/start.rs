@@ -54,6 +54,7 @@ impl Stage<'_> {
     /// calls its baseline broken); only a command that cannot be executed at all is an error.
     pub(super) fn start(&mut self) -> Result<(), RunError> {
         self.addresses_are_free()?;
+        let began = self.clock.now();
         let launched = self.launch()?;
         let returns = self.plan.target.launch.returns;
         if returns && !self.launcher_returned(&launched)? {
@@ -61,6 +62,7 @@ impl Stage<'_> {
         }
         self.launched = Some(launched);
         if self.await_ready(returns)? {
+            self.start_took = self.clock.now().since(began);
             self.find_main()?;
             if returns {
                 self.portray_daemon()?;

@@ -66,7 +66,7 @@ pub enum Step {
     /// The same by a relative path, from a directory that is removed once the target is ready (capability `exec-self`).
     StartRelative,
     /// Launch the target with each of the marks in its environment by which programs tell themselves that they inherited a
-    /// listener, and no listener to inherit: until it answers, or ends, or is stopped by the start deadline.
+    /// listener, and no listener to inherit: until it answers, or ends, or has been silent for long enough.
     MarkedStarts,
     /// Begin these load patterns (they go on until `quiesce`).
     Load(Vec<Pattern>),

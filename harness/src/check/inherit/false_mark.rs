@@ -41,10 +41,15 @@ fn decide(history: &History) -> Vec<Finding> {
                     let text = format!("started with {mark}: how it ended could not be learnt");
                     return Finding::inconclusive(Evidence::text(text).event(event.seq));
                 }
-                MarkedOutcome::Silent => (false, "it neither answered nor ended by the start deadline".to_owned()),
+                MarkedOutcome::Silent => (false, "it neither answered nor ended".to_owned()),
             };
             let evidence = Evidence::text(format!("started with {mark}: {did}")).event(event.seq);
-            if good { Finding::pass(evidence) } else { Finding::fail(vec![evidence]) }
+            match (good, outcome) {
+                (true, _) => Finding::pass(evidence),
+                // It was waited for, and not for ever.
+                (false, MarkedOutcome::Silent) => Finding::fail(vec![evidence]).on_time(),
+                (false, _) => Finding::fail(vec![evidence]),
+            }
         })
         .collect();
     if findings.is_empty() {
