@@ -241,11 +241,12 @@ impl Request {
         }
     }
 
-    /// Connected before `moment`, and still open with its request not yet sent whole after it.
+    /// Connected before `moment` began, still open then, and its request not yet sent whole when it was over. One that was
+    /// lost while the moment lasted belongs to it: what is triggered may take effect before the trigger's end is noted.
     #[must_use]
     pub fn pauses_at(&self, moment: Interval) -> bool {
         let connected = self.connected.is_some_and(|connected| connected < moment.not_before);
-        connected && self.ended > moment.not_after && self.sent.is_none_or(|sent| sent > moment.not_after)
+        connected && self.ended > moment.not_before && self.sent.is_none_or(|sent| sent > moment.not_after)
     }
 
     /// Sent, and not yet ended, at `instant`.

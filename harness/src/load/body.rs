@@ -11,7 +11,9 @@ use super::driver::LoadError;
 use super::exchange::{Ask, Exchange, judge};
 use super::failure::Failure;
 use super::ledger::Attempt;
-use super::schedule::{PIECE_EVERY, READER_BUFFER, Rhythm, Ticker, UPLOAD_BYTES, UPLOAD_KEPT_BACK, UPLOAD_PIECE};
+use super::schedule::{
+    PIECE_EVERY, READER_BUFFER, Rhythm, Ticker, UPLOAD_BYTES, UPLOAD_KEPT_BACK, UPLOAD_PIECE, UPLOAD_REST_PIECES,
+};
 use crate::kernel::clock::Clock;
 use crate::manifest::Stream;
 use crate::request::Ending;
@@ -53,6 +55,16 @@ impl Held {
             // A conductor that is gone releases too.
             _ = self.released.changed() => Ok(false),
             tick = self.ticker.tick() => tick.map(|_| true),
+        }
+    }
+
+    /// Waits for the time of the next piece of one that is held no longer; false when the load stops.
+    async fn tick(&mut self) -> bool {
+        tokio::select! {
+            biased;
+            () = asked(&mut self.stop) => false,
+            // Without its timer the rest goes at once.
+            tick = self.ticker.tick() => tick.is_ok(),
         }
     }
 }
@@ -121,7 +133,7 @@ impl Exchange {
         gauges.opened(attempt.pattern);
         let begun = self.dribble(connection, attempt, &body, held).await;
         gauges.closed(attempt.pattern);
-        let rest = begun?;
+        let rest = self.trickle(connection, attempt, begun?, held).await?;
         let deadline = self.deadline();
         connection.send(rest, deadline, attempt, &self.ledger).await?;
         let told = self.hear(connection, attempt, deadline).await?;
@@ -149,6 +161,29 @@ impl Exchange {
                 left = rest;
             }
         }
+    }
+
+    /// Sends all but the last piece of what is left, at the pace of before, unless the load stops; what is left then.
+    async fn trickle<'a>(
+        &self,
+        connection: &Connection,
+        attempt: &mut Attempt,
+        left: &'a [u8],
+        held: &mut Held,
+    ) -> Result<&'a [u8], Failure> {
+        let length = left.len().div_ceil(UPLOAD_REST_PIECES).max(1);
+        let mut left = left;
+        while left.len() > length {
+            let mut goes_on = false;
+            connection.pause(async { goes_on = held.tick().await }, attempt).await?;
+            if !goes_on {
+                break;
+            }
+            let (piece, rest) = left.split_at(length);
+            connection.give(piece, self.deadline(), attempt).await?;
+            left = rest;
+        }
+        Ok(left)
     }
 
     async fn piece(&self, held: &mut Held) -> bool {

@@ -46,6 +46,9 @@ pub(super) const UPLOAD_BYTES: usize = 256 * 1024;
 pub(super) const UPLOAD_PIECE: usize = 1024;
 /// … and keeps this much back until the upgrade is done.
 pub(super) const UPLOAD_KEPT_BACK: usize = 64 * 1024;
+/// The rest goes in so many pieces (half a second): a generation begins to drain a while after its successor answers, and
+/// an upload that had ended by then would not have spanned the handoff.
+pub(super) const UPLOAD_REST_PIECES: usize = 50;
 /// Between two pieces of a slow body, read or sent.
 pub(super) const PIECE_EVERY: Duration = Duration::from_millis(10);
 /// A reader or an upload that has ended is followed by the next one after this time at the earliest.
