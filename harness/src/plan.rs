@@ -55,7 +55,8 @@ impl Plan {
                 return Err(NotRun::Unsupported { reason });
             }
         }
-        if scenario.script().adversary && !machine.listen_hook {
+        let holds = scenario.script().adversary || scenario.script().steps.contains(&Step::StartHung);
+        if holds && !machine.listen_hook {
             let reason = "no call of a launched process can be held here (seccomp user notification)".to_owned();
             return Err(NotRun::Unavailable { reason, remedy: "use Linux 5.5 or newer, in tier A or B".to_owned() });
         }

@@ -80,7 +80,7 @@ pub fn become_daemon(manner: &Manner) -> Result<Launcher, String> {
     if manner.defect != Some(Defect::NoneInherited) {
         close_above_standard();
     }
-    let log = open_log(&manner.log).map_err(failed("open its log"))?;
+    let log = open_log(&manner.log, manner.defect).map_err(failed("open its log"))?;
     let (heard, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|errno| failed("make a pipe")(errno.into()))?;
     match fork().map_err(failed("fork"))? {
@@ -114,7 +114,11 @@ fn launch(heard: OwnedFd, intermediate: libc::pid_t, manner: &Manner) -> i32 {
         // Returns as soon as there is a child, and believes in it.
         return 0;
     }
-    match hear(heard, manner.patience) {
+    let patience = match manner.defect {
+        Some(Defect::Bounded) => Duration::from_secs(3600),
+        _ => manner.patience,
+    };
+    match hear(heard, patience) {
         Ok(()) => 0,
         Err(reason) => {
             let _ = io::stderr().write_all(format!("{reason}\n").as_bytes());
@@ -184,18 +188,27 @@ fn settle(manner: &Manner, log: &File) -> io::Result<()> {
 ///
 /// # Errors
 /// What open(2) reports.
-fn open_log(path: &Path) -> io::Result<File> {
+fn open_log(path: &Path, defect: Option<Defect>) -> io::Result<File> {
+    let mut options = File::options();
+    let mut mode = LOG_MODE;
+    match defect {
+        Some(Defect::LogAppend) => options.write(true),
+        _ => options.append(true),
+    };
+    if defect == Some(Defect::LogMode) {
+        rustix::process::umask(rustix::fs::Mode::empty());
+        mode = 0o666;
+    }
     // std opens close-on-exec.
-    let log = File::options().create(true).append(true).mode(LOG_MODE).open(path)?;
-    Ok(log)
+    options.create(true).truncate(false).mode(mode).open(path)
 }
 
 /// Opens the log at its path anew and moves standard output and error there: after a rotation by rename.
 ///
 /// # Errors
 /// What open(2) or dup2(2) report; the old log stays then.
-pub fn reopen_log(path: &Path) -> io::Result<()> {
-    let log = open_log(path)?;
+pub fn reopen_log(path: &Path, defect: Option<Defect>) -> io::Result<()> {
+    let log = open_log(path, defect)?;
     redirect(&log, 1)?;
     redirect(&log, 2)
 }
@@ -260,7 +273,7 @@ fn reset_signals() {
     }
 }
 
-/// SIGHUP kills again: the second half of the mistake of [`Defect::SurvivesHangup`].
+/// SIGHUP kills again: the mistake of [`Defect::HupSurvives`], and the second half of [`Defect::SurvivesHangup`]'s.
 pub fn let_hangup_kill() {
     // SAFETY: as in `reset_signals`.
     unsafe {

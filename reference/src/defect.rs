@@ -69,8 +69,36 @@ pub enum Defect {
     AtReturn,
     /// The launcher returns 0 as soon as it has forked.
     FailureReported,
+    /// The launcher waits for its daemon for ever.
+    Bounded,
+    /// READY=1 is sent before anybody listens.
+    NotifyOnce,
+    /// READY=1 is sent by a child.
+    NotifyOnceChild,
+    /// RELOADING=1 is sent without its time.
+    NotifyReload,
+    /// STOPPING=1 is never sent.
+    NotifyReloadStopping,
+    /// The descriptor of the notification is never closed.
+    NotifyFd,
+    /// LISTEN_PID of another process is an error.
+    StaleListenPid,
+    /// The launched process only waits, and an orphan in a session of its own serves.
+    ForegroundStays,
     /// A stop that was asked for ends with status 1.
     TermClean,
+    /// SIGHUP is left at its default: it kills.
+    HupSurvives,
+    /// The listener is bound without SO_REUSEADDR.
+    RebindAtOnce,
+    /// The log is not opened for appending.
+    LogAppend,
+    /// The order to open the log anew is ignored.
+    LogAppendKept,
+    /// The log is made with mode 0666 under a umask of 0.
+    LogMode,
+    /// A child that has ended is never waited for.
+    NoZombies,
     /// On a trigger the master logs success and starts nothing; the old generation goes on.
     TookOver,
     /// Every copy of the listener is closed, and only 50 ms later a new one is bound and a generation started.
@@ -178,7 +206,14 @@ impl Defect {
                 | Self::RemovedOnStop
                 | Self::AtReturn
                 | Self::FailureReported
+                | Self::Bounded
                 | Self::TermClean
+                | Self::HupSurvives
+                | Self::RebindAtOnce
+                | Self::LogAppend
+                | Self::LogAppendKept
+                | Self::LogMode
+                | Self::NoZombies
         )
     }
 

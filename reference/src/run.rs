@@ -50,6 +50,10 @@ FILES
   --pidfile       the master's pid, 0644, locked, atomically written, removed by its owner only
 
 ENVIRONMENT
+  LISTEN_PID, LISTEN_FDS=1
+                  a listener on the address as descriptor 3 (sd_listen_fds(3)); for another
+                  process they mean nothing
+  NOTIFY_SOCKET   where READY=1, RELOADING=1 and STOPPING=1 are sent (sd_notify(3)); not passed on
   is_slave=true   marks a generation (listener as descriptor 3, readiness pipe as 4, life line
                   as 5). A stray mark is refused with status 1
 

@@ -18,6 +18,7 @@ pub mod inherit;
 pub mod leak;
 pub mod life;
 mod loss;
+mod notice;
 pub mod pidfile;
 pub mod ready;
 mod rest;
@@ -77,7 +78,18 @@ pub static CHECKS: &[&Check] = &[
     &pidfile::upgrade_always_valid::CHECK,
     &ready::at_return::CHECK,
     &ready::failure_reported::CHECK,
+    &ready::bounded::CHECK,
+    &ready::notify_once::CHECK,
+    &ready::notify_reload::CHECK,
+    &ready::notify_fd::CHECK,
+    &ready::foreground_stays::CHECK,
+    &ready::stale_listen_pid::CHECK,
     &life::term_clean::CHECK,
+    &life::hup_survives::CHECK,
+    &life::rebind_at_once::CHECK,
+    &life::log_append::CHECK,
+    &life::log_mode::CHECK,
+    &life::no_zombies::CHECK,
     &life::nothing_left::CHECK,
     &handoff::took_over::CHECK,
     &handoff::old_stops_accepting::CHECK,

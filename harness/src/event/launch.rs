@@ -16,6 +16,8 @@ pub enum Occasion {
     AddressBusy,
     /// To fail: a directory stands where its pidfile belongs.
     PidfileBlocked,
+    /// To hang: a call at the end of its start is held until the launcher has returned.
+    Hung,
 }
 
 impl Occasion {
@@ -26,6 +28,7 @@ impl Occasion {
             Occasion::Start => "the launcher's return",
             Occasion::AddressBusy => "the launcher's return while the address is taken",
             Occasion::PidfileBlocked => "the launcher's return while its pidfile cannot be written",
+            Occasion::Hung => "the end of a start that hangs",
         }
     }
 
@@ -36,6 +39,7 @@ impl Occasion {
             Occasion::Start => "",
             Occasion::AddressBusy => "busy-start.",
             Occasion::PidfileBlocked => "blocked-start.",
+            Occasion::Hung => "hung-start.",
         }
     }
 }

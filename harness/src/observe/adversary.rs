@@ -59,6 +59,15 @@ pub trait StartupCalls: Send {
     fn answer_continue(&mut self, id: u64) -> io::Result<()>;
 }
 
+/// How long a call is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Term {
+    /// Until the launcher has returned, or has shown that it waits.
+    Shown,
+    /// Until the launcher has returned, however long that takes.
+    Returned,
+}
+
 /// The launcher, of which it is asked whether it waits.
 #[derive(Debug)]
 pub struct Waiter {
@@ -68,6 +77,8 @@ pub struct Waiter {
     pub pidfd: OwnedFd,
     /// When it was launched.
     pub since: Nanos,
+    /// How long a call is held for it.
+    pub term: Term,
 }
 
 /// Observer that holds a daemon's start.
@@ -148,7 +159,10 @@ impl<H: StartupCalls> Watching<H> {
             None => answer(&mut self.hook, &call, vantage),
             Some(startup) => {
                 let since = vantage.clock.now();
-                let wait = WAIT_MIN.max(since.since(self.launcher.since) * WAIT_TIMES);
+                let wait = match self.launcher.term {
+                    Term::Shown => WAIT_MIN.max(since.since(self.launcher.since) * WAIT_TIMES),
+                    Term::Returned => IDLE,
+                };
                 self.held.push(Holding { call, startup, since, until: since.plus(wait) });
                 // A launcher that is gone already is seen here, before anything else happens.
                 self.release(vantage);
@@ -232,7 +246,8 @@ mod tests {
         let (hook, hold) = pipe().expect("pipe");
         let (pidfd, lives) = pipe().expect("pipe");
         let (answers, answered) = channel();
-        let launcher = Waiter { pid: LAUNCHER, pidfd, since: fixture.vantage().clock.now() };
+        let since = fixture.vantage().clock.now();
+        let launcher = Waiter { pid: LAUNCHER, pidfd, since, term: Term::Shown };
         let endpoints = Endpoints::new(vec!["127.0.0.1:10099".parse().expect("an address")]);
         let about = (endpoints, Some("/run/pid".into()));
         let handle = Adversary::spawn(Fake { held: hook, answers }, launcher, about, fixture.vantage()).expect("spawn");

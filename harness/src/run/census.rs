@@ -92,6 +92,21 @@ impl Stage<'_> {
         Ok(holders)
     }
 
+    /// Tells who serves, and whether they descend from the launched process.
+    pub(super) fn portray_service(&self) -> Result<(), RunError> {
+        let Some(launched) = self.launched.as_ref().map(|it| it.pid) else { return Ok(()) };
+        let holders = self.holders()?;
+        let stats = self.sandbox.procfs().scan()?;
+        let parents: BTreeMap<Pid, Pid> = stats.iter().map(|stat| (stat.image.pid, stat.ppid)).collect();
+        let descends = |image: &Image| {
+            let mut lineage = std::iter::successors(Some(image.pid), |pid| parents.get(pid).copied());
+            lineage.any(|pid| pid == launched)
+        };
+        let strays = holders.iter().copied().filter(|image| !descends(image)).collect();
+        self.sink.put_at(self.clock.now(), What::Serving { launched, holders, strays });
+        Ok(())
+    }
+
     /// The listeners on the endpoints' addresses.
     pub(super) fn listeners(&self) -> Result<Vec<Listener>, RunError> {
         let ports: Vec<u16> = self.plan.target.endpoints.iter().map(|endpoint| endpoint.address.port()).collect();

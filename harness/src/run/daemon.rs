@@ -71,7 +71,11 @@ impl Stage<'_> {
 
     /// Waits for the end of a launcher, and tells what was there at that instant. `None` when it does not end.
     pub(super) fn await_return(&self, launched: &Launched) -> Result<Option<ExitStatus>, RunError> {
-        let limit = self.plan.target.deadlines.start;
+        let deadlines = self.plan.target.deadlines;
+        let limit = match self.ties.occasion {
+            Occasion::Start | Occasion::AddressBusy => deadlines.start,
+            Occasion::Hung => deadlines.give_up.unwrap_or(deadlines.start),
+        };
         // Woken by the kernel: what is looked at next is as near to the exit as it can be.
         let [ended, stopped] = <[_; 2]>::try_from(ready_within(&[launched.pidfd.as_fd(), self.stop.as_fd()], limit))
             .expect("as many answers as descriptors");
@@ -87,6 +91,7 @@ impl Stage<'_> {
         let answer = match self.ties.occasion {
             Occasion::Start | Occasion::PidfileBlocked => self.ask()?,
             Occasion::AddressBusy => Answer::Missing("the harness listens there".to_owned()),
+            Occasion::Hung => Answer::Missing("its start is held".to_owned()),
         };
         let status = self.exit_status_of(launched).unwrap_or(ExitStatus::Unknown);
         let what = LauncherReturn { occasion: self.ties.occasion, pid: launched.pid, status, pidfile, answer };
@@ -95,7 +100,7 @@ impl Stage<'_> {
     }
 
     /// One request to the endpoint that tells readiness.
-    fn ask(&self) -> Result<Answer, RunError> {
+    pub(super) fn ask(&self) -> Result<Answer, RunError> {
         let endpoint = match self.plan.target.ready {
             TargetReady::Answers(index) => index,
             TargetReady::File(_) | TargetReady::Output(_) => 0,
@@ -199,6 +204,33 @@ impl Stage<'_> {
         let launched = self.launch()?;
         let _status = self.await_return(&launched)?;
         self.ties.occasion = Occasion::Start;
+        self.clear_away()
+    }
+
+    /// Launches and holds the start for as long as the launcher waits; then looks whether what hung ends too, and clears
+    /// away whatever is left.
+    pub(super) fn start_hung(&mut self) -> Result<(), RunError> {
+        self.ties.occasion = Occasion::Hung;
+        let launched = self.launch()?;
+        let status = self.await_return(&launched)?;
+        self.ties.occasion = Occasion::Start;
+        let living = || self.living().unwrap_or_default();
+        if status.is_some_and(|status| status != ExitStatus::Code(0)) {
+            // Let go, it finds that nobody waits any more: it must not serve after all.
+            let _ended = self.within(self.plan.target.deadlines.stop, || yes(living().is_empty()))?;
+        }
+        self.sink.put_at(self.clock.now(), What::HungStartOver { living: self.living()? });
+        self.clear_away()
+    }
+
+    /// The living processes of the target.
+    fn living(&self) -> Result<Vec<Image>, RunError> {
+        let stats = self.sandbox.procfs().scan()?;
+        Ok(stats.into_iter().filter(|stat| !stat.is_dead()).map(|stat| stat.image).collect())
+    }
+
+    /// Ends whatever a start that failed has left.
+    fn clear_away(&self) -> Result<(), RunError> {
         let gone = self.within(KILL_LIMIT, || yes(self.kill_all().is_ok_and(|left| left == 0)))?;
         if gone { Ok(()) } else { Err(RunError::Environment("failed to end what a failed start left".to_owned())) }
     }

@@ -2,8 +2,8 @@
 //!
 //! - [`store`]: a run on disk; `recorder` writes its events
 //! - `stage`: everything that lives while a run lives, and the scenario's steps
-//! - `start`, `upgrade`, `broken`, `storm`, `rest`, `hold`, `marked`, `change`, `stall`, `stop`: the steps; `census`: who
-//!   is who; `deploy`: files and versions
+//! - `start`, `upgrade`, `broken`, `storm`, `rest`, `hold`, `marked`, `change`, `stall`, `hup`, `rotate`, `stop`: the
+//!   steps; `census`: who is who; `deploy`: files and versions
 //! - `daemon`: what a daemon is launched from, and what still ties it to its launcher
 //! - `observers`: the observers of a run, started before the target
 //! - [`machine`]: what this machine can do
@@ -14,11 +14,13 @@ mod change;
 mod daemon;
 mod deploy;
 mod hold;
+mod hup;
 pub mod machine;
 mod marked;
 mod observers;
 mod recorder;
 mod rest;
+mod rotate;
 mod stage;
 mod stall;
 mod start;

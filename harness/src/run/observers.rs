@@ -13,17 +13,19 @@ use crate::event::ExitStatus;
 use crate::id::{Pid, Version};
 use crate::kernel::inet_diag::Diag;
 use crate::kernel::namespace::enter_netns;
+use crate::kernel::notify::NotifySocket;
 use crate::kernel::seccomp::{Held, ListenHook, SeccompError};
 use crate::observe::{
     Adversary, Concern, CounterReader, Endpoints, Exit, ExitObserver, ExitWatch, Handle, HeldCall, HeldCalls,
-    HeldSocket, ListenHookObserver, ListenerInodes, ListenerObserver, OutputObserver, PidfileObserver, ProcessObserver,
-    ProcessRow, ProcessView, StartupCalls, Vantage, Waiter,
+    HeldSocket, ListenHookObserver, ListenerInodes, ListenerObserver, NewlineObserver, Notified, NotifyObserver,
+    OutputObserver, PidfileObserver, ProcessObserver, ProcessRow, ProcessView, StartupCalls, Vantage, Waiter,
 };
 use crate::plan::Plan;
 use crate::process::Procfs;
 use crate::run::RunError;
 use crate::run::deploy::Deployer;
 use crate::sandbox::Sandbox;
+use crate::scenario::NotifyAddress;
 
 /// How processes ended, as their reaper told.
 type Statuses = Arc<Mutex<BTreeMap<Pid, ExitStatus>>>;
@@ -44,6 +46,8 @@ pub(super) struct Observers {
     counters: CounterReader,
     handles: Vec<Handle>,
     output: PathBuf,
+    /// Where the target is to notify, and what it has.
+    supervisor: Option<(Supervisor, Notified)>,
 }
 
 impl Observers {
@@ -79,8 +83,20 @@ impl Observers {
             let (_reader, handle) = PidfileObserver::spawn(path, vantage.clone())?;
             handles.push(handle);
         }
+        let mut supervisor = None;
+        match plan.scenario.script().notify {
+            None => {}
+            Some(NotifyAddress::Fd) => supervisor = Some((Supervisor::Descriptor, Notified::default())),
+            Some(form) => {
+                let socket = open_notify(form, sandbox.netns())?;
+                let address = Supervisor::Socket(socket.address().to_owned());
+                let (notified, handle) = NotifyObserver::spawn(socket, vantage.clone())?;
+                handles.push(handle);
+                supervisor = Some((address, notified));
+            }
+        }
         let output = deployer.directory().to_owned();
-        Ok(Observers { vantage, endpoints, exits, statuses, counters, handles, output })
+        Ok(Observers { vantage, endpoints, exits, statuses, counters, handles, output, supervisor })
     }
 
     /// Standard input, output and error of a launched process: nothing, and two observed pipes, of which the read ends
@@ -119,6 +135,27 @@ impl Observers {
         let about = (self.endpoints.clone(), pidfile);
         self.handles.push(Adversary::spawn(calls, launcher, about, self.vantage.clone())?);
         Ok(())
+    }
+
+    /// What NOTIFY_SOCKET is to say, where the scenario has a supervisor with a socket.
+    pub(super) fn notify_socket(&self) -> Option<&str> {
+        match &self.supervisor {
+            Some((Supervisor::Socket(address), _)) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// The descriptor that is to be handed over, where the scenario has a supervisor that waits for a newline.
+    pub(super) fn notify_fd(&mut self) -> Result<Option<OwnedFd>, RunError> {
+        let Some((Supervisor::Descriptor, notified)) = &self.supervisor else { return Ok(None) };
+        let (socket, writer) = NotifySocket::pair()?;
+        self.handles.push(NewlineObserver::spawn(socket, notified.clone(), self.vantage.clone())?);
+        Ok(Some(writer))
+    }
+
+    /// What the target has told its supervisor.
+    pub(super) fn notified(&self) -> Option<Notified> {
+        self.supervisor.as_ref().map(|(_, notified)| notified.clone())
     }
 
     /// Watches the end of a process that the init does not reap.
@@ -180,6 +217,32 @@ pub(super) fn open_diag(netns: Option<BorrowedFd<'_>>) -> Result<Diag, RunError>
         scope.spawn(open).join()
     });
     opened.unwrap_or_else(|_| Err(RunError::Environment("failed to open inet_diag: its thread panicked".to_owned())))
+}
+
+/// Where a target tells its supervisor something.
+enum Supervisor {
+    /// This address.
+    Socket(String),
+    /// A descriptor.
+    Descriptor,
+}
+
+/// A supervisor's socket. Abstract names belong to a network namespace: this one to the target's.
+fn open_notify(form: NotifyAddress, netns: Option<BorrowedFd<'_>>) -> Result<NotifySocket, RunError> {
+    let failed = |why: String| RunError::Environment(format!("failed to make a notification socket: {why}"));
+    if form == NotifyAddress::Path {
+        return NotifySocket::with_path().map_err(|error| failed(error.to_string()));
+    }
+    let opened = thread::scope(|scope| {
+        let open = || {
+            if let Some(netns) = netns {
+                enter_netns(netns).map_err(|error| error.to_string())?;
+            }
+            NotifySocket::with_abstract_name().map_err(|error| error.to_string())
+        };
+        scope.spawn(open).join()
+    });
+    opened.unwrap_or_else(|_| Err("its thread panicked".to_owned())).map_err(failed)
 }
 
 struct TargetProcesses(Arc<Procfs>);

@@ -57,6 +57,8 @@ pub(super) struct Stage<'a> {
     pub(super) held: Vec<TcpStream>,
     /// The files of UNIX sockets that were bound when the stop was asked for.
     pub(super) socket_files: Vec<PathBuf>,
+    /// Where the log lies since it was renamed.
+    pub(super) rotated: Option<PathBuf>,
     pub(super) load: Option<Load>,
     /// The patterns that a schedule sends (parked connections have none).
     pub(super) patterns: Vec<Pattern>,
@@ -111,6 +113,7 @@ impl<'a> Stage<'a> {
             stalled: Vec::new(),
             held: Vec::new(),
             socket_files: Vec::new(),
+            rotated: None,
             load: None,
             patterns: Vec::new(),
             diag,
@@ -152,13 +155,23 @@ impl<'a> Stage<'a> {
                 self.phase(Phase::Start);
                 self.start_blocked()
             }
-            Step::Hangup => self.hangup(),
             Step::Suspend => self.suspend(),
+            Step::StartHung => {
+                self.phase(Phase::Start);
+                self.start_hung()
+            }
+            Step::Hangup => self.hangup(),
+            Step::Hup => self.hup(),
+            Step::Reload => self.reload(),
+            Step::CloseFirst => self.close_first(),
+            Step::Rest => self.rest(),
+            Step::Rotate => self.rotate(),
             Step::StartRelative => {
                 self.phase(Phase::Start);
                 self.start_relative()
             }
             Step::MarkedStarts => self.marked_starts(),
+            Step::StaleListenPid => self.stale_listen_pid(),
             Step::Hold { connections } => self.hold(*connections),
             Step::Load(patterns) => self.begin_load(patterns),
             Step::Baseline { ms } => {

@@ -11,18 +11,19 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_reuseaddr;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
-use crate::event::{ExitStatus, LauncherTies, What};
+use crate::event::{ExitStatus, LauncherTies, Occasion, What};
 use crate::id::Pid;
 use crate::kernel::pidfd::Pidfd;
 use crate::kernel::seccomp::Hold;
-use crate::observe::Waiter;
+use crate::observe::{Notified, Term, Waiter};
 use crate::ready::{self, Probe, ProbeError};
 use crate::run::daemon::{self, PLANTED, link_of};
 use crate::run::deploy::COPY;
 use crate::run::observers::OutputWritten;
+use crate::run::upgrade::yes;
 use crate::run::{CommandKey, RunError, Stage};
 use crate::sandbox::SpawnRequest;
-use crate::scenario::Launcher;
+use crate::scenario::{Launcher, NotifyAddress};
 use crate::target::{Signal, TargetReady, Template};
 use crate::wait::{Look, WaitError, until};
 
@@ -39,6 +40,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// A probe that takes longer than this is asked again, so that the target's exit or an interrupt is not missed for long.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
+/// How long a descriptor may stay open after its newline: closing it is the next thing to do.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
 /// How long the reaper may take to tell how a process ended; without its word only the status is missing in a sentence.
 const REAPER_LIMIT: Duration = Duration::from_secs(5);
 
@@ -54,17 +58,38 @@ impl Stage<'_> {
     /// calls its baseline broken); only a command that cannot be executed at all is an error.
     pub(super) fn start(&mut self) -> Result<(), RunError> {
         self.addresses_are_free()?;
+        // Nothing of an earlier start counts.
+        self.main = None;
+        let written = self.observers.output_written();
+        let notified = self.observers.notified().map(|it| (it.count(), it));
         let launched = self.launch()?;
         let returns = self.plan.target.launch.returns;
         if returns && !self.launcher_returned(&launched)? {
             return Ok(());
         }
         self.launched = Some(launched);
-        if self.await_ready(returns)? {
+        if self.await_ready(returns, written)? {
             self.find_main()?;
+            self.await_notified(notified)?;
             if returns {
                 self.portray_daemon()?;
+            } else {
+                self.portray_service()?;
             }
+        }
+        Ok(())
+    }
+
+    /// Waits for the target's own word, where it has somebody to tell: it may come a moment after the first answer.
+    fn await_notified(&self, notified: Option<(usize, Notified)>) -> Result<(), RunError> {
+        let Some((before, notified)) = notified else { return Ok(()) };
+        let limit = self.plan.target.deadlines.start;
+        let by_fd = self.plan.scenario.script().notify == Some(NotifyAddress::Fd);
+        let (name, said) = if by_fd { ("newline", "\n") } else { ("READY=1", "READY=1") };
+        if !self.within(limit, || yes(notified.said(said, before).is_some()))? {
+            self.deadline_passed(name, limit);
+        } else if by_fd && !self.within(CLOSE_LIMIT, || yes(notified.ended(before)))? {
+            self.deadline_passed("close", CLOSE_LIMIT);
         }
         Ok(())
     }
@@ -99,6 +124,7 @@ impl Stage<'_> {
             command[0] = Path::new("..").join(COPY).display().to_string();
         }
         let mut environment = environment(&launch.environment, |it| it.fill(&with));
+        environment.extend(self.observers.notify_socket().map(|it| ("NOTIFY_SOCKET".to_owned(), it.to_owned())));
         environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         self.spawn(CommandKey::Launch, command, directory, environment)
     }
@@ -132,6 +158,13 @@ impl Stage<'_> {
             planted.push(lent.try_clone()?);
             numbers.push(FIRST_INHERITED);
         }
+        if key == CommandKey::Launch
+            && let Some(number) = self.plan.target.notify_fd
+            && let Some(descriptor) = self.observers.notify_fd()?
+        {
+            planted.push(descriptor);
+            numbers.push(number);
+        }
         if terminal {
             stdio[0] = self.terminal()?;
         }
@@ -161,7 +194,8 @@ impl Stage<'_> {
             (Some(hook), Some(Hold::Startup)) => {
                 let pidfd = spawned.pidfd.as_fd().try_clone_to_owned()?;
                 let pidfile = self.plan.target.pidfile.as_ref().map(|path| path.fill(&self.placeholders()).into());
-                self.observers.hold_startup(hook, Waiter { pid: spawned.pid, pidfd, since }, pidfile)?;
+                let term = if self.ties.occasion == Occasion::Hung { Term::Returned } else { Term::Shown };
+                self.observers.hold_startup(hook, Waiter { pid: spawned.pid, pidfd, since, term }, pidfile)?;
             }
             (Some(hook), _) => self.observers.hook_listen(hook)?,
             (None, _) => {}
@@ -174,7 +208,7 @@ impl Stage<'_> {
         let script = self.plan.scenario.script();
         match key {
             _ if !self.plan.machine.listen_hook => None,
-            CommandKey::Launch if script.adversary => Some(Hold::Startup),
+            CommandKey::Launch if script.adversary || self.ties.occasion == Occasion::Hung => Some(Hold::Startup),
             _ => script.listen_hook.then_some(Hold::Listen),
         }
     }
@@ -192,7 +226,7 @@ impl Stage<'_> {
         }
     }
 
-    fn await_ready(&mut self, returns: bool) -> Result<bool, RunError> {
+    fn await_ready(&mut self, returns: bool, written: OutputWritten) -> Result<bool, RunError> {
         let limit = self.plan.target.deadlines.start;
         let with = self.placeholders();
         let stop = self.stop.clone();
@@ -213,7 +247,7 @@ impl Stage<'_> {
                 },
                 TargetReady::File(path) => exists(path, &with),
                 TargetReady::Output(text) => {
-                    if self.observers.output_contains(text, OutputWritten::default()) {
+                    if self.observers.output_contains(text, written) {
                         Look::Yes(format!("output {text:?}"))
                     } else {
                         Look::NotYet

@@ -55,7 +55,7 @@ impl Stage<'_> {
         }
         // How it ended only its reaper knows, who tells within milliseconds; a parent of its own never does.
         let _told = self.within(LAST_CHILDREN, || yes(self.observers.exit_status(main.pid).is_some()))?;
-        Ok(())
+        self.read_logs()
     }
 
     /// Suspends the main process as a shell's ^Z does, and continues it: what it was told to do then, it still must.

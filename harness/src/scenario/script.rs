@@ -32,6 +32,9 @@ pub struct Script {
     /// What a daemon is launched from.
     #[serde(default)]
     pub launcher: Launcher,
+    /// Where the target finds a supervisor to notify (capability `notify`, or `notify-fd`); nowhere when absent.
+    #[serde(default)]
+    pub notify: Option<NotifyAddress>,
     /// Ids of the checks that judge it.
     pub checks: Vec<String>,
     /// What is done, in order.
@@ -50,6 +53,18 @@ pub enum Launcher {
     Terminal,
 }
 
+/// The form of a supervisor's address (sd_notify(3)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotifyAddress {
+    /// A socket with a file.
+    Path,
+    /// A socket in the abstract namespace.
+    Abstract,
+    /// No address: the descriptor at the manifest's `notify_fd` (capability `notify-fd`).
+    Fd,
+}
+
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -61,13 +76,31 @@ pub enum Step {
     StartBusy,
     /// The same while a directory stands where its pidfile belongs; nothing where the target has none.
     StartBlocked,
+    /// Launch the target and hold its listen(2), or the call that makes its pidfile, until the launcher has returned; clear
+    /// away whatever of it is left.
+    StartHung,
     /// Type ^C on the launcher's terminal, then close the terminal.
     Hangup,
-    /// The same by a relative path, from a directory that is removed once the target is ready (capability `exec-self`).
+    /// Send SIGHUP to the main process, give it time to die, and ask until it answers.
+    Hup,
+    /// Send SIGHUP to the main process, and wait until it has announced a reload and its end (capability
+    /// `notify-reload`).
+    Reload,
+    /// Send requests with `Connection: close`, and wait until the target has closed those connections.
+    CloseFirst,
+    /// Wait until nothing changes any more, and take a snapshot of the target at rest.
+    Rest,
+    /// Rename the log, tell the target to open it anew, and send numbered requests before, meanwhile and after (capability
+    /// `log`).
+    Rotate,
+    /// Launch the target by a relative path, from a directory that is removed once the target is ready (capability `exec-self`).
     StartRelative,
     /// Launch the target with each of the marks in its environment by which programs tell themselves that they inherited a
     /// listener, and no listener to inherit: until it answers, or ends, or is stopped by the start deadline.
     MarkedStarts,
+    /// Launch the target with LISTEN_PID and LISTEN_FDS in its environment as they were meant for another process: until it
+    /// answers, or ends, or is stopped by the start deadline.
+    StaleListenPid,
     /// Begin these load patterns (they go on until `quiesce`).
     Load(Vec<Pattern>),
     /// Let the load run this long without a restart: the baseline that must be clean.
@@ -169,9 +202,16 @@ impl Step {
             Step::Start => "start",
             Step::StartBusy => "start-busy",
             Step::StartBlocked => "start-blocked",
+            Step::StartHung => "start-hung",
             Step::Hangup => "hangup",
+            Step::Hup => "hup",
+            Step::Reload => "reload",
+            Step::CloseFirst => "close-first",
+            Step::Rest => "rest",
+            Step::Rotate => "rotate",
             Step::StartRelative => "start-relative",
             Step::MarkedStarts => "marked-starts",
+            Step::StaleListenPid => "stale-listen-pid",
             Step::Hold { .. } => "hold",
             Step::Load(_) => "load",
             Step::Baseline { .. } => "baseline",

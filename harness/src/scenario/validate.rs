@@ -1,6 +1,6 @@
 //! A scenario, validated: its steps stand in an order that can be run.
 
-use super::{Launcher, Scenario, Script, ScriptProblem, Step};
+use super::{Launcher, NotifyAddress, Scenario, Script, ScriptProblem, Step};
 use crate::manifest::{Capability, KeyPath, ManifestError, Part, Profile, Source};
 use crate::request::Pattern;
 
@@ -42,6 +42,14 @@ impl Scenario {
         if script.adversary && script.listen_hook {
             return Err(source.error(value("adversary"), Part::Value, ScriptProblem::TwoHooks));
         }
+        let spoken = script.notify.map(|form| match form {
+            NotifyAddress::Path | NotifyAddress::Abstract => Capability::Notify,
+            NotifyAddress::Fd => Capability::NotifyFd,
+        });
+        if let Some(capability) = spoken.filter(|capability| !script.needs.contains(capability)) {
+            let problem = ScriptProblem::Needs { step: "notify", capability };
+            return Err(source.error(value("notify"), Part::Value, problem));
+        }
         let mut order = Order::default();
         for (n, step) in script.steps.iter().enumerate() {
             let at = value("steps").index(n);
@@ -73,6 +81,8 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
     let capability = match step {
         Step::Stall | Step::Park { .. } | Step::Unstall => Some(Capability::Stall),
         Step::Change(_) => Some(Capability::Watch),
+        Step::Rotate => Some(Capability::Log),
+        Step::Reload => Some(Capability::NotifyReload),
         Step::BrokenUpgrade { .. } | Step::StartRelative => Some(Capability::ExecSelf),
         _ => None,
     };
@@ -86,7 +96,8 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
     if restarts && script.profile != Profile::Restart {
         return Err(ScriptProblem::NeedsRestart { step: step.word() });
     }
-    if matches!(step, Step::StartBusy | Step::StartBlocked | Step::Hangup) && script.profile != Profile::Daemon {
+    if matches!(step, Step::StartBusy | Step::StartBlocked | Step::StartHung | Step::Hangup)
+        && script.profile != Profile::Daemon {
         return Err(ScriptProblem::NeedsDaemon { step: step.word() });
     }
     if *step == Step::Hangup && script.launcher != Launcher::Terminal {
@@ -111,7 +122,13 @@ impl Order {
         let refuse = |reason, fix| Err(ScriptProblem::Order { step: step.word(), reason, fix });
         let starts = matches!(
             step,
-            Step::Start | Step::StartBusy | Step::StartBlocked | Step::StartRelative | Step::MarkedStarts
+            Step::Start
+                | Step::StartBusy
+                | Step::StartBlocked
+                | Step::StartHung
+                | Step::StartRelative
+                | Step::MarkedStarts
+                | Step::StaleListenPid
         );
         if !self.started && !starts && *step != Step::Scan {
             return refuse("the target is not running", "put `start` before it");
@@ -121,11 +138,13 @@ impl Order {
         }
         match step {
             // Whether anything can be said of marks is known once the target has started without them.
-            Step::MarkedStarts if !self.stopped => {
+            Step::MarkedStarts | Step::StaleListenPid if !self.stopped => {
                 return refuse("it was not started without marks", "put `start` and `stop` before it");
             }
             Step::Start | Step::StartRelative => *self = Order { started: true, ..Order::default() },
-            Step::StartBusy | Step::StartBlocked | Step::MarkedStarts | Step::Hangup | Step::Suspend => {}
+            Step::StartBusy | Step::StartBlocked | Step::StartHung | Step::MarkedStarts | Step::StaleListenPid => {}
+            Step::Hangup | Step::Suspend => {}
+            Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
             Step::Load(patterns) => return self.load(patterns),
             Step::Baseline { ms: 0 }
             | Step::Park { connections: 0 }

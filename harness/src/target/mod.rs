@@ -22,4 +22,6 @@ pub use signal::Signal;
 pub use template::{Placeholders, Template};
 pub use text::TextProblem;
 pub(crate) use text::{check_id, name};
-pub use typed::{Claim, Target, TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, TargetReady, TargetStop};
+pub use typed::{
+    Claim, Target, TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, TargetLog, TargetReady, TargetStop,
+};

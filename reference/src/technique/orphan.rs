@@ -18,6 +18,7 @@ use crate::listener::{self, Sharing};
 use crate::log::Log;
 use crate::pidfile::Pidfile;
 use crate::poll;
+use crate::process;
 use crate::service::Service;
 use crate::signal::Signals;
 use crate::version;
@@ -114,7 +115,7 @@ impl Daemon {
         let mut daemon =
             Self { signals: Signals::take().map_err(failed("take its signals"))?, listener: None, pidfile: None };
         if options.defect != Some(Defect::AtReturn) {
-            daemon.listen(options.address)?;
+            daemon.listen(options)?;
         }
         if options.defect != Some(Defect::PresentAtReturn) {
             daemon.sign(options.defect, pidfile, launcher)?;
@@ -129,7 +130,7 @@ impl Daemon {
             poll::until(&mut [], deadline).map_err(failed("be late"))?;
         }
         if self.listener.is_none() {
-            self.listen(options.address)?;
+            self.listen(options)?;
         }
         if self.pidfile.is_none() {
             self.sign(options.defect, pidfile, launcher)?;
@@ -137,8 +138,13 @@ impl Daemon {
         Ok(())
     }
 
-    fn listen(&mut self, address: SocketAddr) -> Result<(), String> {
-        let listener = listener::bind(address, Sharing::Exclusive)
+    fn listen(&mut self, options: &Options) -> Result<(), String> {
+        let address = options.address;
+        let sharing = match options.defect {
+            Some(Defect::RebindAtOnce) => Sharing::ExclusiveEvenOfThePast,
+            _ => Sharing::Exclusive,
+        };
+        let listener = listener::bind(address, sharing)
             .map_err(|error| format!("daemon failed to listen on {address}: {error}"))?;
         self.listener = Some(listener);
         Ok(())
@@ -163,8 +169,10 @@ impl Daemon {
         let drain =
             Drain::new(Patience { idle_grace: Duration::ZERO, timeout }).map_err(failed("prepare its drain"))?;
         let version = version::own().map_err(failed("read its version"))?;
-        if options.defect == Some(Defect::SurvivesHangup) {
-            daemon::let_hangup_kill();
+        match options.defect {
+            Some(Defect::SurvivesHangup | Defect::HupSurvives) => daemon::let_hangup_kill(),
+            Some(Defect::NoZombies) => process::forget_a_child().map_err(failed("start a child"))?,
+            _ => {}
         }
         log.line(format_args!("listening on {}, version {version}", options.address));
         let service = Service {
@@ -186,9 +194,14 @@ impl Daemon {
             farewell: Farewell::Drain,
             overstay: None,
         };
-        let reopen = &mut || match daemon::reopen_log(log_path) {
-            Ok(()) => log.line("log opened anew"),
-            Err(error) => log.line(format_args!("cannot open its log anew: {error}")),
+        let reopen = &mut || {
+            if options.defect == Some(Defect::LogAppendKept) {
+                return;
+            }
+            match daemon::reopen_log(log_path, options.defect) {
+                Ok(()) => log.line("log opened anew"),
+                Err(error) => log.line(format_args!("cannot open its log anew: {error}")),
+            }
         };
         generation.run(reopen).map_err(failed("go on"))?;
         match (options.defect, self.pidfile) {
