@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Interval, Nanos};
 use crate::id::{Cookie, Image, Pid, UpgradeId, Version};
 
-pub use launch::{Answer, DaemonPortrait, LauncherReturn, LauncherTies, Occasion, OpenDescriptor, ProcessPortrait};
+pub use launch::{
+    Answer, Artefact, DaemonPortrait, LauncherReturn, LauncherTies, Occasion, OpenDescriptor, ProcessPortrait,
+    StartFrom, ThreadPortrait,
+};
 pub use log::{LogPortrait, LogWriter};
 
 /// One event: number, time, and what happened.
@@ -228,6 +231,13 @@ pub enum What {
     LauncherReturned(LauncherReturn),
     /// A daemon at rest after its start, and what still ties it to its launcher.
     Daemonised(DaemonPortrait),
+    /// A daemon was launched from somewhere else than its scenario's launcher, and stopped again.
+    StartedFrom(StartFrom),
+    /// Requests were sent one after the other, until one was not answered.
+    Asked {
+        /// What each met.
+        answers: Vec<Answer>,
+    },
     /// ^C was typed on the launcher's terminal, then the terminal was closed.
     HungUp {
         /// The main process lived on.

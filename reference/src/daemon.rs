@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use crate::defect::Defect;
 use crate::poll;
 
-/// Mode of the log: for everyone to read, for its owner to write, whatever the umask of the launcher.
+/// Mode of the log: for everyone to read, for its owner to write, less what the daemon's own umask takes.
 const LOG_MODE: u32 = 0o644;
 
 /// First byte on the readiness pipe: the service is there. Anything else is a reason.
@@ -80,7 +80,15 @@ pub fn become_daemon(manner: &Manner) -> Result<Launcher, String> {
     if manner.defect != Some(Defect::NoneInherited) {
         close_above_standard();
     }
+    let umask = rustix::fs::Mode::from_raw_mode(manner.umask);
+    // Before the first file is made: its mode must not depend on the launcher's umask.
+    if !matches!(manner.defect, Some(Defect::Umask | Defect::UmaskLog)) {
+        rustix::process::umask(umask);
+    }
     let log = open_log(&manner.log, manner.defect).map_err(failed("open its log"))?;
+    if manner.defect == Some(Defect::UmaskLog) {
+        rustix::process::umask(umask);
+    }
     let (heard, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|errno| failed("make a pipe")(errno.into()))?;
     match fork().map_err(failed("fork"))? {
@@ -104,11 +112,13 @@ pub fn become_daemon(manner: &Manner) -> Result<Launcher, String> {
 
 /// The launcher's part: its exit status.
 fn launch(heard: OwnedFd, intermediate: libc::pid_t, manner: &Manner) -> i32 {
-    // With these two there is none that ends at once: it waits, or it is the daemon.
-    if !matches!(manner.defect, Some(Defect::Orphaned | Defect::NoTty)) {
-        // Reaped here, so that no zombie is the launcher's last trace.
-        // SAFETY: waits for our own child; the status is not wanted.
-        unsafe { libc::waitpid(intermediate, std::ptr::null_mut(), 0) };
+    let mut reaped = true;
+    // With these there is none that ends at once: it waits, or it is the daemon.
+    if !matches!(manner.defect, Some(Defect::Orphaned | Defect::NoTty | Defect::CannotAcquireTty)) {
+        // Reaped here, so that no zombie is the launcher's last trace. Where SIGCHLD is ignored the kernel has done it, and
+        // this fails: neither the status nor the failure says anything of the daemon.
+        // SAFETY: waits for our own child.
+        reaped = unsafe { libc::waitpid(intermediate, std::ptr::null_mut(), 0) } == intermediate;
     }
     if manner.defect == Some(Defect::FailureReported) {
         // Returns as soon as there is a child, and believes in it.
@@ -119,7 +129,7 @@ fn launch(heard: OwnedFd, intermediate: libc::pid_t, manner: &Manner) -> i32 {
         _ => manner.patience,
     };
     match hear(heard, patience) {
-        Ok(()) => 0,
+        Ok(()) => i32::from(manner.defect == Some(Defect::ExitCodeUnderSigchldIgnore) && !reaped),
         Err(reason) => {
             let _ = io::stderr().write_all(format!("{reason}\n").as_bytes());
             1
@@ -159,7 +169,7 @@ fn settle(manner: &Manner, log: &File) -> io::Result<()> {
         rustix::process::setsid()?;
     }
     // A second fork: a session leader gets a controlling terminal by opening one, its child never does.
-    if manner.defect != Some(Defect::NoTty) {
+    if !matches!(manner.defect, Some(Defect::NoTty | Defect::CannotAcquireTty)) {
         match fork()? {
             Side::Parent(daemon) if manner.defect == Some(Defect::Orphaned) => wait_and_end(daemon),
             // SAFETY: ends the process without running anything that the launcher is still to run.
@@ -167,11 +177,12 @@ fn settle(manner: &Manner, log: &File) -> io::Result<()> {
             Side::Child => {}
         }
     }
-    reset_signals();
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(manner.umask));
-    rustix::process::chdir(&manner.directory)?;
+    reset_signals(manner.defect);
+    if manner.defect != Some(Defect::Cwd) {
+        rustix::process::chdir(&manner.directory)?;
+    }
     if manner.defect == Some(Defect::NoTty) {
-        acquire_terminal()?;
+        open_terminal()?;
     }
     if manner.defect == Some(Defect::LauncherEof) {
         // A copy of standard output that nobody remembers; it stays open for as long as the daemon lives.
@@ -197,6 +208,9 @@ fn open_log(path: &Path, defect: Option<Defect>) -> io::Result<File> {
     };
     if defect == Some(Defect::LogMode) {
         rustix::process::umask(rustix::fs::Mode::empty());
+        mode = 0o666;
+    }
+    if defect == Some(Defect::UmaskLog) {
         mode = 0o666;
     }
     // std opens close-on-exec.
@@ -231,8 +245,9 @@ fn fork() -> io::Result<Side> {
 
 /// The mistake of [`Defect::Orphaned`]: the process between stays for as long as its child lives.
 fn wait_and_end(daemon: libc::pid_t) -> ! {
-    // Like the daemon it must not hold the launcher's streams, or that would be a second mistake.
+    // Like the daemon it must hold neither the launcher's streams nor its directory, or that would be a second mistake.
     close_all();
+    let _ = rustix::process::chdir("/");
     // SAFETY: waits for our own child, then ends without running anything else.
     unsafe {
         libc::waitpid(daemon, std::ptr::null_mut(), 0);
@@ -240,8 +255,12 @@ fn wait_and_end(daemon: libc::pid_t) -> ! {
     }
 }
 
-/// The mistake of [`Defect::NoTty`]: a session leader that opens a terminal without O_NOCTTY, and has one from then on.
-fn acquire_terminal() -> io::Result<()> {
+/// Opens a terminal without O_NOCTTY and keeps it. A session leader has a controlling terminal from then on, which is the
+/// mistake of [`Defect::NoTty`]; anybody else has none, which is what the second fork is for.
+///
+/// # Errors
+/// What making or opening it reports.
+pub fn open_terminal() -> io::Result<()> {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&terminal)?;
@@ -261,11 +280,15 @@ fn path_of(name: &CString) -> PathBuf {
 
 /// Every disposition at its default and no signal blocked. SIGPIPE stays ignored: a client that goes away must not end the
 /// service, and std relies on it.
-fn reset_signals() {
+fn reset_signals(defect: Option<Defect>) {
     // SAFETY: no handler function is installed; the numbers that refuse (KILL, STOP) refuse.
     unsafe {
-        for number in (1..=libc::SIGRTMAX()).filter(|number| *number != libc::SIGPIPE) {
+        let keeps = defect == Some(Defect::SignalDispositions);
+        for number in (1..=libc::SIGRTMAX()).filter(|number| *number != libc::SIGPIPE && !keeps) {
             libc::signal(number, libc::SIG_DFL);
+        }
+        if defect == Some(Defect::SignalMask) {
+            return;
         }
         let mut empty: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut empty);

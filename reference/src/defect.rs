@@ -40,6 +40,15 @@ pub enum Executed {
     ThroughStart,
 }
 
+/// A launcher that a wrong daemon does not start from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unexpected {
+    /// One in a removed directory.
+    RemovedDirectory,
+    /// A child of pid 1.
+    ChildOfInit,
+}
+
 /// A deliberate bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Defect {
@@ -49,14 +58,32 @@ pub enum Defect {
     NewSession,
     /// The daemon leads its session and opens a terminal without O_NOCTTY.
     NoTty,
+    /// The daemon leads its session: it forked once.
+    CannotAcquireTty,
     /// The daemon stays in its launcher's session and dies of SIGHUP.
     SurvivesHangup,
+    /// The launcher does not expect to be launched so.
+    FromAnyLauncher(Unexpected),
+    /// The daemon stays in its launcher's directory.
+    Cwd,
     /// The daemon keeps its launcher's standard input.
     StdioDetached,
     /// The daemon keeps a copy of its launcher's standard output.
     LauncherEof,
     /// The daemon closes no descriptor that its launcher had open.
     NoneInherited,
+    /// The daemon keeps its launcher's signal mask.
+    SignalMask,
+    /// The daemon keeps what its launcher ignores.
+    SignalDispositions,
+    /// The launcher fails when it cannot wait for its child.
+    ExitCodeUnderSigchldIgnore,
+    /// The daemon keeps its launcher's umask.
+    Umask,
+    /// The log is made with mode 0666 under the launcher's umask.
+    UmaskLog,
+    /// Every fourth connection goes to a thread that fork(2) did not copy.
+    Threads,
     /// The pidfile is written only after the launcher has returned.
     PresentAtReturn,
     /// The pidfile names the launcher.
@@ -196,7 +223,16 @@ impl Defect {
             Self::Orphaned
                 | Self::NewSession
                 | Self::NoTty
+                | Self::CannotAcquireTty
                 | Self::SurvivesHangup
+                | Self::FromAnyLauncher(_)
+                | Self::Cwd
+                | Self::SignalMask
+                | Self::SignalDispositions
+                | Self::ExitCodeUnderSigchldIgnore
+                | Self::Umask
+                | Self::UmaskLog
+                | Self::Threads
                 | Self::StdioDetached
                 | Self::LauncherEof
                 | Self::NoneInherited

@@ -31,6 +31,8 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "foreground/notify-reload.toml",
     "foreground/notify-fd.toml",
     "activated/stale-listen-pid.toml",
+    "daemon/launchers.toml",
+    "daemon/umask.toml",
     "restart/upgrade-under-load.toml",
     "restart/old-connections.toml",
     "restart/backlog-kept.toml",

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ExitStatus;
 use crate::id::{Image, Pid};
+use crate::scenario::Launcher;
+use crate::target::SignalSet;
 
 /// Why something was launched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -61,6 +63,8 @@ pub enum Answer {
 pub struct LauncherReturn {
     /// Why it was launched.
     pub occasion: Occasion,
+    /// What it was launched from.
+    pub from: Launcher,
     /// Its pid.
     pub pid: Pid,
     /// How it ended.
@@ -74,6 +78,8 @@ pub struct LauncherReturn {
 /// The launcher's ties to whoever launched it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LauncherTies {
+    /// What it is.
+    pub from: Launcher,
     /// Its pid; `None` before there is one.
     pub pid: Option<Pid>,
     /// Its session.
@@ -95,6 +101,15 @@ pub struct OpenDescriptor {
     pub link: String,
 }
 
+/// A thread, looked at closely.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadPortrait {
+    /// Its id; that of the process for the main thread.
+    pub tid: Pid,
+    /// The signals that it blocks.
+    pub blocked: SignalSet,
+}
+
 /// A process of the target, looked at closely.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessPortrait {
@@ -106,8 +121,42 @@ pub struct ProcessPortrait {
     pub session: Pid,
     /// Its controlling terminal, 0 for none.
     pub tty: i32,
+    /// Its working directory, with " (deleted)" after it was removed; `None` when it may not be looked at.
+    pub directory: Option<String>,
+    /// Its root directory, other than `/` after chroot(2); `None` as above.
+    pub root: Option<String>,
+    /// Its file mode creation mask; `None` as above.
+    pub umask: Option<u32>,
+    /// The signals that it ignores.
+    pub ignored: SignalSet,
+    /// The signals that it handles by a function.
+    pub caught: SignalSet,
+    /// Its threads by id.
+    pub threads: Vec<ThreadPortrait>,
     /// Its open descriptors by number.
     pub descriptors: Vec<OpenDescriptor>,
+}
+
+/// A file of the target that the harness did not write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artefact {
+    /// Its path, below the target's directory.
+    pub path: String,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+/// A daemon launched from somewhere else than its scenario's launcher, and stopped again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartFrom {
+    /// From where.
+    pub from: Launcher,
+    /// How the launcher ended; `None` when it had not by the start deadline.
+    pub status: Option<ExitStatus>,
+    /// What a client met, at the latest at the start deadline.
+    pub answer: Answer,
+    /// The declared stop ended the main process within its deadline; `None` where there was nothing to stop.
+    pub stopped: Option<bool>,
 }
 
 /// A daemon at rest after its start.
@@ -117,12 +166,16 @@ pub struct DaemonPortrait {
     pub launcher: LauncherTies,
     /// Who adopts orphans here.
     pub reaper: Pid,
+    /// The directory that its manifest declares for it; `None` when it declares none.
+    pub declared_directory: Option<String>,
     /// The main process.
     pub main: Image,
     /// Every living process of the target, the main one included.
     pub processes: Vec<ProcessPortrait>,
     /// The pidfile's content.
     pub pidfile: Option<String>,
+    /// What it has put into its directory, by path.
+    pub artefacts: Vec<Artefact>,
     /// The readers of the launcher's standard output and error saw their end of file.
     pub end_of_output: bool,
 }

@@ -96,7 +96,9 @@ impl Adversary {
         (endpoints, pidfile): (Endpoints, Option<PathBuf>),
         vantage: Vantage,
     ) -> Result<Handle, ObserveError> {
-        spawn(NAME, vantage, move |_, _| Ok(Watching { hook, launcher, endpoints, pidfile, held: Vec::new() }))
+        spawn(NAME, vantage, move |_, _| {
+            Ok(Watching { hook, launcher, endpoints, pidfile, held: Vec::new(), held_for: Duration::ZERO })
+        })
     }
 }
 
@@ -106,6 +108,8 @@ struct Watching<H> {
     endpoints: Endpoints,
     pidfile: Option<PathBuf>,
     held: Vec<Holding>,
+    /// For how long calls were held, together.
+    held_for: Duration,
 }
 
 /// A call that stands still now.
@@ -159,8 +163,10 @@ impl<H: StartupCalls> Watching<H> {
             None => answer(&mut self.hook, &call, vantage),
             Some(startup) => {
                 let since = vantage.clock.now();
+                // While somebody was held the start did not go on.
+                let took = since.since(self.launcher.since).saturating_sub(self.held_for);
                 let wait = match self.launcher.term {
-                    Term::Shown => WAIT_MIN.max(since.since(self.launcher.since) * WAIT_TIMES),
+                    Term::Shown => WAIT_MIN.max(took * WAIT_TIMES),
                     Term::Returned => IDLE,
                 };
                 self.held.push(Holding { call, startup, since, until: since.plus(wait) });
@@ -184,6 +190,7 @@ impl<H: StartupCalls> Watching<H> {
         let returned = ready_within(&[self.launcher.pidfd.as_fd()], Duration::ZERO)[0].any();
         let now = vantage.clock.now();
         for it in self.held.extract_if(.., |it| returned || it.until <= now) {
+            self.held_for += now.since(it.since);
             let released = if returned { Released::LauncherReturned } else { Released::LauncherWaited };
             let what = What::StartupHeld { pid: it.call.pid, call: it.startup, released };
             vantage.put(Interval::new(it.since, now), what);

@@ -1,8 +1,9 @@
 //! Daemons: what they are launched from, what their launcher left when it returned, and what still ties them to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -13,15 +14,18 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
 use crate::event::{
-    Answer, DaemonPortrait, ExitStatus, LauncherReturn, LauncherTies, Occasion, OpenDescriptor, ProcessPortrait, What,
+    Answer, Artefact, DaemonPortrait, ExitStatus, LauncherReturn, LauncherTies, Occasion, OpenDescriptor,
+    ProcessPortrait, ThreadPortrait, What,
 };
 use crate::id::{Image, Pid};
 use crate::kernel::namespace::enter_netns;
+use crate::process::{Procfs, Stat, Status};
 use crate::ready::Probe;
 use crate::run::census::Main;
 use crate::run::start::Launched;
 use crate::run::upgrade::yes;
 use crate::run::{RunError, Stage};
+use crate::scenario::Launcher;
 use crate::target::{Signal, TargetReady};
 use crate::wait::{readable_within, ready_within};
 
@@ -39,18 +43,24 @@ const HANGUP_WINDOW: Duration = Duration::from_millis(200);
 /// How long the kernel may take to echo a typed character.
 const ECHO_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long SIGKILL may take.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
-
 /// What ties the last launcher to the harness.
 #[derive(Debug, Default)]
 pub(super) struct Ties {
     pub(super) occasion: Occasion,
+    /// What the next launcher is to be.
+    pub(super) from: Launcher,
     pub(super) launcher: LauncherTies,
     /// Read ends of its standard output and error.
     pub(super) readers: Vec<OwnedFd>,
     /// Its terminal: the master side, and the other one, which somebody has to hold open as a shell does.
     terminal: Option<(OwnedFd, OwnedFd)>,
+}
+
+impl Ties {
+    /// Before the first launch.
+    pub(super) fn to(from: Launcher) -> Ties {
+        Ties { from, ..Ties::default() }
+    }
 }
 
 impl Stage<'_> {
@@ -94,7 +104,8 @@ impl Stage<'_> {
             Occasion::Hung => Answer::Missing("its start is held".to_owned()),
         };
         let status = self.exit_status_of(launched).unwrap_or(ExitStatus::Unknown);
-        let what = LauncherReturn { occasion: self.ties.occasion, pid: launched.pid, status, pidfile, answer };
+        let (occasion, from) = (self.ties.occasion, self.ties.from);
+        let what = LauncherReturn { occasion, from, pid: launched.pid, status, pidfile, answer };
         self.sink.put_at(at, What::LauncherReturned(what));
         Ok(Some(status))
     }
@@ -114,6 +125,21 @@ impl Stage<'_> {
         })
     }
 
+    /// One request after the other, until one is not answered.
+    pub(super) fn ask_often(&self, requests: u32) -> Result<(), RunError> {
+        let mut answers = Vec::new();
+        for _ in 0..requests {
+            let answer = self.ask()?;
+            let answered = answer == Answer::Answered;
+            answers.push(answer);
+            if !answered {
+                break;
+            }
+        }
+        self.sink.put_at(self.clock.now(), What::Asked { answers });
+        Ok(())
+    }
+
     fn pidfile_content(&self) -> Option<String> {
         let path = self.plan.target.pidfile.as_ref()?.fill(&self.placeholders());
         std::fs::read(Path::new(&path)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
@@ -131,29 +157,74 @@ impl Stage<'_> {
     /// Tells what a daemon at rest looks like.
     pub(super) fn portray_daemon(&self) -> Result<(), RunError> {
         let Some(main) = self.main.as_ref().map(|main| main.image) else { return Ok(()) };
-        let _at_rest = self.within(REST, || yes(self.is_at_rest(main)))?;
-        let procfs = self.sandbox.procfs();
-        let mut processes = Vec::new();
-        for stat in procfs.scan()?.into_iter().filter(|stat| !stat.is_dead()) {
-            let descriptors = procfs.descriptors(stat.image.pid)?.into_iter();
-            processes.push(ProcessPortrait {
-                image: stat.image,
-                ppid: stat.ppid,
-                session: stat.session,
-                tty: stat.tty,
-                descriptors: descriptors.map(|it| OpenDescriptor { number: it.number, link: it.link }).collect(),
-            });
-        }
+        let mut last = Ok((Vec::new(), false));
+        // One that does not come to rest is portrayed as it was last seen.
+        let _at_rest = self.within(REST, || {
+            last = self.portray_processes();
+            yes(last.as_ref().is_ok_and(|(_, asleep)| *asleep) && self.is_at_rest(main))
+        })?;
+        let (processes, _) = last?;
         let portrait = DaemonPortrait {
             launcher: self.ties.launcher.clone(),
             reaper: self.sandbox.init_pid(),
+            declared_directory: self.declared_directory(),
             main,
             processes,
             pidfile: self.pidfile_content(),
+            artefacts: self.artefacts()?,
             end_of_output: self.end_of_output(),
         };
         self.sink.put_at(self.clock.now(), What::Daemonised(portrait));
         Ok(())
+    }
+
+    /// Every living process of the target, and whether all their threads sleep: one that is just beginning or ending
+    /// blocks all signals for a moment (pthread_create(3)).
+    fn portray_processes(&self) -> Result<(Vec<ProcessPortrait>, bool), RunError> {
+        let procfs = self.sandbox.procfs();
+        let (mut processes, mut all_asleep) = (Vec::new(), true);
+        for stat in procfs.scan()?.into_iter().filter(|stat| !stat.is_dead()) {
+            let (portrait, asleep) = portray(procfs, &stat)?;
+            processes.push(portrait);
+            all_asleep &= asleep;
+        }
+        Ok((processes, all_asleep))
+    }
+
+    /// What the target has put into its directory: everything there that the harness has not.
+    fn artefacts(&self) -> Result<Vec<Artefact>, RunError> {
+        let with = self.placeholders();
+        let mut ours: BTreeSet<PathBuf> =
+            self.plan.target.files.iter().map(|file| file.path.fill(&with).into()).collect();
+        ours.insert(self.deployer.self_path());
+        ours.extend(self.observers.files());
+        let mut found = Vec::new();
+        let mut open = vec![self.target_dir.clone()];
+        while let Some(directory) = open.pop() {
+            for entry in std::fs::read_dir(&directory)? {
+                let path = entry?.path();
+                // Whatever vanishes meanwhile is no artefact.
+                let Ok(about) = path.symlink_metadata() else { continue };
+                if about.is_dir() {
+                    open.push(path.clone());
+                }
+                // A link has no mode of its own; a directory that holds a file of ours was made for it.
+                if about.is_symlink() || ours.iter().any(|file| file.starts_with(&path)) {
+                    continue;
+                }
+                let below = path.strip_prefix(&self.target_dir).unwrap_or(&path).display().to_string();
+                found.push(Artefact { path: below, mode: about.permissions().mode() & 0o7777 });
+            }
+        }
+        found.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(found)
+    }
+
+    /// As `/proc/PID/cwd` would show it: without symlinks.
+    fn declared_directory(&self) -> Option<String> {
+        let declared = self.plan.target.launch.directory.as_ref()?.fill(&self.placeholders());
+        let real = std::fs::canonicalize(&declared).map(|path| path.display().to_string());
+        Some(real.unwrap_or(declared))
     }
 
     fn is_at_rest(&self, main: Image) -> bool {
@@ -229,14 +300,8 @@ impl Stage<'_> {
         Ok(stats.into_iter().filter(|stat| !stat.is_dead()).map(|stat| stat.image).collect())
     }
 
-    /// Ends whatever a start that failed has left.
-    fn clear_away(&self) -> Result<(), RunError> {
-        let gone = self.within(KILL_LIMIT, || yes(self.kill_all().is_ok_and(|left| left == 0)))?;
-        if gone { Ok(()) } else { Err(RunError::Environment("failed to end what a failed start left".to_owned())) }
-    }
-
     /// Kills every process of the target; gives how many there were.
-    fn kill_all(&self) -> Result<usize, RunError> {
+    pub(super) fn kill_all(&self) -> Result<usize, RunError> {
         let living: Vec<_> = self.sandbox.procfs().scan()?.into_iter().filter(|stat| !stat.is_dead()).collect();
         for stat in &living {
             if let Ok(process) = self.sandbox.open_pid(stat.image.pid) {
@@ -270,6 +335,36 @@ impl Stage<'_> {
         self.sink.put_at(self.clock.now(), What::HungUp { lives, answer });
         Ok(())
     }
+}
+
+/// A process, looked at closely, and whether all its threads sleep.
+fn portray(procfs: &Procfs, stat: &Stat) -> Result<(ProcessPortrait, bool), RunError> {
+    let pid = stat.image.pid;
+    let descriptors = procfs.descriptors(pid)?.into_iter();
+    let (mut threads, mut asleep) = (Vec::new(), true);
+    for tid in procfs.threads(pid)? {
+        // One that has ended meanwhile has no mask any more.
+        let Some(text) = procfs.read(&format!("{pid}/task/{tid}/status"))? else { continue };
+        let status = Status::parse(&text);
+        asleep &= status.sleeps;
+        threads.push(ThreadPortrait { tid, blocked: status.blocked });
+    }
+    threads.sort_unstable_by_key(|thread| thread.tid);
+    let status = procfs.read(&format!("{pid}/status"))?.map(|text| Status::parse(&text)).unwrap_or_default();
+    let portrait = ProcessPortrait {
+        image: stat.image,
+        ppid: stat.ppid,
+        session: stat.session,
+        tty: stat.tty,
+        directory: procfs.link(&format!("{pid}/cwd"))?,
+        root: procfs.link(&format!("{pid}/root"))?,
+        umask: status.umask,
+        ignored: status.ignored,
+        caught: status.caught,
+        threads,
+        descriptors: descriptors.map(|it| OpenDescriptor { number: it.number, link: it.link }).collect(),
+    };
+    Ok((portrait, asleep))
 }
 
 /// A pipe's write end and a socket, and how `/proc/PID/fd` shows them. Their other ends are closed: nobody is to wait.

@@ -4,7 +4,7 @@
 //! - `stage`: everything that lives while a run lives, and the scenario's steps
 //! - `start`, `upgrade`, `broken`, `storm`, `rest`, `hold`, `marked`, `change`, `stall`, `hup`, `rotate`, `stop`: the
 //!   steps; `census`: who is who; `deploy`: files and versions
-//! - `daemon`: what a daemon is launched from, and what still ties it to its launcher
+//! - `launcher`, `daemon`: what a daemon is launched from, and what still ties it to its launcher
 //! - `observers`: the observers of a run, started before the target
 //! - [`machine`]: what this machine can do
 
@@ -15,6 +15,7 @@ mod daemon;
 mod deploy;
 mod hold;
 mod hup;
+mod launcher;
 pub mod machine;
 mod marked;
 mod observers;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::event::ExitStatus;
+use crate::event::{ExitStatus, Occasion};
 use crate::id::{Pid, Version};
 use crate::kernel::inet_diag::Diag;
 use crate::kernel::namespace::enter_netns;
@@ -189,6 +189,12 @@ impl Observers {
             });
             read.is_ok() && String::from_utf8_lossy(&new).contains(text)
         })
+    }
+
+    /// The files that output is written to, whatever was launched.
+    pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let prefixes = [Occasion::Start, Occasion::AddressBusy].map(Occasion::prefix);
+        prefixes.into_iter().flat_map(|prefix| STREAMS.map(|stream| self.log_of(&format!("{prefix}{stream}"))))
     }
 
     fn log_of(&self, stream: &str) -> PathBuf {

@@ -107,7 +107,7 @@ impl<'a> Stage<'a> {
             last_upgrade: None,
             main: None,
             launched: None,
-            ties: Ties::default(),
+            ties: Ties::to(plan.scenario.script().launcher),
             relative_from: None,
             lent: None,
             stalled: Vec::new(),
@@ -160,12 +160,15 @@ impl<'a> Stage<'a> {
                 self.phase(Phase::Start);
                 self.start_hung()
             }
-            Step::Hangup => self.hangup(),
             Step::Hup => self.hup(),
             Step::Reload => self.reload(),
             Step::CloseFirst => self.close_first(),
             Step::Rest => self.rest(),
             Step::Rotate => self.rotate(),
+            Step::Ask { requests } => self.ask_often(*requests),
+            Step::Hangup => self.hangup(),
+            Step::StartsFrom(launchers) => self.starts_from(launchers),
+            Step::BusyStartsFrom(launchers) => self.busy_starts_from(launchers),
             Step::StartRelative => {
                 self.phase(Phase::Start);
                 self.start_relative()

@@ -38,7 +38,7 @@ const STARTING_DIRECTORY: &str = "start";
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// A probe that takes longer than this is asked again, so that the target's exit or an interrupt is not missed for long.
-const PROBE_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long a descriptor may stay open after its newline: closing it is the next thing to do.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
@@ -150,8 +150,12 @@ impl Stage<'_> {
     ) -> Result<Launched, RunError> {
         let (mut stdio, readers) = self.observers.stdio(self.ties.occasion.prefix())?;
         let pipes = vec![link_of("pipe", &stdio[1])?, link_of("pipe", &stdio[2])?];
-        // Only the launch comes from a shell; what stops or restarts a service may come from anywhere.
-        let terminal = key == CommandKey::Launch && self.plan.scenario.script().launcher == Launcher::Terminal;
+        let launch = &self.plan.target.launch;
+        // Only the launch comes from such a launcher; what stops or restarts a service may come from anywhere.
+        let from = if key == CommandKey::Launch { self.ties.from } else { Launcher::Clean };
+        let terminal = from == Launcher::Terminal;
+        let removes_directory = from == Launcher::RemovedDirectory;
+        let directory = if removes_directory { self.directory_to_remove()? } else { directory };
         let (mut planted, planted_links) = if terminal { daemon::planted()? } else { Default::default() };
         let mut numbers = if terminal { PLANTED.to_vec() } else { Vec::new() };
         if let (CommandKey::Launch, Some(lent)) = (key, &self.lent) {
@@ -173,10 +177,15 @@ impl Stage<'_> {
             argv: command.clone(),
             environment,
             directory: Some(directory),
-            umask: self.plan.target.launch.umask,
+            umask: from.umask().unwrap_or(launch.umask),
             hold: self.held_calls(key),
-            terminal,
+            standing: from.standing(),
+            // Whoever launches a daemon is no init: it would adopt what it had launched itself.
+            between: key == CommandKey::Launch && launch.returns && from != Launcher::ChildOfInit,
             planted: numbers,
+            blocked: from.blocked().to_vec(),
+            ignored: from.ignored().to_vec(),
+            removes_directory,
         };
         let spawned = self
             .sandbox
@@ -185,9 +194,8 @@ impl Stage<'_> {
         let since = self.clock.now();
         self.sink.put_at(since, What::Launched { pid: spawned.pid, command });
         if key == CommandKey::Launch {
-            let session = if terminal { self.sandbox.init_pid() } else { spawned.pid };
-            let (pid, session) = (Some(spawned.pid), Some(session));
-            self.ties.launcher = LauncherTies { pid, session, terminal, pipes, planted: planted_links };
+            let (pid, session) = (Some(spawned.pid), Some(spawned.session));
+            self.ties.launcher = LauncherTies { from, pid, session, terminal, pipes, planted: planted_links };
             self.ties.readers = readers;
         }
         match (spawned.hook, request.hold) {

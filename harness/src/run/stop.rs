@@ -35,6 +35,7 @@ impl Stage<'_> {
             self.action_failed(&action, "no main process is known");
             return Ok(());
         };
+        let mut commanded = None;
         match self.plan.target.stop.clone() {
             TargetStop::Signal(signal) => {
                 let sent = self.sandbox.open_pid(main.pid).map_err(|error| error.to_string());
@@ -46,12 +47,16 @@ impl Stage<'_> {
             TargetStop::Command(command) => {
                 let command = command.iter().map(|word| word.fill(&with)).collect();
                 let (directory, environment) = (self.target_dir.clone(), self.clean_environment());
-                self.spawn(CommandKey::Stop, command, directory, environment)?;
+                commanded = Some(self.spawn(CommandKey::Stop, command, directory, environment)?);
             }
         }
         let limit = self.plan.target.deadlines.stop;
         if !self.within(limit, || yes(!self.lives(main)))? {
             self.deadline_passed("stop", limit);
+        }
+        // What it still does, such as removing a pidfile, must not happen to the next start.
+        if let Some(command) = commanded {
+            let _ended = self.within(limit, || yes(command.pidfd.has_exited()))?;
         }
         // How it ended only its reaper knows, who tells within milliseconds; a parent of its own never does.
         let _told = self.within(LAST_CHILDREN, || yes(self.observers.exit_status(main.pid).is_some()))?;

@@ -26,7 +26,7 @@ pub use canary::{Canary, CanaryError};
 pub use channel::ChannelError;
 pub use enter::{EnterError, enter};
 pub use hog::Hog;
-pub use message::{SpawnRequest, Step};
+pub use message::{SpawnRequest, Standing, Step};
 pub use probe::{TierProbe, probe, probe_listen_hook};
 pub use role::run_if_asked;
 pub use world::{Exit, Sandbox, SandboxError, Spawned};

@@ -51,6 +51,47 @@ pub enum Launcher {
     /// An interactive shell's: part of a session with a controlling terminal, which is its standard input; descriptors 9
     /// (a pipe) and 200 (a socket) left open.
     Terminal,
+    /// A launcher of daemons in which TERM, HUP, USR1, USR2 and CHLD are blocked.
+    BlockedSignals,
+    /// One that ignores HUP and CHLD.
+    IgnoredSignals,
+    /// One whose umask is 0.
+    OpenUmask,
+    /// One whose umask is 022.
+    UsualUmask,
+    /// One whose umask is 077.
+    ClosedUmask,
+    /// A job's: it leads a process group, and no session.
+    GroupLeader,
+    /// A script's: it leads neither a session nor a process group.
+    Script,
+    /// Under nohup(1): HUP is ignored.
+    Nohup,
+    /// It stands in a directory that has been removed.
+    RemovedDirectory,
+    /// It is a child of whoever adopts orphans; every other launcher of a daemon has a parent between.
+    ChildOfInit,
+}
+
+impl Launcher {
+    /// The word as it stands in scenarios and reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Launcher::Clean => "clean",
+            Launcher::Terminal => "terminal",
+            Launcher::BlockedSignals => "blocked-signals",
+            Launcher::IgnoredSignals => "ignored-signals",
+            Launcher::OpenUmask => "open-umask",
+            Launcher::UsualUmask => "usual-umask",
+            Launcher::ClosedUmask => "closed-umask",
+            Launcher::GroupLeader => "group-leader",
+            Launcher::Script => "script",
+            Launcher::Nohup => "nohup",
+            Launcher::RemovedDirectory => "removed-directory",
+            Launcher::ChildOfInit => "child-of-init",
+        }
+    }
 }
 
 /// The form of a supervisor's address (sd_notify(3)).
@@ -79,8 +120,6 @@ pub enum Step {
     /// Launch the target and hold its listen(2), or the call that makes its pidfile, until the launcher has returned; clear
     /// away whatever of it is left.
     StartHung,
-    /// Type ^C on the launcher's terminal, then close the terminal.
-    Hangup,
     /// Send SIGHUP to the main process, give it time to die, and ask until it answers.
     Hup,
     /// Send SIGHUP to the main process, and wait until it has announced a reload and its end (capability
@@ -93,6 +132,18 @@ pub enum Step {
     /// Rename the log, tell the target to open it anew, and send numbered requests before, meanwhile and after (capability
     /// `log`).
     Rotate,
+    /// Send this many requests one after the other, each on a fresh connection, until one is not answered.
+    Ask {
+        /// How many.
+        requests: u32,
+    },
+    /// Type ^C on the launcher's terminal, then close the terminal.
+    Hangup,
+    /// Launch the target from each of these in turn, look at it at rest, and stop it as declared. One that does not start is
+    /// evidence, and cleared away.
+    StartsFrom(Vec<Launcher>),
+    /// Launch the target from each of these in turn while the harness listens on its address.
+    BusyStartsFrom(Vec<Launcher>),
     /// Launch the target by a relative path, from a directory that is removed once the target is ready (capability `exec-self`).
     StartRelative,
     /// Launch the target with each of the marks in its environment by which programs tell themselves that they inherited a
@@ -203,12 +254,15 @@ impl Step {
             Step::StartBusy => "start-busy",
             Step::StartBlocked => "start-blocked",
             Step::StartHung => "start-hung",
-            Step::Hangup => "hangup",
             Step::Hup => "hup",
             Step::Reload => "reload",
             Step::CloseFirst => "close-first",
             Step::Rest => "rest",
             Step::Rotate => "rotate",
+            Step::Ask { .. } => "ask",
+            Step::Hangup => "hangup",
+            Step::StartsFrom(_) => "starts-from",
+            Step::BusyStartsFrom(_) => "busy-starts-from",
             Step::StartRelative => "start-relative",
             Step::MarkedStarts => "marked-starts",
             Step::StaleListenPid => "stale-listen-pid",

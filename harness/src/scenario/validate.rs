@@ -96,8 +96,16 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
     if restarts && script.profile != Profile::Restart {
         return Err(ScriptProblem::NeedsRestart { step: step.word() });
     }
-    if matches!(step, Step::StartBusy | Step::StartBlocked | Step::StartHung | Step::Hangup)
-        && script.profile != Profile::Daemon {
+    let of_daemons = matches!(
+        step,
+        Step::StartBusy
+            | Step::StartBlocked
+            | Step::StartHung
+            | Step::Hangup
+            | Step::StartsFrom(_)
+            | Step::BusyStartsFrom(_)
+    );
+    if of_daemons && script.profile != Profile::Daemon {
         return Err(ScriptProblem::NeedsDaemon { step: step.word() });
     }
     if *step == Step::Hangup && script.launcher != Launcher::Terminal {
@@ -129,6 +137,8 @@ impl Order {
                 | Step::StartRelative
                 | Step::MarkedStarts
                 | Step::StaleListenPid
+                | Step::StartsFrom(_)
+                | Step::BusyStartsFrom(_)
         );
         if !self.started && !starts && *step != Step::Scan {
             return refuse("the target is not running", "put `start` before it");
@@ -141,10 +151,17 @@ impl Order {
             Step::MarkedStarts | Step::StaleListenPid if !self.stopped => {
                 return refuse("it was not started without marks", "put `start` and `stop` before it");
             }
+            // The same of other launchers.
+            Step::StartsFrom(_) | Step::BusyStartsFrom(_) if !self.stopped => {
+                return refuse("it was not started from the scenario's launcher", "put `start` and `stop` before it");
+            }
+            Step::StartsFrom(launchers) | Step::BusyStartsFrom(launchers) => return distinct(launchers),
             Step::Start | Step::StartRelative => *self = Order { started: true, ..Order::default() },
             Step::StartBusy | Step::StartBlocked | Step::StartHung | Step::MarkedStarts | Step::StaleListenPid => {}
             Step::Hangup | Step::Suspend => {}
             Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
+            Step::Ask { requests: 0 } => return Err(ScriptProblem::Zero),
+            Step::Ask { .. } => {}
             Step::Load(patterns) => return self.load(patterns),
             Step::Baseline { ms: 0 }
             | Step::Park { connections: 0 }
@@ -211,5 +228,16 @@ impl Order {
             return Err(ScriptProblem::Unfinished { reason: "nothing was done", fix: "begin with `start`" });
         }
         Ok(())
+    }
+}
+
+/// Launchers of one step: at least one, each once.
+fn distinct(launchers: &[Launcher]) -> Result<(), ScriptProblem> {
+    if launchers.is_empty() {
+        return Err(ScriptProblem::Empty { of: "launcher, such as `blocked-signals`" });
+    }
+    match launchers.iter().enumerate().find(|(n, launcher)| launchers[..*n].contains(launcher)) {
+        Some((_, twice)) => Err(ScriptProblem::Twice { what: twice.word().to_owned() }),
+        None => Ok(()),
     }
 }

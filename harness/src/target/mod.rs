@@ -18,7 +18,7 @@ mod validate_restart;
 pub use problem::TargetProblem;
 pub use restart::{TargetAwait, TargetRecipient, TargetRestart, TargetRestartStep, TargetWatch};
 pub use restart_problem::RestartProblem;
-pub use signal::Signal;
+pub use signal::{Signal, SignalSet};
 pub use template::{Placeholders, Template};
 pub use text::TextProblem;
 pub(crate) use text::{check_id, name};

@@ -1,6 +1,6 @@
 //! The table of defects: name, check, citation, and what goes wrong.
 
-use super::{Defect, DefectRow, Executed, Gap};
+use super::{Defect, DefectRow, Executed, Gap, Unexpected};
 
 /// Every defect, in the order of the catalogue.
 pub static ALL: &[DefectRow] = &[
@@ -26,11 +26,39 @@ pub static ALL: &[DefectRow] = &[
         bug: "leads its session and opens a terminal without O_NOCTTY, which becomes its controlling terminal",
     },
     DefectRow {
+        name: "cannot-acquire-tty",
+        defect: Defect::CannotAcquireTty,
+        catches: "detach/cannot-acquire-tty",
+        report: "go-daemon (single fork)",
+        bug: "forks once: it leads its session, and the first terminal that it opens becomes its own",
+    },
+    DefectRow {
         name: "survives-hangup",
         defect: Defect::SurvivesHangup,
         catches: "detach/survives-hangup",
         report: "sshfs#141",
         bug: "never calls setsid and leaves SIGHUP at its default: closing the terminal kills it",
+    },
+    DefectRow {
+        name: "from-any-launcher",
+        defect: Defect::FromAnyLauncher(Unexpected::RemovedDirectory),
+        catches: "detach/from-any-launcher",
+        report: "getcwd(3), ENOENT",
+        bug: "asks for its working directory first, and gives up where that was removed",
+    },
+    DefectRow {
+        name: "from-any-launcher=child-of-init",
+        defect: Defect::FromAnyLauncher(Unexpected::ChildOfInit),
+        catches: "detach/from-any-launcher",
+        report: "firecracker#4259",
+        bug: "takes a parent with pid 1 for the sign that it is a daemon already, and ends with 0",
+    },
+    DefectRow {
+        name: "cwd",
+        defect: Defect::Cwd,
+        catches: "detach/cwd",
+        report: "dumb-init#210, go-daemon",
+        bug: "never calls chdir: it stays in the directory that it was launched in",
     },
     DefectRow {
         name: "stdio-detached",
@@ -52,6 +80,48 @@ pub static ALL: &[DefectRow] = &[
         catches: "fd/none-inherited",
         report: "zmx#119; nginx and haproxy keep them",
         bug: "closes no descriptor above 2: what its launcher had open stays open",
+    },
+    DefectRow {
+        name: "signal-mask",
+        defect: Defect::SignalMask,
+        catches: "inherit/signal-mask",
+        report: "procServ#48, knsd/daemonize",
+        bug: "adds its signals to the mask instead of setting it: what its launcher blocks stays blocked",
+    },
+    DefectRow {
+        name: "signal-dispositions",
+        defect: Defect::SignalDispositions,
+        catches: "inherit/signal-dispositions",
+        report: "poco#3398",
+        bug: "sets no signal to its default: what its launcher ignores stays ignored",
+    },
+    DefectRow {
+        name: "exit-code-under-sigchld-ignore",
+        defect: Defect::ExitCodeUnderSigchldIgnore,
+        catches: "inherit/exit-code-under-sigchld-ignore",
+        report: "knsd/daemonize",
+        bug: "the launcher takes a failed waitpid for a failed daemon: 1, and the daemon runs",
+    },
+    DefectRow {
+        name: "umask",
+        defect: Defect::Umask,
+        catches: "inherit/umask",
+        report: "ndppd#56",
+        bug: "never calls umask: the daemon has its launcher's",
+    },
+    DefectRow {
+        name: "umask=log",
+        defect: Defect::UmaskLog,
+        catches: "inherit/umask",
+        report: "uwsgi#2752",
+        bug: "makes its log with mode 0666 before it sets its umask: under umask 0 everybody may write it",
+    },
+    DefectRow {
+        name: "threads",
+        defect: Defect::Threads,
+        catches: "inherit/threads",
+        report: "zebra-rs#639, tokio#8202",
+        bug: "as if its threads had been started before the fork: every fourth connection waits for one that is gone",
     },
     DefectRow {
         name: "present-at-return",

@@ -210,6 +210,7 @@ pub fn serve(options: &Options) -> Result<(), String> {
         alive: Some(inherited.alive),
         listener_closed,
         connections_max: options.connections_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
+        forgets_after: None,
         farewell,
         overstay: None,
     };

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::daemon::{self, Manner};
-use crate::defect::{Defect, KeptConnection, LongBody, YoungConnection};
+use crate::defect::{Defect, KeptConnection, LongBody, Unexpected, YoungConnection};
 use crate::drain::{Drain, Patience};
-use crate::generation::{Farewell, Generation};
+use crate::generation::{Farewell, Generation, SERVED_BETWEEN};
 use crate::listener::{self, Sharing};
 use crate::log::Log;
 use crate::pidfile::Pidfile;
@@ -64,6 +64,15 @@ fn octal(text: &str) -> Result<u32, String> {
 /// # Errors
 /// The reason, complete, for standard error (which is the log in the daemon).
 pub fn run(options: &Options) -> Result<(), String> {
+    match options.defect {
+        Some(Defect::FromAnyLauncher(Unexpected::RemovedDirectory)) => {
+            let _unused = std::env::current_dir().map_err(failed("find its directory"))?;
+        }
+        Some(Defect::FromAnyLauncher(Unexpected::ChildOfInit)) if std::os::unix::process::parent_id() == 1 => {
+            return Ok(());
+        }
+        _ => {}
+    }
     // Against the directory that it was started in; soon it is in another one.
     let absolute = |path: &Path| std::path::absolute(path).map_err(failed("find its files"));
     let (pidfile, log) = (absolute(&options.pidfile)?, absolute(&options.log)?);
@@ -112,8 +121,11 @@ impl Daemon {
     /// Everything that can fail, before the launcher returns. The address first: of two starts the loser must not touch the
     /// pidfile of the winner.
     fn begin(options: &Options, pidfile: &Path, launcher: u32) -> Result<Self, String> {
-        let mut daemon =
-            Self { signals: Signals::take().map_err(failed("take its signals"))?, listener: None, pidfile: None };
+        let mut daemon = Self {
+            signals: Signals::take_with(options.defect).map_err(failed("take its signals"))?,
+            listener: None,
+            pidfile: None,
+        };
         if options.defect != Some(Defect::AtReturn) {
             daemon.listen(options)?;
         }
@@ -191,6 +203,7 @@ impl Daemon {
             alive: None,
             listener_closed: None,
             connections_max: None,
+            forgets_after: (options.defect == Some(Defect::Threads)).then_some(SERVED_BETWEEN),
             farewell: Farewell::Drain,
             overstay: None,
         };

@@ -77,7 +77,8 @@ mod tests {
     fn check(status: ExitStatus, said: Option<&str>, want: Verdict) {
         let answer = Answer::Missing("the harness listens there".to_owned());
         let occasion = Occasion::AddressBusy;
-        let returned = LauncherReturn { occasion, pid: Pid(5), status, pidfile: None, answer };
+        let from = crate::scenario::Launcher::Clean;
+        let returned = LauncherReturn { occasion, from, pid: Pid(5), status, pidfile: None, answer };
         let mut script = Script::new().event(50, What::LauncherReturned(returned));
         if let Some(line) = said {
             let (stream, line) = ("busy-start.stderr".to_owned(), line.to_owned());

@@ -2,10 +2,12 @@
 
 use super::{Script, image};
 use crate::event::{
-    Answer, DaemonPortrait, ExitStatus, LauncherReturn, LauncherTies, Occasion, OpenDescriptor, ProcessPortrait,
-    Released, StartupCall, What,
+    Answer, Artefact, DaemonPortrait, ExitStatus, LauncherReturn, LauncherTies, Occasion, OpenDescriptor,
+    ProcessPortrait, Released, StartFrom, StartupCall, ThreadPortrait, What,
 };
 use crate::id::Pid;
+use crate::scenario::Launcher;
+use crate::target::SignalSet;
 
 impl Script {
     /// A right daemon at rest, changed.
@@ -23,7 +25,15 @@ impl Script {
     /// Pid 5 returned after a start.
     pub(crate) fn returned(self, at: u64, status: i32, pidfile: Option<&str>, answer: Answer) -> Script {
         let (occasion, status, pidfile) = (Occasion::Start, ExitStatus::Code(status), pidfile.map(str::to_owned));
-        self.event(at, What::LauncherReturned(LauncherReturn { occasion, pid: Pid(5), status, pidfile, answer }))
+        let from = Launcher::Clean;
+        self.event(at, What::LauncherReturned(LauncherReturn { occasion, from, pid: Pid(5), status, pidfile, answer }))
+    }
+
+    /// A launch from somewhere else: the launcher's status and what a client met; if it was answered, the stop worked.
+    pub(crate) fn started_from(self, from: Launcher, status: i32, answer: Answer) -> Script {
+        let stopped = (answer == Answer::Answered).then_some(true);
+        let status = Some(ExitStatus::Code(status));
+        self.event(200, What::StartedFrom(StartFrom { from, status, answer, stopped }))
     }
 }
 
@@ -39,6 +49,7 @@ fn right() -> DaemonPortrait {
     let descriptors = (0..).zip(links).map(|(number, link)| OpenDescriptor { number, link: link.to_owned() });
     DaemonPortrait {
         launcher: LauncherTies {
+            from: Launcher::Clean,
             pid: Some(Pid(5)),
             session: Some(Pid(1)),
             terminal: true,
@@ -46,15 +57,23 @@ fn right() -> DaemonPortrait {
             planted: ["pipe:[90]", "socket:[91]"].map(str::to_owned).to_vec(),
         },
         reaper: Pid(1),
+        declared_directory: None,
         main: image(7),
         processes: vec![ProcessPortrait {
             image: image(7),
             ppid: Pid(1),
             session: Pid(6),
             tty: 0,
+            directory: Some("/".to_owned()),
+            root: Some("/".to_owned()),
+            umask: Some(0o27),
+            ignored: SignalSet::default(),
+            caught: SignalSet::default(),
+            threads: vec![ThreadPortrait { tid: Pid(7), blocked: SignalSet::default() }],
             descriptors: descriptors.collect(),
         }],
         pidfile: Some("7\n".to_owned()),
+        artefacts: vec![Artefact { path: "log".to_owned(), mode: 0o644 }],
         end_of_output: true,
     }
 }
