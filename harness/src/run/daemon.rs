@@ -83,7 +83,7 @@ impl Stage<'_> {
     pub(super) fn await_return(&self, launched: &Launched) -> Result<Option<ExitStatus>, RunError> {
         let deadlines = self.plan.target.deadlines;
         let limit = match self.ties.occasion {
-            Occasion::Start | Occasion::AddressBusy => deadlines.start,
+            Occasion::Start | Occasion::AddressBusy | Occasion::PidfileBlocked => deadlines.start,
             Occasion::Hung => deadlines.give_up.unwrap_or(deadlines.start),
         };
         // Woken by the kernel: what is looked at next is as near to the exit as it can be.
