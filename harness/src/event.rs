@@ -3,6 +3,7 @@
 
 mod launch;
 mod log;
+mod start;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub use launch::{
     StartFrom, ThreadPortrait,
 };
 pub use log::{LogPortrait, LogWriter};
+pub use start::{FileKind, FileLook, Obstacle, ObstructedStart, SecondStart, StartRace};
 
 /// One event: number, time, and what happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -238,6 +240,12 @@ pub enum What {
         /// What each met.
         answers: Vec<Answer>,
     },
+    /// The target was launched while it ran.
+    StartedAgain(SecondStart),
+    /// The target was launched with something in the pidfile's place.
+    StartedObstructed(ObstructedStart),
+    /// The target was launched several times at once.
+    StartsRaced(StartRace),
     /// ^C was typed on the launcher's terminal, then the terminal was closed.
     HungUp {
         /// The main process lived on.

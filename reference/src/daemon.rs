@@ -15,7 +15,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -66,19 +66,18 @@ impl Launcher {
     }
 }
 
-/// Returns in the daemon alone; the launcher waits for its word and exits here.
+/// Returns in the daemon alone; the launcher waits for its word, and exits here with 0 when that is good.
 ///
-/// Call it before the first thread: of a process with threads, fork(2) copies only one.
+/// Call it before the first thread: of a process with threads, fork(2) copies only one. What the launcher has opened since
+/// [`close_inherited`] is the daemon's too.
 ///
 /// # Errors
-/// In the launcher: what could not even be begun, the reason complete.
+/// In the launcher: what could not even be begun, or why the daemon failed, the reason complete. What was prepared for the
+/// daemon is then the launcher's to undo.
 pub fn become_daemon(manner: &Manner) -> Result<Launcher, String> {
     let failed = |what: &'static str| move |error: io::Error| format!("daemon failed to {what}: {error}");
     if std::fs::read_dir("/proc/self/task").map_err(failed("count its threads"))?.count() != 1 {
         return Err("daemon failed to fork: it has threads already".to_owned());
-    }
-    if manner.defect != Some(Defect::NoneInherited) {
-        close_above_standard();
     }
     let umask = rustix::fs::Mode::from_raw_mode(manner.umask);
     // Before the first file is made: its mode must not depend on the launcher's umask.
@@ -94,7 +93,8 @@ pub fn become_daemon(manner: &Manner) -> Result<Launcher, String> {
     match fork().map_err(failed("fork"))? {
         Side::Parent(intermediate) => {
             drop(told);
-            std::process::exit(launch(heard, intermediate, manner));
+            launch(heard, intermediate, manner)?;
+            std::process::exit(0);
         }
         Side::Child => {
             drop(heard);
@@ -110,8 +110,8 @@ pub fn become_daemon(manner: &Manner) -> Result<Launcher, String> {
     }
 }
 
-/// The launcher's part: its exit status.
-fn launch(heard: OwnedFd, intermediate: libc::pid_t, manner: &Manner) -> i32 {
+/// The launcher's part.
+fn launch(heard: OwnedFd, intermediate: libc::pid_t, manner: &Manner) -> Result<(), String> {
     let mut reaped = true;
     // With these there is none that ends at once: it waits, or it is the daemon.
     if !matches!(manner.defect, Some(Defect::Orphaned | Defect::NoTty | Defect::CannotAcquireTty)) {
@@ -122,19 +122,17 @@ fn launch(heard: OwnedFd, intermediate: libc::pid_t, manner: &Manner) -> i32 {
     }
     if manner.defect == Some(Defect::FailureReported) {
         // Returns as soon as there is a child, and believes in it.
-        return 0;
+        return Ok(());
     }
     let patience = match manner.defect {
         Some(Defect::Bounded) => Duration::from_secs(3600),
         _ => manner.patience,
     };
-    match hear(heard, patience) {
-        Ok(()) => i32::from(manner.defect == Some(Defect::ExitCodeUnderSigchldIgnore) && !reaped),
-        Err(reason) => {
-            let _ = io::stderr().write_all(format!("{reason}\n").as_bytes());
-            1
-        }
+    hear(heard, patience)?;
+    if manner.defect == Some(Defect::ExitCodeUnderSigchldIgnore) && !reaped {
+        return Err("daemon is not known to run: its launcher failed to wait for its child".to_owned());
     }
+    Ok(())
 }
 
 /// Waits for the daemon's word.
@@ -186,13 +184,20 @@ fn settle(manner: &Manner, log: &File) -> io::Result<()> {
     }
     if manner.defect == Some(Defect::LauncherEof) {
         // A copy of standard output that nobody remembers; it stays open for as long as the daemon lives.
-        duplicate(1, 10)?;
+        std::mem::forget(io::stdout().as_fd().try_clone_to_owned()?);
+    }
+    if manner.defect == Some(Defect::ClosedStdioStart) {
+        // SAFETY: as if std had not opened /dev/null in place of closed streams; nothing of ours owns them.
+        unsafe { libc::syscall(libc::SYS_close_range, 0, 2, 0) };
+        return Ok(());
     }
     if manner.defect != Some(Defect::StdioDetached) {
         redirect(&File::open("/dev/null")?, 0)?;
     }
-    redirect(log, 1)?;
-    redirect(log, 2)
+    let read_only = if manner.defect == Some(Defect::StdioUsable) { Some(File::open("/dev/null")?) } else { None };
+    let output = read_only.as_ref().unwrap_or(log);
+    redirect(output, 1)?;
+    redirect(output, 2)
 }
 
 /// The log: appended to, so that a rotation by truncation leaves no hole, and not handed to any program that is executed.
@@ -246,7 +251,10 @@ fn fork() -> io::Result<Side> {
 /// The mistake of [`Defect::Orphaned`]: the process between stays for as long as its child lives.
 fn wait_and_end(daemon: libc::pid_t) -> ! {
     // Like the daemon it must hold neither the launcher's streams nor its directory, or that would be a second mistake.
-    close_all();
+    close_inherited();
+    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
+        let _ = (0..=2).try_for_each(|number| redirect(&null, number));
+    }
     let _ = rustix::process::chdir("/");
     // SAFETY: waits for our own child, then ends without running anything else.
     unsafe {
@@ -307,25 +315,20 @@ pub fn let_hangup_kill() {
     }
 }
 
-/// Descriptors above 2 are the launcher's: a pipe among them would keep its reader waiting, a lock would stay locked.
-fn close_above_standard() {
-    // SAFETY: at the start nothing of ours is open above 2.
+/// Closes what lies above 2, which is of whoever started this process: a pipe among it would keep its reader waiting, a lock
+/// would stay locked. Call it first of all: whatever is open above 2 is closed.
+///
+/// Of 0, 1 and 2 those that were closed are `/dev/null` by now: std sees to that before `main`. In another language do it
+/// here, or the next three files that are opened become the standard streams.
+pub fn close_inherited() {
+    // SAFETY: for a process that has not opened anything, or uses nothing of it any more.
     unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
-}
-
-fn close_all() {
-    // SAFETY: for a process that only waits and ends, and uses no descriptor any more.
-    unsafe { libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0) };
 }
 
 /// dup2(2), which clears close-on-exec: standard streams are for whoever is executed.
 fn redirect(file: &File, number: RawFd) -> io::Result<()> {
-    duplicate(file.as_raw_fd(), number)
-}
-
-fn duplicate(from: RawFd, number: RawFd) -> io::Result<()> {
-    // SAFETY: the target is a standard stream or a number that nothing of ours has.
-    if unsafe { libc::dup2(from, number) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    // SAFETY: the target is a standard stream, which nothing of ours owns.
+    if unsafe { libc::dup2(file.as_raw_fd(), number) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -49,6 +49,15 @@ pub enum Unexpected {
     ChildOfInit,
 }
 
+/// What a wrong daemon makes of a pidfile that another one left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// Somebody has that pid: it runs already.
+    Believed,
+    /// Written over from the beginning; what was longer keeps its end.
+    NotTruncated,
+}
+
 /// A deliberate bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Defect {
@@ -68,10 +77,16 @@ pub enum Defect {
     Cwd,
     /// The daemon keeps its launcher's standard input.
     StdioDetached,
+    /// Standard output and error of the daemon are open for reading only.
+    StdioUsable,
     /// The daemon keeps a copy of its launcher's standard output.
     LauncherEof,
     /// The daemon closes no descriptor that its launcher had open.
     NoneInherited,
+    /// The daemon closes its standard streams and opens nothing in their place.
+    ClosedStdioStart,
+    /// The daemon's pidfile is open in every program that it executes.
+    CloseOnExec,
     /// The daemon keeps its launcher's signal mask.
     SignalMask,
     /// The daemon keeps what its launcher ignores.
@@ -92,6 +107,16 @@ pub enum Defect {
     Format,
     /// The pidfile stays after the stop.
     RemovedOnStop,
+    /// The pidfile is looked at first and written later, and the address shared.
+    SingleWinner,
+    /// The pidfile is written before anything else, whoever it names.
+    SecondStartRefused,
+    /// What another daemon left in the pidfile's place stays an obstacle, or stays there.
+    StaleReplaced(Stale),
+    /// The pidfile's mode is what the launcher's umask leaves of 0666.
+    Mode,
+    /// The pidfile is written wherever a symbolic link leads.
+    NoSymlink,
     /// The daemon listens only after its launcher has returned.
     AtReturn,
     /// The launcher returns 0 as soon as it has forked.
@@ -234,12 +259,20 @@ impl Defect {
                 | Self::UmaskLog
                 | Self::Threads
                 | Self::StdioDetached
+                | Self::StdioUsable
                 | Self::LauncherEof
                 | Self::NoneInherited
+                | Self::ClosedStdioStart
+                | Self::CloseOnExec
                 | Self::PresentAtReturn
                 | Self::OwnPid
                 | Self::Format
                 | Self::RemovedOnStop
+                | Self::SingleWinner
+                | Self::SecondStartRefused
+                | Self::StaleReplaced(_)
+                | Self::Mode
+                | Self::NoSymlink
                 | Self::AtReturn
                 | Self::FailureReported
                 | Self::Bounded

@@ -83,7 +83,9 @@ SIGNALS (to the daemon)
   TERM, INT  stop accepting, finish what was begun, end with status 0
 
 FILES
-  --pidfile  the daemon's pid, 0644, locked, atomically written, removed by its owner only
+  --pidfile  the daemon's pid, 0644, atomically written, locked from before the fork until the
+             end, removed by its owner only. What a dead daemon left is replaced; a link, FIFO
+             or directory in its place is refused
   --log      standard output and error, appended to; each request's method and URL
 
 EXAMPLES

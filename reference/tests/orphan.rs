@@ -62,14 +62,20 @@ fn a_daemon_is_there_when_its_launcher_returns() {
     assert!(answer.ends_with("hello world\n"), "{answer}");
     assert_eq!(fs::read_link(format!("/proc/{daemon}/cwd")).expect("it is ours"), Path::new("/"));
 
-    let second = launch(&directory, address, &[]);
-    assert_eq!(second.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    for address in [address, free()] {
+        let again = launch(&directory, address, &[]);
+        assert_eq!(again.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&again.stderr).into_owned();
+        assert!(said.contains(&format!("already running, pid {daemon}")), "{said}");
+    }
+    let beside = launch(&directory, address, &["--pidfile", "other.pid"]);
+    assert_eq!(beside.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&beside.stderr).into_owned();
     assert!(said.contains("failed to listen on"), "{said}");
-    let third = launch(&directory, free(), &[]);
-    let said = String::from_utf8_lossy(&third.stderr).into_owned();
-    assert!(said.contains(&format!("already running, pid {daemon}")), "{said}");
     assert_eq!(self::daemon(&directory), daemon);
+    let mut left: Vec<_> = fs::read_dir(&directory).expect("list").map(|it| it.expect("entry").file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["child_process.log", "child_process.pid"], "what a failed start claimed is given back");
 
     fs::rename(directory.join("child_process.log"), directory.join("rotated")).expect("rename");
     kill_process(daemon, Signal::HUP).expect("it lives");

@@ -49,6 +49,11 @@ pub(super) fn start_from(history: &History, from: Launcher) -> Option<(&Event, &
     starts.into_iter().next()
 }
 
+/// Whether a pidfile is the number of this process and nothing else, but for a newline at the end.
+pub(super) fn is_exactly(content: &str, pid: Pid) -> bool {
+    content.strip_suffix('\n').unwrap_or(content) == pid.to_string()
+}
+
 /// The first number in a pidfile: what a person who reads it would signal.
 pub(super) fn number(content: &str) -> Option<Pid> {
     let digits = content.trim_start_matches(|it: char| !it.is_ascii_digit());

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ExitStatus;
+use super::{ExitStatus, Obstacle};
 use crate::id::{Image, Pid};
 use crate::scenario::Launcher;
 use crate::target::SignalSet;
@@ -20,6 +20,12 @@ pub enum Occasion {
     PidfileBlocked,
     /// To hang: a call at the end of its start is held until the launcher has returned.
     Hung,
+    /// To be refused: the daemon runs already.
+    AlreadyRunning,
+    /// For one to serve and the others to be refused: several at once.
+    Racing,
+    /// To serve or to be refused: something lies in the pidfile's place.
+    Obstructed(Obstacle),
 }
 
 impl Occasion {
@@ -31,17 +37,23 @@ impl Occasion {
             Occasion::AddressBusy => "the launcher's return while the address is taken",
             Occasion::PidfileBlocked => "the launcher's return while its pidfile cannot be written",
             Occasion::Hung => "the end of a start that hangs",
+            Occasion::AlreadyRunning => "the launcher's return while the daemon runs",
+            Occasion::Racing => "the return of several launchers at once",
+            Occasion::Obstructed(_) => "the launcher's return while something lies in its pidfile's place",
         }
     }
 
     /// What the names of its output streams begin with.
     #[must_use]
-    pub fn prefix(self) -> &'static str {
+    pub fn prefix(self) -> String {
         match self {
-            Occasion::Start => "",
-            Occasion::AddressBusy => "busy-start.",
-            Occasion::PidfileBlocked => "blocked-start.",
-            Occasion::Hung => "hung-start.",
+            Occasion::Start => String::new(),
+            Occasion::AddressBusy => "busy-start.".to_owned(),
+            Occasion::PidfileBlocked => "blocked-start.".to_owned(),
+            Occasion::Hung => "hung-start.".to_owned(),
+            Occasion::AlreadyRunning => "second-start.".to_owned(),
+            Occasion::Racing => "racing-start.".to_owned(),
+            Occasion::Obstructed(obstacle) => format!("{}-start.", obstacle.word()),
         }
     }
 }
@@ -86,6 +98,10 @@ pub struct LauncherTies {
     pub session: Option<Pid>,
     /// It had a controlling terminal, which was its standard input.
     pub terminal: bool,
+    /// Its file mode creation mask.
+    pub umask: u32,
+    /// It was launched with its standard streams closed.
+    pub closed: bool,
     /// Its standard output and error as `/proc/PID/fd` shows them: `pipe:[123]`.
     pub pipes: Vec<String>,
     /// Further open descriptors that it was born with, in the same form.
@@ -99,6 +115,37 @@ pub struct OpenDescriptor {
     pub number: i32,
     /// Where its link in `/proc/PID/fd` points.
     pub link: String,
+    /// How it is open: flags of open(2), as `/proc/PID/fdinfo` shows them, O_CLOEXEC among them.
+    pub flags: u32,
+    /// The inode that it leads to, whatever its name by now.
+    pub inode: u64,
+}
+
+/// The access mode among the flags of open(2), and what makes a descriptor good for nothing but its path.
+const ACCESS_MODE: u32 = 0o3;
+const READ_ONLY: u32 = 0;
+const WRITE_ONLY: u32 = 0o1;
+const CLOSE_ON_EXEC: u32 = 0o2_000_000;
+const PATH_ONLY: u32 = 0o10_000_000;
+
+impl OpenDescriptor {
+    /// It is open for reading.
+    #[must_use]
+    pub fn reads(&self) -> bool {
+        self.flags & PATH_ONLY == 0 && self.flags & ACCESS_MODE != WRITE_ONLY
+    }
+
+    /// It is open for writing.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        self.flags & PATH_ONLY == 0 && self.flags & ACCESS_MODE != READ_ONLY
+    }
+
+    /// It is closed when another program is executed.
+    #[must_use]
+    pub fn closes_on_exec(&self) -> bool {
+        self.flags & CLOSE_ON_EXEC != 0
+    }
 }
 
 /// A thread, looked at closely.
@@ -176,6 +223,10 @@ pub struct DaemonPortrait {
     pub pidfile: Option<String>,
     /// What it has put into its directory, by path.
     pub artefacts: Vec<Artefact>,
+    /// The pidfile's permission bits.
+    pub pidfile_mode: Option<u32>,
+    /// The pidfile's inode.
+    pub pidfile_inode: Option<u64>,
     /// The readers of the launcher's standard output and error saw their end of file.
     pub end_of_output: bool,
 }

@@ -57,7 +57,15 @@ impl Stage<'_> {
 
     /// The process id that a file holds.
     pub(super) fn pid_in(&self, path: &Path) -> Option<Pid> {
-        fs::read_to_string(path).ok()?.trim().parse().ok().filter(|pid| *pid > 0).map(Pid)
+        // Opening a FIFO would wait for its writer.
+        path.is_file()
+            .then(|| fs::read_to_string(path).ok())
+            .flatten()?
+            .trim()
+            .parse()
+            .ok()
+            .filter(|pid| *pid > 0)
+            .map(Pid)
     }
 
     /// A pidfd first, then the image: if the process still lives afterwards, both are of the same process.

@@ -1,10 +1,11 @@
 //! Daemons: what they are launched from, what their launcher left when it returned, and what still ties them to it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -19,9 +20,10 @@ use crate::event::{
 };
 use crate::id::{Image, Pid};
 use crate::kernel::namespace::enter_netns;
-use crate::process::{Procfs, Stat, Status};
+use crate::process::{Descriptor, Procfs, Stat, Status};
 use crate::ready::Probe;
 use crate::run::census::Main;
+use crate::run::obstructed::clear;
 use crate::run::start::Launched;
 use crate::run::upgrade::yes;
 use crate::run::{RunError, Stage};
@@ -35,13 +37,16 @@ pub(super) const PLANTED: [i32; 2] = [9, 200];
 
 /// A daemon that is up comes to rest at once: intermediates end, the launcher's pipes are closed. What takes longer than
 /// this after readiness is not on its way.
-const REST: Duration = Duration::from_millis(500);
+pub(super) const REST: Duration = Duration::from_millis(500);
 
 /// A hangup kills at once; whoever still lives after this was not killed by it.
 const HANGUP_WINDOW: Duration = Duration::from_millis(200);
 
 /// How long the kernel may take to echo a typed character.
 const ECHO_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long SIGKILL may take.
+pub(super) const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// What ties the last launcher to the harness.
 #[derive(Debug, Default)]
@@ -50,6 +55,8 @@ pub(super) struct Ties {
     /// What the next launcher is to be.
     pub(super) from: Launcher,
     pub(super) launcher: LauncherTies,
+    /// It is to be launched with its standard streams closed.
+    pub(super) closed: bool,
     /// Read ends of its standard output and error.
     pub(super) readers: Vec<OwnedFd>,
     /// Its terminal: the master side, and the other one, which somebody has to hold open as a shell does.
@@ -81,11 +88,10 @@ impl Stage<'_> {
 
     /// Waits for the end of a launcher, and tells what was there at that instant. `None` when it does not end.
     pub(super) fn await_return(&self, launched: &Launched) -> Result<Option<ExitStatus>, RunError> {
-        let deadlines = self.plan.target.deadlines;
-        let limit = match self.ties.occasion {
-            Occasion::Start | Occasion::AddressBusy | Occasion::PidfileBlocked => deadlines.start,
-            Occasion::Hung => deadlines.give_up.unwrap_or(deadlines.start),
-        };
+        self.await_return_within(launched, self.plan.target.deadlines.start)
+    }
+
+    fn await_return_within(&self, launched: &Launched, limit: Duration) -> Result<Option<ExitStatus>, RunError> {
         // Woken by the kernel: what is looked at next is as near to the exit as it can be.
         let [ended, stopped] = <[_; 2]>::try_from(ready_within(&[launched.pidfd.as_fd(), self.stop.as_fd()], limit))
             .expect("as many answers as descriptors");
@@ -99,7 +105,11 @@ impl Stage<'_> {
         }
         let pidfile = self.pidfile_content();
         let answer = match self.ties.occasion {
-            Occasion::Start | Occasion::PidfileBlocked => self.ask()?,
+            Occasion::Start
+            | Occasion::PidfileBlocked
+            | Occasion::AlreadyRunning
+            | Occasion::Racing
+            | Occasion::Obstructed(_) => self.ask()?,
             Occasion::AddressBusy => Answer::Missing("the harness listens there".to_owned()),
             Occasion::Hung => Answer::Missing("its start is held".to_owned()),
         };
@@ -108,6 +118,32 @@ impl Stage<'_> {
         let what = LauncherReturn { occasion, from, pid: launched.pid, status, pidfile, answer };
         self.sink.put_at(at, What::LauncherReturned(what));
         Ok(Some(status))
+    }
+
+    /// Launches for another purpose than to serve and waits for the launcher's return; what ties the daemon to the launcher
+    /// before stays known.
+    pub(super) fn launch_for(&mut self, occasion: Occasion) -> Result<Option<ExitStatus>, RunError> {
+        let deadlines = self.plan.target.deadlines;
+        let limit = match occasion {
+            Occasion::Hung => deadlines.give_up.unwrap_or(deadlines.start),
+            _ => deadlines.start,
+        };
+        self.launch_for_within(occasion, limit)
+    }
+
+    /// The same with a limit of its own.
+    pub(super) fn launch_for_within(
+        &mut self,
+        occasion: Occasion,
+        limit: Duration,
+    ) -> Result<Option<ExitStatus>, RunError> {
+        let kept = (self.ties.launcher.clone(), std::mem::take(&mut self.ties.readers));
+        self.ties.occasion = occasion;
+        let launched = self.launch()?;
+        let status = self.await_return_within(&launched, limit)?;
+        self.ties.occasion = Occasion::Start;
+        (self.ties.launcher, self.ties.readers) = kept;
+        Ok(status)
     }
 
     /// One request to the endpoint that tells readiness.
@@ -141,8 +177,14 @@ impl Stage<'_> {
     }
 
     fn pidfile_content(&self) -> Option<String> {
-        let path = self.plan.target.pidfile.as_ref()?.fill(&self.placeholders());
-        std::fs::read(Path::new(&path)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        let path = self.pidfile_path()?;
+        // Opening a FIFO would wait for its writer.
+        path.is_file().then(|| fs::read(path).ok()).flatten().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The pidfile's path, where the target has one.
+    pub(super) fn pidfile_path(&self) -> Option<PathBuf> {
+        Some(self.plan.target.pidfile.as_ref()?.fill(&self.placeholders()).into())
     }
 
     /// The process that serves, whatever the pidfile says: the nearest one that is, or is an ancestor of, every process
@@ -164,6 +206,7 @@ impl Stage<'_> {
             yes(last.as_ref().is_ok_and(|(_, asleep)| *asleep) && self.is_at_rest(main))
         })?;
         let (processes, _) = last?;
+        let pidfile = self.pidfile_path().and_then(|path| path.metadata().ok());
         let portrait = DaemonPortrait {
             launcher: self.ties.launcher.clone(),
             reaper: self.sandbox.init_pid(),
@@ -172,6 +215,8 @@ impl Stage<'_> {
             processes,
             pidfile: self.pidfile_content(),
             artefacts: self.artefacts()?,
+            pidfile_mode: pidfile.as_ref().map(|it| it.mode() & 0o7777),
+            pidfile_inode: pidfile.as_ref().map(MetadataExt::ino),
             end_of_output: self.end_of_output(),
         };
         self.sink.put_at(self.clock.now(), What::Daemonised(portrait));
@@ -201,7 +246,7 @@ impl Stage<'_> {
         let mut found = Vec::new();
         let mut open = vec![self.target_dir.clone()];
         while let Some(directory) = open.pop() {
-            for entry in std::fs::read_dir(&directory)? {
+            for entry in fs::read_dir(&directory)? {
                 let path = entry?.path();
                 // Whatever vanishes meanwhile is no artefact.
                 let Ok(about) = path.symlink_metadata() else { continue };
@@ -213,7 +258,7 @@ impl Stage<'_> {
                     continue;
                 }
                 let below = path.strip_prefix(&self.target_dir).unwrap_or(&path).display().to_string();
-                found.push(Artefact { path: below, mode: about.permissions().mode() & 0o7777 });
+                found.push(Artefact { path: below, mode: about.mode() & 0o7777 });
             }
         }
         found.sort_by(|one, other| one.path.cmp(&other.path));
@@ -223,7 +268,7 @@ impl Stage<'_> {
     /// As `/proc/PID/cwd` would show it: without symlinks.
     fn declared_directory(&self) -> Option<String> {
         let declared = self.plan.target.launch.directory.as_ref()?.fill(&self.placeholders());
-        let real = std::fs::canonicalize(&declared).map(|path| path.display().to_string());
+        let real = fs::canonicalize(&declared).map(|path| path.display().to_string());
         Some(real.unwrap_or(declared))
     }
 
@@ -255,61 +300,55 @@ impl Stage<'_> {
 
     /// The same with a directory where its pidfile belongs: no permission stops root, but nobody writes into a directory.
     pub(super) fn start_blocked(&mut self) -> Result<(), RunError> {
-        let Some(pidfile) = &self.plan.target.pidfile else { return Ok(()) };
-        let path = PathBuf::from(pidfile.fill(&self.placeholders()));
+        let Some(path) = self.pidfile_path() else { return Ok(()) };
         // What an earlier start left there, as nobody stopped it.
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            Ok(()) | Err(_) => {}
-        }
+        clear(&path)?;
         // Not empty: else a daemon that replaces its pidfile by rename(2) would replace this too.
-        std::fs::create_dir_all(path.join("occupied"))?;
+        fs::create_dir_all(path.join("occupied"))?;
         let failed = self.fail_start(Occasion::PidfileBlocked);
-        std::fs::remove_dir_all(&path)?;
+        clear(&path)?;
         failed
     }
 
     /// One launch that cannot succeed.
     fn fail_start(&mut self, occasion: Occasion) -> Result<(), RunError> {
-        self.ties.occasion = occasion;
-        let launched = self.launch()?;
-        let _status = self.await_return(&launched)?;
-        self.ties.occasion = Occasion::Start;
-        self.clear_away()
+        let _status = self.launch_for(occasion)?;
+        self.kill_all_but(&[])
     }
 
     /// Launches and holds the start for as long as the launcher waits; then looks whether what hung ends too, and clears
     /// away whatever is left.
     pub(super) fn start_hung(&mut self) -> Result<(), RunError> {
-        self.ties.occasion = Occasion::Hung;
-        let launched = self.launch()?;
-        let status = self.await_return(&launched)?;
-        self.ties.occasion = Occasion::Start;
+        let status = self.launch_for(Occasion::Hung)?;
         let living = || self.living().unwrap_or_default();
         if status.is_some_and(|status| status != ExitStatus::Code(0)) {
             // Let go, it finds that nobody waits any more: it must not serve after all.
             let _ended = self.within(self.plan.target.deadlines.stop, || yes(living().is_empty()))?;
         }
         self.sink.put_at(self.clock.now(), What::HungStartOver { living: self.living()? });
-        self.clear_away()
+        self.kill_all_but(&[])
     }
 
-    /// The living processes of the target.
-    fn living(&self) -> Result<Vec<Image>, RunError> {
-        let stats = self.sandbox.procfs().scan()?;
-        Ok(stats.into_iter().filter(|stat| !stat.is_dead()).map(|stat| stat.image).collect())
-    }
-
-    /// Kills every process of the target; gives how many there were.
-    pub(super) fn kill_all(&self) -> Result<usize, RunError> {
-        let living: Vec<_> = self.sandbox.procfs().scan()?.into_iter().filter(|stat| !stat.is_dead()).collect();
-        for stat in &living {
-            if let Ok(process) = self.sandbox.open_pid(stat.image.pid) {
+    /// Kills every process of the target but these and their children, and waits until they are gone: what comes next begins
+    /// anew.
+    pub(super) fn kill_all_but(&self, spared: &[Image]) -> Result<(), RunError> {
+        let is_spared = |stat: &Stat| spared.iter().any(|it| it.is_still(&stat.image) || it.pid == stat.ppid);
+        let gone = self.within(KILL_LIMIT, || {
+            let Ok(stats) = self.sandbox.procfs().scan() else { return yes(false) };
+            let doomed: Vec<Stat> = stats.into_iter().filter(|it| !it.is_dead() && !is_spared(it)).collect();
+            for stat in &doomed {
                 // One that has ended meanwhile is what was wanted.
-                let _ = process.send_signal(Signal(libc::SIGKILL));
+                let _gone = self.sandbox.open_pid(stat.image.pid).map(|it| it.send_signal(Signal(libc::SIGKILL)));
             }
-        }
-        Ok(living.len())
+            yes(doomed.is_empty())
+        })?;
+        if gone { Ok(()) } else { Err(RunError::Environment("failed to end what a start left".to_owned())) }
+    }
+
+    /// Every living process of the target.
+    pub(super) fn living(&self) -> Result<Vec<Image>, RunError> {
+        let stats = self.sandbox.procfs().scan()?.into_iter();
+        Ok(stats.filter(|stat| !stat.is_dead()).map(|stat| stat.image).collect())
     }
 
     /// ^C and then the end of the terminal that the launcher was started from.
@@ -340,7 +379,6 @@ impl Stage<'_> {
 /// A process, looked at closely, and whether all its threads sleep.
 fn portray(procfs: &Procfs, stat: &Stat) -> Result<(ProcessPortrait, bool), RunError> {
     let pid = stat.image.pid;
-    let descriptors = procfs.descriptors(pid)?.into_iter();
     let (mut threads, mut asleep) = (Vec::new(), true);
     for tid in procfs.threads(pid)? {
         // One that has ended meanwhile has no mask any more.
@@ -362,9 +400,21 @@ fn portray(procfs: &Procfs, stat: &Stat) -> Result<(ProcessPortrait, bool), RunE
         ignored: status.ignored,
         caught: status.caught,
         threads,
-        descriptors: descriptors.map(|it| OpenDescriptor { number: it.number, link: it.link }).collect(),
+        descriptors: open_descriptors(procfs, pid)?,
     };
     Ok((portrait, asleep))
+}
+
+/// Its open descriptors, and how they are open.
+fn open_descriptors(procfs: &Procfs, pid: Pid) -> Result<Vec<OpenDescriptor>, RunError> {
+    let mut open = Vec::new();
+    for Descriptor { number, link } in procfs.descriptors(pid)? {
+        // One that was closed meanwhile is none.
+        if let (Some(flags), Some(inode)) = (procfs.open_flags(pid, number)?, procfs.open_inode(pid, number)?) {
+            open.push(OpenDescriptor { number, link, flags, inode });
+        }
+    }
+    Ok(open)
 }
 
 /// A pipe's write end and a socket, and how `/proc/PID/fd` shows them. Their other ends are closed: nobody is to wait.

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::event::{Answer, Phase, StartFrom, What};
 use crate::ready::Probe;
@@ -121,7 +120,7 @@ impl Stage<'_> {
                 stopped = Some(!self.lives(main));
             }
         }
-        self.clear_away()?;
+        self.kill_all_but(&[])?;
         let what = What::StartedFrom(StartFrom { from, status, answer, stopped });
         self.sink.put(crate::clock::Interval::new(began, self.clock.now()), what);
         Ok(())
@@ -156,13 +155,4 @@ impl Stage<'_> {
         fs::create_dir_all(&directory)?;
         Ok(directory)
     }
-
-    /// Ends whatever of the target is left: what comes next begins anew.
-    pub(super) fn clear_away(&self) -> Result<(), RunError> {
-        let gone = self.within(KILL_LIMIT, || yes(self.kill_all().is_ok_and(|left| left == 0)))?;
-        if gone { Ok(()) } else { Err(RunError::Environment("failed to end what a start left".to_owned())) }
-    }
 }
-
-/// How long SIGKILL may take.
-const KILL_LIMIT: Duration = Duration::from_secs(10);

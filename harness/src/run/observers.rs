@@ -1,6 +1,6 @@
 //! The observers of a run, and the small bridges from sandbox and kernel to what they look through.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::event::{ExitStatus, Occasion};
+use crate::event::ExitStatus;
 use crate::id::{Pid, Version};
 use crate::kernel::inet_diag::Diag;
 use crate::kernel::namespace::enter_netns;
@@ -46,6 +46,8 @@ pub(super) struct Observers {
     counters: CounterReader,
     handles: Vec<Handle>,
     output: PathBuf,
+    /// The files that output was written to, whatever was launched.
+    files: BTreeSet<PathBuf>,
     /// Where the target is to notify, and what it has.
     supervisor: Option<(Supervisor, Notified)>,
 }
@@ -96,7 +98,8 @@ impl Observers {
             }
         }
         let output = deployer.directory().to_owned();
-        Ok(Observers { vantage, endpoints, exits, statuses, counters, handles, output, supervisor })
+        let files = BTreeSet::new();
+        Ok(Observers { vantage, endpoints, exits, statuses, counters, handles, output, files, supervisor })
     }
 
     /// Standard input, output and error of a launched process: nothing, and two observed pipes, of which the read ends
@@ -110,6 +113,7 @@ impl Observers {
             let stream = format!("{prefix}{stream}");
             let file = self.output.join(format!("{stream}.log"));
             readers.push(reader.try_clone()?);
+            self.files.insert(file.clone());
             self.handles.push(OutputObserver::spawn(&stream, reader, file, self.vantage.clone())?);
             Ok(writer)
         };
@@ -191,10 +195,9 @@ impl Observers {
         })
     }
 
-    /// The files that output is written to, whatever was launched.
+    /// The files that output was written to, whatever was launched.
     pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
-        let prefixes = [Occasion::Start, Occasion::AddressBusy].map(Occasion::prefix);
-        prefixes.into_iter().flat_map(|prefix| STREAMS.map(|stream| self.log_of(&format!("{prefix}{stream}"))))
+        self.files.iter().cloned()
     }
 
     fn log_of(&self, stream: &str) -> PathBuf {

@@ -134,7 +134,9 @@ impl<'a> Stage<'a> {
             let text = serde_json::to_string(step).unwrap_or_default();
             self.sink.put_at(self.clock.now(), What::StepBegan { index, step: text });
             self.step(step)?;
-            if matches!(step, Step::Start | Step::StartRelative) && self.main.is_none() {
+            if matches!(step, Step::Start | Step::StartUnmasked | Step::StartClosed | Step::StartRelative)
+                && self.main.is_none()
+            {
                 return Ok(());
             }
         }
@@ -166,6 +168,23 @@ impl<'a> Stage<'a> {
             Step::Rest => self.rest(),
             Step::Rotate => self.rotate(),
             Step::Ask { requests } => self.ask_often(*requests),
+            Step::StartAgain => self.start_again(),
+            Step::StartUnmasked => {
+                self.phase(Phase::Start);
+                self.start_unmasked()
+            }
+            Step::StartClosed => {
+                self.phase(Phase::Start);
+                self.start_closed()
+            }
+            Step::RacingStarts { starts, rounds } => {
+                self.phase(Phase::Start);
+                self.racing_starts(*starts, *rounds)
+            }
+            Step::ObstructedStarts(obstacles) => {
+                self.phase(Phase::Start);
+                self.obstructed_starts(obstacles)
+            }
             Step::Hangup => self.hangup(),
             Step::StartsFrom(launchers) => self.starts_from(launchers),
             Step::BusyStartsFrom(launchers) => self.busy_starts_from(launchers),

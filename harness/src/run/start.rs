@@ -107,6 +107,22 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// The same from a launcher whose umask is 0.
+    pub(super) fn start_unmasked(&mut self) -> Result<(), RunError> {
+        let usual = std::mem::replace(&mut self.ties.from, Launcher::OpenUmask);
+        let started = self.start();
+        self.ties.from = usual;
+        started
+    }
+
+    /// The same with standard input, output and error closed.
+    pub(super) fn start_closed(&mut self) -> Result<(), RunError> {
+        self.ties.closed = true;
+        let started = self.start();
+        self.ties.closed = false;
+        started
+    }
+
     /// Executes the launch command in the sandbox.
     pub(super) fn launch(&mut self) -> Result<Launched, RunError> {
         self.launch_with(&[])
@@ -148,8 +164,12 @@ impl Stage<'_> {
         directory: PathBuf,
         environment: BTreeMap<String, String>,
     ) -> Result<Launched, RunError> {
-        let (mut stdio, readers) = self.observers.stdio(self.ties.occasion.prefix())?;
-        let pipes = vec![link_of("pipe", &stdio[1])?, link_of("pipe", &stdio[2])?];
+        let (mut stdio, readers) = self.observers.stdio(&self.ties.occasion.prefix())?;
+        let mut pipes = vec![link_of("pipe", &stdio[1])?, link_of("pipe", &stdio[2])?];
+        let closed = self.ties.closed && key == CommandKey::Launch;
+        if closed {
+            pipes.clear();
+        }
         let launch = &self.plan.target.launch;
         // Only the launch comes from such a launcher; what stops or restarts a service may come from anywhere.
         let from = if key == CommandKey::Launch { self.ties.from } else { Launcher::Clean };
@@ -182,6 +202,7 @@ impl Stage<'_> {
             standing: from.standing(),
             // Whoever launches a daemon is no init: it would adopt what it had launched itself.
             between: key == CommandKey::Launch && launch.returns && from != Launcher::ChildOfInit,
+            closed,
             planted: numbers,
             blocked: from.blocked().to_vec(),
             ignored: from.ignored().to_vec(),
@@ -195,7 +216,8 @@ impl Stage<'_> {
         self.sink.put_at(since, What::Launched { pid: spawned.pid, command });
         if key == CommandKey::Launch {
             let (pid, session) = (Some(spawned.pid), Some(spawned.session));
-            self.ties.launcher = LauncherTies { from, pid, session, terminal, pipes, planted: planted_links };
+            let (umask, planted) = (request.umask, planted_links);
+            self.ties.launcher = LauncherTies { from, pid, session, terminal, umask, closed, pipes, planted };
             self.ties.readers = readers;
         }
         match (spawned.hook, request.hold) {

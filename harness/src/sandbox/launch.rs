@@ -42,6 +42,7 @@ struct Prepared {
     umask: u32,
     hold: Option<Hold>,
     standing: Standing,
+    closed: bool,
     blocked: Vec<Signal>,
     ignored: Vec<Signal>,
     removes_directory: bool,
@@ -80,6 +81,7 @@ impl Prepared {
             umask: request.umask,
             hold: request.hold,
             standing: request.standing,
+            closed: request.closed,
             blocked: request.blocked.clone(),
             ignored: request.ignored.clone(),
             removes_directory: request.removes_directory,
@@ -312,6 +314,10 @@ fn attempt(
     if let Some(hold) = prepared.hold {
         let hook = hold_calls(hold).map_err(|_| (Step::ListenHook, last_errno()))?;
         tell(report, HOOKED, 0, Some(hook.as_fd())).map_err(failed(Step::ListenHook))?;
+    }
+    if prepared.closed {
+        // SAFETY: closes descriptors that nothing of ours uses any more.
+        unsafe { libc::close_range(0, 2, 0) };
     }
     Err((Step::Exec, execute(prepared)))
 }

@@ -13,7 +13,7 @@ use crate::target::Signal;
 
 /// What to launch. The process starts from a clean state: its own session, every signal at its default and none
 /// blocked, descriptors 0 to 2 only, exactly this environment. What is to be unclean is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SpawnRequest {
     /// The executable; without a slash it is looked up in the PATH of `environment`, as execvp(3) does.
     pub program: String,
@@ -31,6 +31,8 @@ pub struct SpawnRequest {
     pub standing: Standing,
     /// It is no child of the init: a process stands between, as a shell does, for as long as it lives.
     pub between: bool,
+    /// Descriptors 0 to 2 are closed.
+    pub closed: bool,
     /// Numbers of further descriptors that stay open in it.
     pub planted: Vec<i32>,
     /// Signals that are blocked in it.
@@ -43,10 +45,11 @@ pub struct SpawnRequest {
 
 /// The place of a launched process among sessions and process groups. One that leads no session is part of that of the
 /// process between, or of the init's where there is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
     /// It leads a session, without a terminal.
+    #[default]
     LeadsSession,
     /// It leads a process group, without a terminal.
     LeadsGroup,

@@ -9,6 +9,7 @@
 //! The roles are this very executable under another `argv[0]`: every `main` begins with [`run_if_asked`].
 //! PR_SET_PDEATHSIG is not used: it fires when the spawning *thread* ends and is lost on fork.
 
+mod bystander;
 mod canary;
 mod channel;
 mod enter;
@@ -22,6 +23,7 @@ mod role;
 mod server;
 mod world;
 
+pub use bystander::Bystander;
 pub use canary::{Canary, CanaryError};
 pub use channel::ChannelError;
 pub use enter::{EnterError, enter};

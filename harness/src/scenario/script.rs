@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::event::Obstacle;
 use crate::manifest::{Capability, Profile};
 use crate::request::Pattern;
 
@@ -112,6 +113,10 @@ pub enum NotifyAddress {
 pub enum Step {
     /// Launch the target and wait until it is ready.
     Start,
+    /// As `start`, from the launcher `open-umask`, which lets every bit through.
+    StartUnmasked,
+    /// As `start`, with standard input, output and error closed.
+    StartClosed,
     /// Launch the target while the harness listens on its address, wait until the launcher returns, and clear away
     /// whatever of it is left.
     StartBusy,
@@ -137,6 +142,18 @@ pub enum Step {
         /// How many.
         requests: u32,
     },
+    /// Launch the target while it runs, wait until the launcher returns, and clear away whatever it left beside.
+    StartAgain,
+    /// Launch the target with each of these in its pidfile's place, see what comes of it, and end it again.
+    ObstructedStarts(Vec<Obstacle>),
+    /// So many launches at the same time; what they left is looked at and cleared away. Once more, as often as said; every
+    /// second time the pidfile of a killed daemon lies there.
+    RacingStarts {
+        /// How many launches.
+        starts: u32,
+        /// How often.
+        rounds: u32,
+    },
     /// Type ^C on the launcher's terminal, then close the terminal.
     Hangup,
     /// Launch the target from each of these in turn, look at it at rest, and stop it as declared. One that does not start is
@@ -144,7 +161,7 @@ pub enum Step {
     StartsFrom(Vec<Launcher>),
     /// Launch the target from each of these in turn while the harness listens on its address.
     BusyStartsFrom(Vec<Launcher>),
-    /// Launch the target by a relative path, from a directory that is removed once the target is ready (capability `exec-self`).
+    /// As `start`, by a relative path, from a directory that is removed once the target is ready (capability `exec-self`).
     StartRelative,
     /// Launch the target with each of the marks in its environment by which programs tell themselves that they inherited a
     /// listener, and no listener to inherit: until it answers, or ends, or is stopped by the start deadline.
@@ -260,6 +277,11 @@ impl Step {
             Step::Rest => "rest",
             Step::Rotate => "rotate",
             Step::Ask { .. } => "ask",
+            Step::StartAgain => "start-again",
+            Step::StartUnmasked => "start-unmasked",
+            Step::StartClosed => "start-closed",
+            Step::RacingStarts { .. } => "racing-starts",
+            Step::ObstructedStarts(_) => "obstructed-starts",
             Step::Hangup => "hangup",
             Step::StartsFrom(_) => "starts-from",
             Step::BusyStartsFrom(_) => "busy-starts-from",

@@ -1,8 +1,14 @@
 //! A scenario, validated: its steps stand in an order that can be run.
 
 use super::{Launcher, NotifyAddress, Scenario, Script, ScriptProblem, Step};
+use crate::event::Obstacle;
 use crate::manifest::{Capability, KeyPath, ManifestError, Part, Profile, Source};
 use crate::request::Pattern;
+
+/// What a step's list is a list of.
+const LAUNCHERS: &str = "launcher, such as `blocked-signals`";
+const OBSTACLES: &str =
+    "obstacle: `dead-pid`, `reused-pid`, `empty`, `garbage`, `longer`, `symlink`, `fifo`, `directory`";
 
 impl Scenario {
     /// Reads and validates the text of a scenario; `file_name` is what errors show.
@@ -84,6 +90,7 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
         Step::Rotate => Some(Capability::Log),
         Step::Reload => Some(Capability::NotifyReload),
         Step::BrokenUpgrade { .. } | Step::StartRelative => Some(Capability::ExecSelf),
+        Step::ObstructedStarts(_) | Step::RacingStarts { .. } => Some(Capability::Pidfile),
         _ => None,
     };
     if let Some(capability) = capability.filter(|capability| !script.needs.contains(capability)) {
@@ -101,6 +108,11 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
         Step::StartBusy
             | Step::StartBlocked
             | Step::StartHung
+            | Step::StartAgain
+            | Step::StartUnmasked
+            | Step::StartClosed
+            | Step::ObstructedStarts(_)
+            | Step::RacingStarts { .. }
             | Step::Hangup
             | Step::StartsFrom(_)
             | Step::BusyStartsFrom(_)
@@ -131,6 +143,8 @@ impl Order {
         let starts = matches!(
             step,
             Step::Start
+                | Step::StartUnmasked
+                | Step::StartClosed
                 | Step::StartBusy
                 | Step::StartBlocked
                 | Step::StartHung
@@ -139,6 +153,8 @@ impl Order {
                 | Step::StaleListenPid
                 | Step::StartsFrom(_)
                 | Step::BusyStartsFrom(_)
+                | Step::ObstructedStarts(_)
+                | Step::RacingStarts { .. }
         );
         if !self.started && !starts && *step != Step::Scan {
             return refuse("the target is not running", "put `start` before it");
@@ -155,15 +171,26 @@ impl Order {
             Step::StartsFrom(_) | Step::BusyStartsFrom(_) if !self.stopped => {
                 return refuse("it was not started from the scenario's launcher", "put `start` and `stop` before it");
             }
-            Step::StartsFrom(launchers) | Step::BusyStartsFrom(launchers) => return distinct(launchers),
-            Step::Start | Step::StartRelative => *self = Order { started: true, ..Order::default() },
-            Step::StartBusy | Step::StartBlocked | Step::StartHung | Step::MarkedStarts | Step::StaleListenPid => {}
-            Step::Hangup | Step::Suspend => {}
+            Step::StartsFrom(launchers) | Step::BusyStartsFrom(launchers) => return distinct(launchers, LAUNCHERS, Launcher::word),
+            Step::RacingStarts { .. } if !self.stopped => {
+                return refuse("it was not started alone", "put `start` and `stop` before it");
+            }
+            Step::ObstructedStarts(_) if !self.stopped => {
+                return refuse("it was not started without obstacles", "put `start` and `stop` before it");
+            }
+            Step::ObstructedStarts(obstacles) => return distinct(obstacles, OBSTACLES, Obstacle::word),
+            Step::Start | Step::StartUnmasked | Step::StartClosed | Step::StartRelative => {
+                *self = Order { started: true, ..Order::default() }
+            }
+            Step::StartBusy | Step::StartBlocked | Step::StartHung | Step::StartAgain => {}
+            Step::MarkedStarts | Step::StaleListenPid | Step::Hangup | Step::Suspend => {}
             Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
             Step::Ask { requests: 0 } => return Err(ScriptProblem::Zero),
             Step::Ask { .. } => {}
             Step::Load(patterns) => return self.load(patterns),
             Step::Baseline { ms: 0 }
+            | Step::RacingStarts { starts: 0, .. }
+            | Step::RacingStarts { rounds: 0, .. }
             | Step::Park { connections: 0 }
             | Step::Hold { connections: 0 }
             | Step::BrokenUpgrade { ms: 0 }
@@ -174,7 +201,7 @@ impl Order {
             Step::BrokenUpgrade { .. } | Step::Sequential { .. } | Step::Storm { .. } if !self.load => {
                 return refuse("there is no load", "put `load` before it");
             }
-            Step::BrokenUpgrade { .. } | Step::Hold { .. } => {}
+            Step::RacingStarts { .. } | Step::BrokenUpgrade { .. } | Step::Hold { .. } => {}
             Step::Upgrade | Step::Change(_) | Step::Sequential { .. } | Step::Storm { .. } => self.upgraded = true,
             Step::Settle if !self.upgraded => return refuse("nothing was upgraded", "put `upgrade` before it"),
             Step::Settle => {}
@@ -231,13 +258,58 @@ impl Order {
     }
 }
 
-/// Launchers of one step: at least one, each once.
-fn distinct(launchers: &[Launcher]) -> Result<(), ScriptProblem> {
-    if launchers.is_empty() {
-        return Err(ScriptProblem::Empty { of: "launcher, such as `blocked-signals`" });
+/// A step's list: at least one, each once.
+fn distinct<T: Copy + PartialEq>(
+    list: &[T],
+    of: &'static str,
+    word: fn(T) -> &'static str,
+) -> Result<(), ScriptProblem> {
+    if list.is_empty() {
+        return Err(ScriptProblem::Empty { of });
     }
-    match launchers.iter().enumerate().find(|(n, launcher)| launchers[..*n].contains(launcher)) {
-        Some((_, twice)) => Err(ScriptProblem::Twice { what: twice.word().to_owned() }),
+    match list.iter().enumerate().find(|(n, one)| list[..*n].contains(one)) {
+        Some((_, twice)) => Err(ScriptProblem::Twice { what: word(*twice).to_owned() }),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// These steps of a daemon with a pidfile are wrong in this way, or right.
+    fn check(steps: &str, want: Option<&str>) {
+        let text = format!(
+            "name = \"daemon/x\"\nabout = \"x\"\nprofile = \"daemon\"\nneeds = [\"pidfile\"]\nchecks = [\"a/b\"]\nsteps = [{steps}]\n"
+        );
+        let got = Scenario::parse(&text, "x.toml").err().map(|error| error.to_string());
+        match want {
+            None => assert_eq!(got, None, "{steps}"),
+            Some(part) => assert!(got.as_deref().is_some_and(|it| it.contains(part)), "{steps}: {got:?}"),
+        }
+    }
+
+    #[test]
+    fn odd_starts_come_after_one_that_was_not_odd() {
+        let odd = [r#"{ obstructed-starts = ["empty", "fifo"] }"#, "{ racing-starts = { starts = 16, rounds = 1 } }"];
+        for step in odd {
+            check(&format!(r#""start", "stop", {step}, "scan""#), None);
+            check(&format!(r#""start-unmasked", "stop", {step}, "start-closed", "stop""#), None);
+            check(&format!(r#"{step}, "start", "stop""#), Some("it was not started"));
+            check(&format!(r#""start", {step}, "stop""#), Some("the target is running"));
+        }
+    }
+
+    #[test]
+    fn obstacles_are_named_once_and_races_are_run() {
+        check(r#""start", "stop", { obstructed-starts = [] }"#, Some("the list is empty"));
+        check(r#""start", "stop", { obstructed-starts = ["empty", "empty"] }"#, Some("`empty` stands here twice"));
+        check(r#""start", "stop", { racing-starts = { starts = 0, rounds = 1 } }"#, Some("0 is not possible"));
+    }
+
+    #[test]
+    fn a_second_start_needs_a_first_one() {
+        check(r#""start", "start-again", "stop""#, None);
+        check(r#""start-again", "start", "stop""#, Some("the target is not running"));
     }
 }

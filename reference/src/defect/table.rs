@@ -1,6 +1,6 @@
 //! The table of defects: name, check, citation, and what goes wrong.
 
-use super::{Defect, DefectRow, Executed, Gap, Unexpected};
+use super::{Defect, DefectRow, Executed, Gap, Stale, Unexpected};
 
 /// Every defect, in the order of the catalogue.
 pub static ALL: &[DefectRow] = &[
@@ -68,6 +68,13 @@ pub static ALL: &[DefectRow] = &[
         bug: "keeps its launcher's standard input, a terminal",
     },
     DefectRow {
+        name: "stdio-usable",
+        defect: Defect::StdioUsable,
+        catches: "fd/stdio-usable",
+        report: "go-daemon",
+        bug: "makes standard output and error a /dev/null that is open for reading only",
+    },
+    DefectRow {
         name: "launcher-eof",
         defect: Defect::LauncherEof,
         catches: "fd/launcher-eof",
@@ -80,6 +87,20 @@ pub static ALL: &[DefectRow] = &[
         catches: "fd/none-inherited",
         report: "zmx#119; nginx and haproxy keep them",
         bug: "closes no descriptor above 2: what its launcher had open stays open",
+    },
+    DefectRow {
+        name: "closed-stdio-start",
+        defect: Defect::ClosedStdioStart,
+        catches: "fd/closed-stdio-start",
+        report: "sockproc#13",
+        bug: "leaves its standard streams closed: the listener becomes descriptor 1, and what is printed is written to it",
+    },
+    DefectRow {
+        name: "close-on-exec",
+        defect: Defect::CloseOnExec,
+        catches: "fd/close-on-exec",
+        report: "h2o#336, go-daemon",
+        bug: "hands its locked pidfile on to every program that it executes",
     },
     DefectRow {
         name: "signal-mask",
@@ -150,6 +171,48 @@ pub static ALL: &[DefectRow] = &[
         catches: "pidfile/removed-on-stop",
         report: "haproxy leaves it",
         bug: "leaves the pidfile behind",
+    },
+    DefectRow {
+        name: "single-winner",
+        defect: Defect::SingleWinner,
+        catches: "pidfile/single-winner",
+        report: "ceph#7075, paseo#4903",
+        bug: "looks at the pidfile before it initialises for 200 ms, writes it after that, and listens with SO_REUSEPORT",
+    },
+    DefectRow {
+        name: "second-start-refused",
+        defect: Defect::SecondStartRefused,
+        catches: "pidfile/second-start-refused",
+        report: "connectonion#197",
+        bug: "writes its pid first of all, over that of a running daemon, and then finds the address taken",
+    },
+    DefectRow {
+        name: "stale-replaced",
+        defect: Defect::StaleReplaced(Stale::Believed),
+        catches: "pidfile/stale-replaced",
+        report: "paseo#4903",
+        bug: "takes any living process whose pid lies in the pidfile for itself, and refuses to start",
+    },
+    DefectRow {
+        name: "stale-replaced=tail",
+        defect: Defect::StaleReplaced(Stale::NotTruncated),
+        catches: "pidfile/stale-replaced",
+        report: "daemon(1) leaves a tail",
+        bug: "writes into the pidfile that lies there without truncating it",
+    },
+    DefectRow {
+        name: "mode",
+        defect: Defect::Mode,
+        catches: "pidfile/mode",
+        report: "ndppd#56",
+        bug: "leaves the pidfile's mode to the umask of its launcher",
+    },
+    DefectRow {
+        name: "no-symlink",
+        defect: Defect::NoSymlink,
+        catches: "pidfile/no-symlink",
+        report: "CVE-2020-14367, CVE-2020-28935",
+        bug: "writes its pid into whatever file a symbolic link in the pidfile's place leads to",
     },
     DefectRow {
         name: "at-return",

@@ -11,19 +11,20 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::daemon::{self, Manner};
-use crate::defect::{Defect, KeptConnection, LongBody, Unexpected, YoungConnection};
+use crate::defect::{Defect, KeptConnection, LongBody, Stale, Unexpected, YoungConnection};
 use crate::drain::{Drain, Patience};
 use crate::generation::{Farewell, Generation, SERVED_BETWEEN};
 use crate::listener::{self, Sharing};
 use crate::log::Log;
-use crate::pidfile::Pidfile;
+use crate::pidfile::{self, Careless, Claim, Pidfile, PidfileError};
 use crate::poll;
 use crate::process;
 use crate::service::Service;
 use crate::signal::Signals;
 use crate::version;
 
-/// How late a defect is that does something after its launcher has returned: far above the time of any look.
+/// How late a defect is that does something after its launcher has returned, or after it has looked: far above the time of
+/// any look.
 const LATE: Duration = Duration::from_millis(200);
 
 /// The command line.
@@ -83,9 +84,13 @@ pub fn run(options: &Options) -> Result<(), String> {
         patience: Duration::from_millis(options.ready_timeout_ms),
         defect: options.defect,
     };
-    let launcher_pid = std::process::id();
+    if options.defect != Some(Defect::NoneInherited) {
+        daemon::close_inherited();
+    }
+    // Before the fork: a launcher that finds a running daemon has nothing to undo.
+    let signature = Signature { claim: claim(options.defect, &pidfile)?, path: pidfile, launcher: std::process::id() };
     let launcher = daemon::become_daemon(&manner)?;
-    let mut daemon = match Daemon::begin(options, &pidfile, launcher_pid) {
+    let mut daemon = match Daemon::begin(options, signature) {
         Ok(daemon) => daemon,
         Err(reason) => {
             launcher.failed(&reason);
@@ -100,12 +105,72 @@ pub fn run(options: &Options) -> Result<(), String> {
         daemon.pidfile.map_or(Ok(()), Pidfile::remove).map_err(failed("remove its pidfile"))?;
         return Err(format!("daemon gives up, its launcher is gone: {error}"));
     }
-    daemon.complete(options, &pidfile, launcher_pid)?;
+    daemon.complete(options)?;
     daemon.serve(options, &log)
+}
+
+/// How the pidfile is written by the defects that do without a claim.
+fn carelessness(defect: Option<Defect>) -> Option<Careless> {
+    match defect {
+        Some(Defect::SecondStartRefused | Defect::SingleWinner) => Some(Careless::Unlocked),
+        Some(Defect::StaleReplaced(Stale::NotTruncated)) => Some(Careless::Untruncated),
+        Some(Defect::NoSymlink) => Some(Careless::Following),
+        _ => None,
+    }
+}
+
+/// The right to the pidfile; none where a defect writes without.
+fn claim(defect: Option<Defect>, path: &Path) -> Result<Option<Claim>, String> {
+    let in_words = |error: PidfileError| format!("daemon failed to {error}");
+    if matches!(defect, Some(Defect::StaleReplaced(Stale::Believed) | Defect::SingleWinner))
+        && path.symlink_metadata().is_ok_and(|it| it.is_file())
+        && let Ok(content) = std::fs::read_to_string(path)
+        && let Some(pid) = pidfile::living(&content)
+    {
+        return Err(in_words(PidfileError::Running(path.to_owned(), pid)));
+    }
+    if carelessness(defect).is_some() {
+        return Ok(None);
+    }
+    let claim = Claim::take(path).map_err(in_words)?;
+    if defect == Some(Defect::Mode) {
+        claim.trust_umask().map_err(failed("set its pidfile's mode"))?;
+    }
+    Ok(Some(claim))
 }
 
 fn failed(what: &'static str) -> impl Fn(std::io::Error) -> String {
     move |error| format!("daemon failed to {what}: {error}")
+}
+
+/// A pidfile that is still to be written.
+struct Signature {
+    claim: Option<Claim>,
+    path: PathBuf,
+    /// Who claimed it.
+    launcher: u32,
+}
+
+impl Signature {
+    /// Leaves the pid.
+    fn leave(self, defect: Option<Defect>) -> Result<Pidfile, String> {
+        let Self { claim, path, launcher } = self;
+        let pidfile = match (claim, carelessness(defect)) {
+            (Some(claim), _) => claim.sign(),
+            (None, carelessness) => Pidfile::overwrite(&path, carelessness.unwrap_or(Careless::Unlocked)),
+        };
+        let pidfile = pidfile.map_err(|error| format!("daemon failed to {error}"))?;
+        if defect == Some(Defect::CloseOnExec) {
+            pidfile.hand_on().map_err(failed("hand its pidfile on"))?;
+        }
+        let wrong = match defect {
+            Some(Defect::OwnPid) => format!("{launcher}\n"),
+            Some(Defect::Format) => format!("pid {}\n", std::process::id()),
+            _ => return Ok(pidfile),
+        };
+        std::fs::write(path, wrong).map_err(failed("spoil its pidfile"))?;
+        Ok(pidfile)
+    }
 }
 
 /// What a launcher is to find: a listening socket, and a pidfile that names its owner.
@@ -113,47 +178,48 @@ struct Daemon {
     signals: Signals,
     /// Absent only with [`Defect::AtReturn`].
     listener: Option<TcpListener>,
-    /// Absent only with [`Defect::PresentAtReturn`].
+    /// Still there only with [`Defect::PresentAtReturn`].
+    unsigned: Option<Signature>,
     pidfile: Option<Pidfile>,
 }
 
 impl Daemon {
-    /// Everything that can fail, before the launcher returns. The address first: of two starts the loser must not touch the
-    /// pidfile of the winner.
-    fn begin(options: &Options, pidfile: &Path, launcher: u32) -> Result<Self, String> {
-        let mut daemon = Self {
-            signals: Signals::take_with(options.defect).map_err(failed("take its signals"))?,
-            listener: None,
-            pidfile: None,
-        };
+    /// Everything that can fail, before the launcher returns. The address first: a pidfile names nobody who fails.
+    fn begin(options: &Options, signature: Signature) -> Result<Self, String> {
+        let signals = Signals::take_with(options.defect).map_err(failed("take its signals"))?;
+        let mut daemon = Self { signals, listener: None, unsigned: Some(signature), pidfile: None };
+        if options.defect == Some(Defect::SecondStartRefused) {
+            daemon.sign(options.defect)?;
+        }
+        if options.defect == Some(Defect::SingleWinner) {
+            poll::until(&mut [], Some(Instant::now() + LATE)).map_err(failed("initialise"))?;
+        }
         if options.defect != Some(Defect::AtReturn) {
             daemon.listen(options)?;
         }
         if options.defect != Some(Defect::PresentAtReturn) {
-            daemon.sign(options.defect, pidfile, launcher)?;
+            daemon.sign(options.defect)?;
         }
         Ok(daemon)
     }
 
     /// Nothing is left to do, but for the defects that do it late.
-    fn complete(&mut self, options: &Options, pidfile: &Path, launcher: u32) -> Result<(), String> {
-        if self.listener.is_none() || self.pidfile.is_none() {
+    fn complete(&mut self, options: &Options) -> Result<(), String> {
+        if self.listener.is_none() || self.unsigned.is_some() {
             let deadline = Some(Instant::now() + LATE);
             poll::until(&mut [], deadline).map_err(failed("be late"))?;
         }
         if self.listener.is_none() {
             self.listen(options)?;
         }
-        if self.pidfile.is_none() {
-            self.sign(options.defect, pidfile, launcher)?;
-        }
-        Ok(())
+        self.sign(options.defect)
     }
 
     fn listen(&mut self, options: &Options) -> Result<(), String> {
         let address = options.address;
         let sharing = match options.defect {
             Some(Defect::RebindAtOnce) => Sharing::ExclusiveEvenOfThePast,
+            Some(Defect::SingleWinner) => Sharing::ReusePort,
             _ => Sharing::Exclusive,
         };
         let listener = listener::bind(address, sharing)
@@ -162,15 +228,12 @@ impl Daemon {
         Ok(())
     }
 
-    /// Leaves the pid.
-    fn sign(&mut self, defect: Option<Defect>, path: &Path, launcher: u32) -> Result<(), String> {
-        self.pidfile = Some(Pidfile::create(path).map_err(|error| format!("daemon failed to {error}"))?);
-        let wrong = match defect {
-            Some(Defect::OwnPid) => format!("{launcher}\n"),
-            Some(Defect::Format) => format!("pid {}\n", std::process::id()),
-            _ => return Ok(()),
-        };
-        std::fs::write(path, wrong).map_err(failed("spoil its pidfile"))
+    /// Leaves the pid, unless it has been left.
+    fn sign(&mut self, defect: Option<Defect>) -> Result<(), String> {
+        if let Some(signature) = self.unsigned.take() {
+            self.pidfile = Some(signature.leave(defect)?);
+        }
+        Ok(())
     }
 
     /// Serves until it is told to stop.

@@ -86,6 +86,7 @@ mod tests {
     use crate::check::script::{Script, image};
     use crate::event::{Answer, LauncherReturn, Released, StartupCall};
     use crate::id::{Image, Pid};
+    use crate::scenario::Launcher;
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
 
     fn held() -> Script {
@@ -95,7 +96,8 @@ mod tests {
     fn over(script: Script, code: i32, living: Vec<Image>) -> Script {
         let status = ExitStatus::Code(code);
         let answer = Answer::Missing("its start is held".to_owned());
-        let returned = LauncherReturn { occasion: Occasion::Hung, pid: Pid(5), status, pidfile: None, answer };
+        let (occasion, from) = (Occasion::Hung, Launcher::Clean);
+        let returned = LauncherReturn { occasion, from, pid: Pid(5), status, pidfile: None, answer };
         script.event(60, What::LauncherReturned(returned)).event(70, What::HungStartOver { living })
     }
 
