@@ -68,6 +68,11 @@ pub const TARGETS: &[Embedded] = embedded![
     "peers/start-stop-daemon/background.toml",
     "peers/article-tcp/target.toml",
     "peers/article-daemon/target.toml",
+    "peers/go-daemon/target.toml",
+    "peers/glibc-daemon/target.toml",
+    "peers/python-daemon/target.toml",
+    "peers/daemonize/target.toml",
+    "peers/daemon-command/target.toml",
 ];
 
 /// The known failures of these targets.
@@ -78,6 +83,11 @@ pub const EXPECTATIONS: &[Embedded] = embedded![
     "expectations/start-stop-daemon-background.toml",
     "expectations/article-tcp.toml",
     "expectations/article-daemon.toml",
+    "expectations/go-daemon.toml",
+    "expectations/glibc-daemon.toml",
+    "expectations/python-daemon.toml",
+    "expectations/daemonize.toml",
+    "expectations/daemon-command.toml",
 ];
 
 /// The defect matrix: which scenario shows which defect of the references.

@@ -177,11 +177,11 @@ impl Capability {
     }
 }
 
-/// A program that must be on PATH.
+/// A program that must be on PATH, or a file that must be there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Program {
-    /// Its name.
+    /// Its name, or its whole path.
     pub program: String,
     /// The command that installs it, shown when it is missing.
     pub install: String,

@@ -39,6 +39,8 @@ pub enum Concern {
     Listen(SocketAddr),
     /// This file is opened for writing, or gets its name.
     File(PathBuf),
+    /// This file, open already, is written to.
+    Content(PathBuf),
 }
 
 /// The seccomp hook, as far as this observer needs it.
@@ -97,7 +99,8 @@ impl Adversary {
         vantage: Vantage,
     ) -> Result<Handle, ObserveError> {
         spawn(NAME, vantage, move |_, _| {
-            Ok(Watching { hook, launcher, endpoints, pidfile, held: Vec::new(), held_for: Duration::ZERO })
+            let (held, held_for) = (Vec::new(), Duration::ZERO);
+            Ok(Watching { hook, launcher, endpoints, pidfile, made: false, held, held_for })
         })
     }
 }
@@ -107,6 +110,8 @@ struct Watching<H> {
     launcher: Waiter,
     endpoints: Endpoints,
     pidfile: Option<PathBuf>,
+    /// Somebody was held for the pidfile already.
+    made: bool,
     held: Vec<Holding>,
     /// For how long calls were held, together.
     held_for: Duration,
@@ -162,6 +167,7 @@ impl<H: StartupCalls> Watching<H> {
         match concern.and_then(|it| self.startup(it)).filter(|_| call.pid != self.launcher.pid) {
             None => answer(&mut self.hook, &call, vantage),
             Some(startup) => {
+                self.made |= startup == StartupCall::Pidfile;
                 let since = vantage.clock.now();
                 // While somebody was held the start did not go on.
                 let took = since.since(self.launcher.since).saturating_sub(self.held_for);
@@ -182,6 +188,9 @@ impl<H: StartupCalls> Watching<H> {
                 self.endpoints.have_port(address.port()).then(|| StartupCall::Listen(address.to_string()))
             }
             Concern::File(path) => (Some(path) == self.pidfile).then_some(StartupCall::Pidfile),
+            // For a file that its launcher opened the daemon is held in the first write: only that makes it a pidfile. Who
+            // was held in the open has shown already what there is to see.
+            Concern::Content(path) => (!self.made && Some(path) == self.pidfile).then_some(StartupCall::Pidfile),
         }
     }
 
@@ -217,8 +226,8 @@ mod tests {
     const LAUNCHER: Pid = Pid(5);
     const DAEMON: Pid = Pid(7);
 
-    /// A byte in the pipe is a held call: 'l' listen by the daemon, 'p' its pidfile, 'f' another file, 'm' the launcher's
-    /// own listen.
+    /// A byte in the pipe is a held call: 'l' listen by the daemon, 'p' its pidfile, 'w' a write to that, 'f' another file,
+    /// 'm' the launcher's own listen.
     struct Fake {
         held: OwnedFd,
         answers: Sender<u64>,
@@ -236,6 +245,7 @@ mod tests {
                 b'l' => (DAEMON, Concern::Listen("0.0.0.0:10099".parse().expect("an address"))),
                 b'm' => (LAUNCHER, Concern::Listen("0.0.0.0:10099".parse().expect("an address"))),
                 b'p' => (DAEMON, Concern::File("/run/pid".into())),
+                b'w' => (DAEMON, Concern::Content("/run/pid".into())),
                 _ => (DAEMON, Concern::File("/run/other".into())),
             };
             Ok(Some((HeldCall { id: byte[0].into(), pid }, Some(concern))))
@@ -293,6 +303,12 @@ mod tests {
     #[test]
     fn a_launcher_that_still_stands_has_shown_that_it_waits() {
         assert_eq!(held(b"p", false), [(StartupCall::Pidfile, Released::LauncherWaited)]);
+    }
+
+    #[test]
+    fn a_pidfile_that_the_launcher_opened_is_held_in_its_first_write() {
+        assert_eq!(held(b"w", true), [(StartupCall::Pidfile, Released::LauncherReturned)]);
+        assert_eq!(held(b"pw", true), [(StartupCall::Pidfile, Released::LauncherReturned)]);
     }
 
     #[test]

@@ -188,12 +188,16 @@ impl Stage<'_> {
     }
 
     /// The process that serves, whatever the pidfile says: the nearest one that is, or is an ancestor of, every process
-    /// that holds a listener of the endpoints.
+    /// that holds a listener of the endpoints. Or the one of its ancestors that the pidfile names: who supervises the
+    /// service is whom a stop is for.
     pub(super) fn main_by_service(&self) -> Result<Option<Main>, RunError> {
         let holders: Vec<Pid> = self.holders()?.into_iter().map(|image| image.pid).collect();
         let stats = self.sandbox.procfs().scan()?;
         let parents: BTreeMap<Pid, Pid> = stats.iter().map(|stat| (stat.image.pid, stat.ppid)).collect();
-        Ok(nearest_ancestor(&holders, &parents).and_then(|pid| self.identify(pid)))
+        let Some(nearest) = nearest_ancestor(&holders, &parents) else { return Ok(None) };
+        let named = self.pidfile_path().and_then(|path| self.pid_in(&path));
+        let above = named.filter(|pid| *pid != self.sandbox.init_pid() && is_above(*pid, nearest, &parents));
+        Ok(self.identify(above.unwrap_or(nearest)))
     }
 
     /// Tells what a daemon at rest looks like.
@@ -454,15 +458,31 @@ fn nearest_ancestor(all: &[Pid], parents: &BTreeMap<Pid, Pid>) -> Option<Pid> {
     lineage(*all.first()?).filter(known).find(|elder| all.iter().all(|pid| lineage(*pid).any(|it| it == *elder)))
 }
 
+/// Whether a process is an ancestor of another.
+fn is_above(elder: Pid, of: Pid, parents: &BTreeMap<Pid, Pid>) -> bool {
+    std::iter::successors(parents.get(&of), |pid| parents.get(pid)).any(|pid| *pid == elder)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// 1 ── 5 ── 6, 7;  1 ── 8
+    fn parents() -> BTreeMap<Pid, Pid> {
+        BTreeMap::from([(5, 1), (6, 5), (7, 5), (8, 1)].map(|(pid, parent)| (Pid(pid), Pid(parent))))
+    }
+
     fn check(holders: &[i32], want: Option<i32>) {
-        // 1 ── 5 ── 6, 7;  1 ── 8
-        let parents = [(5, 1), (6, 5), (7, 5), (8, 1)].map(|(pid, parent)| (Pid(pid), Pid(parent)));
         let holders: Vec<Pid> = holders.iter().copied().map(Pid).collect();
-        assert_eq!(nearest_ancestor(&holders, &BTreeMap::from(parents)), want.map(Pid), "{holders:?}");
+        assert_eq!(nearest_ancestor(&holders, &parents()), want.map(Pid), "{holders:?}");
+    }
+
+    #[test]
+    fn a_supervisor_is_above_its_service_and_nobody_above_itself() {
+        assert!(is_above(Pid(5), Pid(7), &parents()));
+        for elder in [Pid(6), Pid(7), Pid(8)] {
+            assert!(!is_above(elder, Pid(7), &parents()), "{elder}");
+        }
     }
 
     #[test]

@@ -338,7 +338,9 @@ impl HookedCalls {
     fn look(&self, held: &Held) -> Result<(Pid, Option<Concern>), SeccompError> {
         let caller = self.hook.caller(held)?;
         if held.number != libc::SYS_listen {
-            return Ok((caller.inner, self.hook.written_file(held)?.map(Concern::File)));
+            let named = self.hook.written_file(held)?.map(Concern::File);
+            let filled = self.hook.filled_file(held)?.map(Concern::Content);
+            return Ok((caller.inner, named.or(filled)));
         }
         // What is no socket fails by itself, and needs no holding.
         let address = self.hook.socket(held, caller).and_then(|socket| socket.address()).unwrap_or(None);
