@@ -144,24 +144,15 @@ impl<'a> Stage<'a> {
     }
 
     fn step(&mut self, step: &Step) -> Result<(), RunError> {
+        if launches(step) {
+            self.phase(Phase::Start);
+        }
         match step {
-            Step::Start => {
-                self.phase(Phase::Start);
-                self.start()
-            }
-            Step::StartBusy => {
-                self.phase(Phase::Start);
-                self.start_busy()
-            }
-            Step::StartBlocked => {
-                self.phase(Phase::Start);
-                self.start_blocked()
-            }
+            Step::Start => self.start(),
+            Step::StartBusy => self.start_busy(),
+            Step::StartBlocked => self.start_blocked(),
             Step::Suspend => self.suspend(),
-            Step::StartHung => {
-                self.phase(Phase::Start);
-                self.start_hung()
-            }
+            Step::StartHung => self.start_hung(),
             Step::Hup => self.hup(),
             Step::Reload => self.reload(),
             Step::CloseFirst => self.close_first(),
@@ -169,29 +160,14 @@ impl<'a> Stage<'a> {
             Step::Rotate => self.rotate(),
             Step::Ask { requests } => self.ask_often(*requests),
             Step::StartAgain => self.start_again(),
-            Step::StartUnmasked => {
-                self.phase(Phase::Start);
-                self.start_unmasked()
-            }
-            Step::StartClosed => {
-                self.phase(Phase::Start);
-                self.start_closed()
-            }
-            Step::RacingStarts { starts, rounds } => {
-                self.phase(Phase::Start);
-                self.racing_starts(*starts, *rounds)
-            }
-            Step::ObstructedStarts(obstacles) => {
-                self.phase(Phase::Start);
-                self.obstructed_starts(obstacles)
-            }
+            Step::StartUnmasked => self.start_unmasked(),
+            Step::StartClosed => self.start_closed(),
+            Step::RacingStarts { starts, rounds } => self.racing_starts(*starts, *rounds),
+            Step::ObstructedStarts(obstacles) => self.obstructed_starts(obstacles),
             Step::Hangup => self.hangup(),
             Step::StartsFrom(launchers) => self.starts_from(launchers),
             Step::BusyStartsFrom(launchers) => self.busy_starts_from(launchers),
-            Step::StartRelative => {
-                self.phase(Phase::Start);
-                self.start_relative()
-            }
+            Step::StartRelative => self.start_relative(),
             Step::MarkedStarts => self.marked_starts(),
             Step::StaleListenPid => self.stale_listen_pid(),
             Step::Hold { connections } => self.hold(*connections),
@@ -314,6 +290,22 @@ impl<'a> Stage<'a> {
         observers.finish();
         Ok(sandbox.teardown()?)
     }
+}
+
+/// Steps with which the phase of starting begins.
+fn launches(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Start
+            | Step::StartUnmasked
+            | Step::StartClosed
+            | Step::StartRelative
+            | Step::StartBusy
+            | Step::StartBlocked
+            | Step::StartHung
+            | Step::ObstructedStarts(_)
+            | Step::RacingStarts { .. }
+    )
 }
 
 fn canary_endpoint(address: std::net::SocketAddr) -> TargetEndpoint {

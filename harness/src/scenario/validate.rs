@@ -140,26 +140,10 @@ struct Order {
 impl Order {
     fn take(&mut self, step: &Step) -> Result<(), ScriptProblem> {
         let refuse = |reason, fix| Err(ScriptProblem::Order { step: step.word(), reason, fix });
-        let starts = matches!(
-            step,
-            Step::Start
-                | Step::StartUnmasked
-                | Step::StartClosed
-                | Step::StartBusy
-                | Step::StartBlocked
-                | Step::StartHung
-                | Step::StartRelative
-                | Step::MarkedStarts
-                | Step::StaleListenPid
-                | Step::StartsFrom(_)
-                | Step::BusyStartsFrom(_)
-                | Step::ObstructedStarts(_)
-                | Step::RacingStarts { .. }
-        );
-        if !self.started && !starts && *step != Step::Scan {
+        if !self.started && !starts(step) && *step != Step::Scan {
             return refuse("the target is not running", "put `start` before it");
         }
-        if self.started && starts {
+        if self.started && starts(step) {
             return refuse("the target is running", "put `stop` before it");
         }
         match step {
@@ -185,10 +169,9 @@ impl Order {
             Step::StartBusy | Step::StartBlocked | Step::StartHung | Step::StartAgain => {}
             Step::MarkedStarts | Step::StaleListenPid | Step::Hangup | Step::Suspend => {}
             Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
-            Step::Ask { requests: 0 } => return Err(ScriptProblem::Zero),
-            Step::Ask { .. } => {}
             Step::Load(patterns) => return self.load(patterns),
-            Step::Baseline { ms: 0 }
+            Step::Ask { requests: 0 }
+            | Step::Baseline { ms: 0 }
             | Step::RacingStarts { starts: 0, .. }
             | Step::RacingStarts { rounds: 0, .. }
             | Step::Park { connections: 0 }
@@ -201,7 +184,7 @@ impl Order {
             Step::BrokenUpgrade { .. } | Step::Sequential { .. } | Step::Storm { .. } if !self.load => {
                 return refuse("there is no load", "put `load` before it");
             }
-            Step::RacingStarts { .. } | Step::BrokenUpgrade { .. } | Step::Hold { .. } => {}
+            Step::Ask { .. } | Step::RacingStarts { .. } | Step::BrokenUpgrade { .. } | Step::Hold { .. } => {}
             Step::Upgrade | Step::Change(_) | Step::Sequential { .. } | Step::Storm { .. } => self.upgraded = true,
             Step::Settle if !self.upgraded => return refuse("nothing was upgraded", "put `upgrade` before it"),
             Step::Settle => {}
@@ -256,6 +239,26 @@ impl Order {
         }
         Ok(())
     }
+}
+
+/// Steps that launch the target, which must not run then.
+fn starts(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Start
+            | Step::StartUnmasked
+            | Step::StartClosed
+            | Step::StartBusy
+            | Step::StartBlocked
+            | Step::StartHung
+            | Step::StartRelative
+            | Step::MarkedStarts
+            | Step::StaleListenPid
+            | Step::StartsFrom(_)
+            | Step::BusyStartsFrom(_)
+            | Step::ObstructedStarts(_)
+            | Step::RacingStarts { .. }
+    )
 }
 
 /// A step's list: at least one, each once.
