@@ -170,7 +170,7 @@ pub enum StartupCall {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Released {
-    /// The launcher had returned although the call was not done: it does not wait.
+    /// The launcher had returned although the call was not done: it does not wait, or gave up.
     LauncherReturned,
     /// The launcher has shown that it waits.
     LauncherWaited,

@@ -59,12 +59,11 @@ impl Held {
     }
 
     /// Waits for the time of the next piece of one that is held no longer; false when the load stops.
-    async fn tick(&mut self) -> bool {
+    async fn tick(&mut self) -> io::Result<bool> {
         tokio::select! {
             biased;
-            () = asked(&mut self.stop) => false,
-            // Without its timer the rest goes at once.
-            tick = self.ticker.tick() => tick.is_ok(),
+            () = asked(&mut self.stop) => Ok(false),
+            tick = self.ticker.tick() => tick.map(|_| true),
         }
     }
 }
@@ -102,7 +101,7 @@ impl Exchange {
     ) -> Result<Ending, Failure> {
         connection.send(&ask.bytes(attempt.id), self.deadline(), attempt, &self.ledger).await?;
         let mut reader = self.reader(attempt.id).expecting(Sequence::new(stream.bytes, stream.period));
-        while self.piece(held).await {
+        while self.timed(held.piece()).await {
             if connection.sip(&mut reader, attempt, &self.ledger)? {
                 break;
             }
@@ -149,18 +148,12 @@ impl Exchange {
         held: &mut Held,
     ) -> Result<&'a [u8], Failure> {
         let mut left = body;
-        loop {
-            let mut held_on = false;
-            connection.pause(async { held_on = self.piece(held).await }, attempt).await?;
-            if !held_on {
-                return Ok(left);
-            }
+        while self.due(connection, attempt, held.piece()).await? {
             if left.len() > UPLOAD_KEPT_BACK {
-                let (piece, rest) = left.split_at(UPLOAD_PIECE);
-                connection.give(piece, self.deadline(), attempt).await?;
-                left = rest;
+                left = self.give_piece(connection, attempt, left, UPLOAD_PIECE).await?;
             }
         }
+        Ok(left)
     }
 
     /// Sends all but the last piece of what is left, at the pace of before, unless the load stops; what is left then.
@@ -173,21 +166,40 @@ impl Exchange {
     ) -> Result<&'a [u8], Failure> {
         let length = left.len().div_ceil(UPLOAD_REST_PIECES).max(1);
         let mut left = left;
-        while left.len() > length {
-            let mut goes_on = false;
-            connection.pause(async { goes_on = held.tick().await }, attempt).await?;
-            if !goes_on {
-                break;
-            }
-            let (piece, rest) = left.split_at(length);
-            connection.give(piece, self.deadline(), attempt).await?;
-            left = rest;
+        while left.len() > length && self.due(connection, attempt, held.tick()).await? {
+            left = self.give_piece(connection, attempt, left, length).await?;
         }
         Ok(left)
     }
 
-    async fn piece(&self, held: &mut Held) -> bool {
-        held.piece().await.unwrap_or_else(|error| {
+    /// Waits for the time of the next piece, on a connection that must stay quiet; false when there is none.
+    async fn due(
+        &self,
+        connection: &Connection,
+        attempt: &mut Attempt,
+        piece: impl Future<Output = io::Result<bool>>,
+    ) -> Result<bool, Failure> {
+        let mut due = false;
+        connection.pause(async { due = self.timed(piece).await }, attempt).await?;
+        Ok(due)
+    }
+
+    /// Sends one piece; gives what is left.
+    async fn give_piece<'a>(
+        &self,
+        connection: &Connection,
+        attempt: &mut Attempt,
+        left: &'a [u8],
+        length: usize,
+    ) -> Result<&'a [u8], Failure> {
+        let (piece, rest) = left.split_at(length);
+        connection.give(piece, self.deadline(), attempt).await?;
+        Ok(rest)
+    }
+
+    /// Without its timer there is no next piece, and the run has a fault.
+    async fn timed(&self, piece: impl Future<Output = io::Result<bool>>) -> bool {
+        piece.await.unwrap_or_else(|error| {
             self.ledger.fault(LoadError::Timer(error));
             false
         })

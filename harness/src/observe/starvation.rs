@@ -30,8 +30,8 @@ pub(super) struct Starvation {
 }
 
 impl Starvation {
-    /// Takes up what a process has waited in all by now; the wait to tell, and when it was, if that is much. A process
-    /// that is new has waited since `before`, the last look.
+    /// Takes up what a process has waited in all between the last look and this one; the wait to tell, and when it was,
+    /// if that is much. One that is new has waited since the last look.
     pub(super) fn look(&mut self, image: Image, waited: Duration, at: Interval) -> Option<(Interval, Duration)> {
         let now = Mark { at: at.not_after, waited };
         let new = Mark { at: at.not_before, waited: Duration::ZERO };

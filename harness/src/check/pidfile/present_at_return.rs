@@ -18,8 +18,8 @@ pub static CHECK: Check = Check {
     source: "daemon(7), \"SysV Daemons\"; systemd.service(5), PIDFile=",
     reports: &["nghttp2#375", "go-daemon"],
     observed: "Read when the launcher's pidfd becomes readable. In one scenario the daemon is held in the call that makes its \
-               pidfile (seccomp_unotify(2)), until the launcher has returned, which is the failure, or has stood still for \
-               500 ms and five times what the start had taken. The launcher's own calls are never held.",
+               pidfile (seccomp_unotify(2)), until the launcher has returned, which is the failure if it was with 0, or \
+               has stood still for 500 ms and five times what the start had taken. The launcher's own calls are never held.",
     needs: &[],
     observers: &["adversary"],
     chance: false,

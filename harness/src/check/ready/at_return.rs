@@ -17,8 +17,9 @@ pub static CHECK: Check = Check {
     source: "daemon(7), \"SysV Daemons\"",
     reports: &["AwaLWM2M#178"],
     observed: "One request on a fresh connection, begun when the launcher's pidfd becomes readable. In one scenario the daemon is \
-               held in its listen(2) (seccomp_unotify(2)), until the launcher has returned, which is the failure, or has \
-               stood still for 500 ms and five times what the start had taken. The launcher's own calls are never held.",
+               held in its listen(2) (seccomp_unotify(2)), until the launcher has returned, which is the failure if it was \
+               with 0, or has stood still for 500 ms and five times what the start had taken. The launcher's own calls are \
+               never held.",
     needs: &[],
     observers: &["adversary"],
     chance: false,
