@@ -16,11 +16,19 @@ use crate::measure::Measure;
 use crate::plan::NotRun;
 use crate::verdict::{Finding, Level, Verdict};
 
+/// The commit that this program was built from, as whoever runs it says in `UNBROKEN_COMMIT`: for reports that are kept.
+#[must_use]
+pub fn commit() -> Option<String> {
+    std::env::var("UNBROKEN_COMMIT").ok().filter(|commit| !commit.is_empty())
+}
+
 /// The result of a whole invocation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
     /// Version of this program.
     pub version: &'static str,
+    /// The commit that it was built from, where [`commit`] knows it.
+    pub commit: Option<String>,
     /// When it began, RFC 3339 in UTC: the only wall-clock time of a report.
     pub began: String,
     /// The machine.

@@ -16,7 +16,7 @@ use crate::progress::{self, Progress};
 use crate::run::store::{self, StoreError};
 use crate::run::{Execution, RunError, execute};
 use crate::scenario::Scenario;
-use crate::summary::{Judged, NotRunScenario, Summary, TargetSummary, Terms, merge};
+use crate::summary::{self, Judged, NotRunScenario, Summary, TargetSummary, Terms, merge};
 use crate::target::Target;
 use crate::verdict::Verdict;
 use crate::wait::Stop;
@@ -90,6 +90,7 @@ pub fn verify(request: &Request, stop: &Stop, progress: progress::Listener<'_>) 
     let _kept = fs::remove_dir(&jobs.session);
     Ok(Summary {
         version: env!("CARGO_PKG_VERSION"),
+        commit: summary::commit(),
         began,
         machine: request.machine.clone(),
         seed: request.seed,
@@ -110,6 +111,7 @@ pub fn rejudge(directory: &Path, strict: bool, expectations: &[Expectation]) -> 
         Terms { target: &plan.target.name, role: plan.target.role, runs: 1, strict, expectations, complete: false };
     Ok(Summary {
         version: env!("CARGO_PKG_VERSION"),
+        commit: summary::commit(),
         began: history.began.clone(),
         machine: plan.machine.clone(),
         seed: plan.seed,

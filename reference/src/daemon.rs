@@ -271,6 +271,15 @@ pub fn let_hangup_kill() {
     }
 }
 
+/// The mistake of [`Defect::TermCleanEarly`]: a pending SIGTERM is gone once it is ignored, blocked or not (sigaction(2)).
+pub fn forget_stop() {
+    // SAFETY: no handler function is installed, only the two built-in dispositions.
+    unsafe {
+        libc::signal(libc::SIGTERM, libc::SIG_IGN);
+        libc::signal(libc::SIGTERM, libc::SIG_DFL);
+    }
+}
+
 /// Descriptors above 2 are the launcher's: a pipe among them would keep its reader waiting, a lock would stay locked.
 fn close_above_standard() {
     // SAFETY: at the start nothing of ours is open above 2.

@@ -71,6 +71,8 @@ pub enum Defect {
     FailureReported,
     /// A stop that was asked for ends with status 1.
     TermClean,
+    /// A stop that comes before the service is there is forgotten.
+    TermCleanEarly,
     /// On a trigger the master logs success and starts nothing; the old generation goes on.
     TookOver,
     /// Every copy of the listener is closed, and only 50 ms later a new one is bound and a generation started.
@@ -179,6 +181,7 @@ impl Defect {
                 | Self::AtReturn
                 | Self::FailureReported
                 | Self::TermClean
+                | Self::TermCleanEarly
         )
     }
 

@@ -21,7 +21,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "daemon/start-stop.toml",
     "daemon/held-start.toml",
     "daemon/failed-start.toml",
-    "daemon/suspended-stop.toml",
+    "daemon/awkward-stops.toml",
     "daemon/hangup.toml",
     "restart/upgrade-under-load.toml",
     "restart/old-connections.toml",

@@ -14,6 +14,8 @@ pub const FORMAT: u32 = 1;
 struct Document<'a> {
     format: u32,
     version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<&'a str>,
     began: &'a str,
     seed: u64,
     exit: ExitCode,
@@ -33,6 +35,7 @@ pub fn render(summary: &Summary, exit: Exit) -> String {
     let document = Document {
         format: FORMAT,
         version: summary.version,
+        commit: summary.commit.as_deref(),
         began: &summary.began,
         seed: summary.seed,
         exit: ExitCode { code: exit.code(), meaning: wording::exit(exit) },

@@ -95,7 +95,14 @@ fn target(name: &str, role: Role, runs: u32, rows: Vec<Row>) -> TargetSummary {
 }
 
 fn of(tier: Tier, targets: Vec<TargetSummary>) -> Summary {
-    Summary { version: "0.1.0", began: "2026-11-22T21:26:00Z".to_owned(), machine: machine(tier), seed: 42, targets }
+    Summary {
+        version: "0.1.0",
+        commit: Some("0123abc".to_owned()),
+        began: "2026-11-22T21:26:00Z".to_owned(),
+        machine: machine(tier),
+        seed: 42,
+        targets,
+    }
 }
 
 /// One conformant target, twenty runs.

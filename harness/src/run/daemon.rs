@@ -31,7 +31,7 @@ pub(super) const PLANTED: [i32; 2] = [9, 200];
 
 /// A daemon that is up comes to rest at once: intermediates end, the launcher's pipes are closed. What takes longer than
 /// this after readiness is not on its way.
-const REST: Duration = Duration::from_millis(500);
+pub(super) const REST: Duration = Duration::from_millis(500);
 
 /// A hangup kills at once; whoever still lives after this was not killed by it.
 const HANGUP_WINDOW: Duration = Duration::from_millis(200);

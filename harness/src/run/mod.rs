@@ -13,6 +13,7 @@ mod census;
 mod change;
 mod daemon;
 mod deploy;
+mod early_stop;
 mod hold;
 pub mod machine;
 mod marked;

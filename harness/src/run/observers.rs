@@ -102,8 +102,7 @@ impl Observers {
     }
 
     /// Observes the listen(2) calls of a launched process and its descendants.
-    pub(super) fn hook_listen(&mut self, hook: OwnedFd) -> Result<(), RunError> {
-        let calls = HookedCalls { hook: ListenHook::from(hook), held: None };
+    pub(super) fn hook_listen(&mut self, calls: HookedCalls) -> Result<(), RunError> {
         self.handles.push(ListenHookObserver::spawn(calls, self.endpoints.clone(), self.vantage.clone())?);
         Ok(())
     }
@@ -111,11 +110,10 @@ impl Observers {
     /// Holds the end of a daemon's start.
     pub(super) fn hold_startup(
         &mut self,
-        hook: OwnedFd,
+        calls: HookedCalls,
         launcher: Waiter,
         pidfile: Option<PathBuf>,
     ) -> Result<(), RunError> {
-        let calls = HookedCalls { hook: ListenHook::from(hook), held: None };
         let about = (self.endpoints.clone(), pidfile);
         self.handles.push(Adversary::spawn(calls, launcher, about, self.vantage.clone())?);
         Ok(())
@@ -212,7 +210,7 @@ impl ProcessView for TargetProcesses {
 }
 
 /// The seccomp hook as the observer sees it: one call at a time.
-struct HookedCalls {
+pub(super) struct HookedCalls {
     hook: ListenHook,
     held: Option<Held>,
 }
@@ -262,6 +260,11 @@ impl HeldCalls for HookedCalls {
 }
 
 impl HookedCalls {
+    /// Of the descriptor that the launch gave.
+    pub(super) fn new(hook: OwnedFd) -> HookedCalls {
+        HookedCalls { hook: ListenHook::from(hook), held: None }
+    }
+
     /// Who stands in a held call, and what the call is about.
     fn look(&self, held: &Held) -> Result<(Pid, Option<Concern>), SeccompError> {
         let caller = self.hook.caller(held)?;

@@ -163,6 +163,10 @@ impl<'a> Stage<'a> {
                 self.start_relative()
             }
             Step::MarkedStarts => self.marked_starts(),
+            Step::EarlyStop => {
+                self.phase(Phase::Start);
+                self.early_stop()
+            }
             Step::Hold { connections } => self.hold(*connections),
             Step::Load(patterns) => self.begin_load(patterns),
             Step::Baseline { ms } => {

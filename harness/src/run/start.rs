@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::observe::Waiter;
 use crate::ready::{self, Probe, ProbeError};
 use crate::run::daemon::{self, PLANTED, link_of};
 use crate::run::deploy::COPY;
-use crate::run::observers::OutputWritten;
+use crate::run::observers::{HookedCalls, OutputWritten};
 use crate::run::{CommandKey, RunError, Stage};
 use crate::sandbox::SpawnRequest;
 use crate::scenario::Launcher;
@@ -41,6 +41,14 @@ const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long the reaper may take to tell how a process ended; without its word only the status is missing in a sentence.
 const REAPER_LIMIT: Duration = Duration::from_secs(5);
+
+/// A command as it is executed.
+#[derive(Debug)]
+pub(super) struct CommandLine {
+    pub(super) words: Vec<String>,
+    pub(super) directory: PathBuf,
+    pub(super) environment: BTreeMap<String, String>,
+}
 
 /// A process that we launched.
 #[derive(Debug)]
@@ -91,6 +99,17 @@ impl Stage<'_> {
 
     /// The same with more variables in its environment.
     pub(super) fn launch_with(&mut self, variables: &[(&str, &str)]) -> Result<Launched, RunError> {
+        let command = self.launch_command(variables);
+        self.spawn(CommandKey::Launch, command)
+    }
+
+    /// The launch, and the hook that holds its listen(2): whoever asks for that has to let it go on.
+    pub(super) fn launch_held(&mut self) -> Result<(Launched, Option<OwnedFd>), RunError> {
+        let command = self.launch_command(&[]);
+        self.execute(CommandKey::Launch, command, Some(Hold::Listen))
+    }
+
+    fn launch_command(&self, variables: &[(&str, &str)]) -> CommandLine {
         let launch = &self.plan.target.launch;
         let with = self.placeholders();
         let mut command: Vec<String> = launch.command.iter().map(|word| word.fill(&with)).collect();
@@ -102,7 +121,7 @@ impl Stage<'_> {
         }
         let mut environment = environment(&launch.environment, |it| it.fill(&with));
         environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        self.spawn(CommandKey::Launch, command, directory, environment)
+        CommandLine { words: command, directory, environment }
     }
 
     /// Where the host's network is shared, a stranger's listener would be taken for the target's.
@@ -117,13 +136,29 @@ impl Stage<'_> {
     }
 
     /// Executes a command of the manifest from the same clean state.
-    pub(super) fn spawn(
+    pub(super) fn spawn(&mut self, key: CommandKey, command: CommandLine) -> Result<Launched, RunError> {
+        let hold = self.held_calls(key);
+        let (launched, hook) = self.execute(key, command, hold)?;
+        match (hook, hold) {
+            (Some(hook), Some(Hold::Startup)) => {
+                let pidfd = launched.pidfd.as_fd().try_clone_to_owned()?;
+                let pidfile = self.plan.target.pidfile.as_ref().map(|path| path.fill(&self.placeholders()).into());
+                let waiter = Waiter { pid: launched.pid, pidfd, since: self.clock.now() };
+                self.observers.hold_startup(HookedCalls::new(hook), waiter, pidfile)?;
+            }
+            (Some(hook), _) => self.observers.hook_listen(HookedCalls::new(hook))?,
+            (None, _) => {}
+        }
+        Ok(launched)
+    }
+
+    /// Executes a command; what it calls of `hold` waits for the hook's owner.
+    fn execute(
         &mut self,
         key: CommandKey,
-        command: Vec<String>,
-        directory: PathBuf,
-        environment: BTreeMap<String, String>,
-    ) -> Result<Launched, RunError> {
+        command: CommandLine,
+        hold: Option<Hold>,
+    ) -> Result<(Launched, Option<OwnedFd>), RunError> {
         let (mut stdio, readers) = self.observers.stdio(self.ties.occasion.prefix())?;
         let pipes = vec![link_of("pipe", &stdio[1])?, link_of("pipe", &stdio[2])?];
         // Only the launch comes from a shell; what stops or restarts a service may come from anywhere.
@@ -138,37 +173,27 @@ impl Stage<'_> {
             stdio[0] = self.terminal()?;
         }
         let request = SpawnRequest {
-            program: command[0].clone(),
-            argv: command.clone(),
-            environment,
-            directory: Some(directory),
+            program: command.words[0].clone(),
+            argv: command.words.clone(),
+            environment: command.environment,
+            directory: Some(command.directory),
             umask: self.plan.target.launch.umask,
-            hold: self.held_calls(key),
+            hold,
             terminal,
             planted: numbers,
         };
         let spawned = self
             .sandbox
             .spawn_with(&request, stdio, &planted)
-            .map_err(|source| RunError::of_launch(key, &command[0], source))?;
-        let since = self.clock.now();
-        self.sink.put_at(since, What::Launched { pid: spawned.pid, command });
+            .map_err(|source| RunError::of_launch(key, &command.words[0], source))?;
+        self.sink.put_at(self.clock.now(), What::Launched { pid: spawned.pid, command: command.words });
         if key == CommandKey::Launch {
             let session = if terminal { self.sandbox.init_pid() } else { spawned.pid };
             let (pid, session) = (Some(spawned.pid), Some(session));
             self.ties.launcher = LauncherTies { pid, session, terminal, pipes, planted: planted_links };
             self.ties.readers = readers;
         }
-        match (spawned.hook, request.hold) {
-            (Some(hook), Some(Hold::Startup)) => {
-                let pidfd = spawned.pidfd.as_fd().try_clone_to_owned()?;
-                let pidfile = self.plan.target.pidfile.as_ref().map(|path| path.fill(&self.placeholders()).into());
-                self.observers.hold_startup(hook, Waiter { pid: spawned.pid, pidfd, since }, pidfile)?;
-            }
-            (Some(hook), _) => self.observers.hook_listen(hook)?,
-            (None, _) => {}
-        }
-        Ok(Launched { pid: spawned.pid, pidfd: spawned.pidfd })
+        Ok((Launched { pid: spawned.pid, pidfd: spawned.pidfd }, spawned.hook))
     }
 
     /// Which calls of a command are held: those of the launch alone by the adversary.
@@ -194,7 +219,7 @@ impl Stage<'_> {
         }
     }
 
-    fn await_ready(&mut self, returns: bool) -> Result<bool, RunError> {
+    pub(super) fn await_ready(&mut self, returns: bool) -> Result<bool, RunError> {
         let limit = self.plan.target.deadlines.start;
         let with = self.placeholders();
         let stop = self.stop.clone();

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::event::{Leftover, Phase, What};
+use crate::id::Image;
 use crate::manifest::MainProcess;
+use crate::run::start::CommandLine;
 use crate::run::upgrade::yes;
 use crate::run::{CommandKey, RunError, Stage};
 use crate::target::{Signal, TargetStop};
@@ -44,11 +46,16 @@ impl Stage<'_> {
                 }
             }
             TargetStop::Command(command) => {
-                let command = command.iter().map(|word| word.fill(&with)).collect();
+                let words = command.iter().map(|word| word.fill(&with)).collect();
                 let (directory, environment) = (self.target_dir.clone(), self.clean_environment());
-                self.spawn(CommandKey::Stop, command, directory, environment)?;
+                self.spawn(CommandKey::Stop, CommandLine { words, directory, environment })?;
             }
         }
+        self.await_end(main)
+    }
+
+    /// Waits until a main process that was told to stop is gone.
+    pub(super) fn await_end(&self, main: Image) -> Result<(), RunError> {
         let limit = self.plan.target.deadlines.stop;
         if !self.within(limit, || yes(!self.lives(main)))? {
             self.deadline_passed("stop", limit);

@@ -10,6 +10,7 @@ use crate::manifest::{Done, MainProcess};
 use crate::ready::Probe;
 use crate::request::Pattern;
 use crate::run::observers::OutputWritten;
+use crate::run::start::CommandLine;
 use crate::run::{CommandKey, RunError, Stage};
 use crate::target::{Signal, TargetAwait, TargetRecipient, TargetRestartStep, Template};
 use crate::wait::{Look, WaitError, until};
@@ -177,9 +178,8 @@ impl Stage<'_> {
 
     fn run_command(&mut self, command: Vec<String>, before: &Before) -> Result<Result<(), String>, RunError> {
         let name = command.join(" ");
-        let directory = self.target_dir.clone();
-        let environment = self.clean_environment();
-        let launched = self.spawn(CommandKey::Restart, command, directory, environment)?;
+        let (directory, environment) = (self.target_dir.clone(), self.clean_environment());
+        let launched = self.spawn(CommandKey::Restart, CommandLine { words: command, directory, environment })?;
         let mut ended = None;
         self.until_deadline(before, || {
             ended = self.observers.exit_status(launched.pid);

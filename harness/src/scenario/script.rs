@@ -68,6 +68,9 @@ pub enum Step {
     /// Launch the target with each of the marks in its environment by which programs tell themselves that they inherited a
     /// listener, and no listener to inherit: until it answers, or ends, or has been silent for long enough.
     MarkedStarts,
+    /// Launch the target, and send its stop signal to the process that stands in its listen(2), which is let go then; nothing
+    /// where the target stops by a command.
+    EarlyStop,
     /// Begin these load patterns (they go on until `quiesce`).
     Load(Vec<Pattern>),
     /// Let the load run this long without a restart: the baseline that must be clean.
@@ -172,6 +175,7 @@ impl Step {
             Step::Hangup => "hangup",
             Step::StartRelative => "start-relative",
             Step::MarkedStarts => "marked-starts",
+            Step::EarlyStop => "early-stop",
             Step::Hold { .. } => "hold",
             Step::Load(_) => "load",
             Step::Baseline { .. } => "baseline",

@@ -111,7 +111,12 @@ impl Order {
         let refuse = |reason, fix| Err(ScriptProblem::Order { step: step.word(), reason, fix });
         let starts = matches!(
             step,
-            Step::Start | Step::StartBusy | Step::StartBlocked | Step::StartRelative | Step::MarkedStarts
+            Step::Start
+                | Step::StartBusy
+                | Step::StartBlocked
+                | Step::StartRelative
+                | Step::MarkedStarts
+                | Step::EarlyStop
         );
         if !self.started && !starts && *step != Step::Scan {
             return refuse("the target is not running", "put `start` before it");
@@ -121,11 +126,12 @@ impl Order {
         }
         match step {
             // Whether anything can be said of marks is known once the target has started without them.
-            Step::MarkedStarts if !self.stopped => {
-                return refuse("it was not started without marks", "put `start` and `stop` before it");
+            Step::MarkedStarts | Step::EarlyStop if !self.stopped => {
+                return refuse("whether it starts at all is not known", "put `start` and `stop` before it");
             }
             Step::Start | Step::StartRelative => *self = Order { started: true, ..Order::default() },
-            Step::StartBusy | Step::StartBlocked | Step::MarkedStarts | Step::Hangup | Step::Suspend => {}
+            Step::StartBusy | Step::StartBlocked | Step::MarkedStarts | Step::EarlyStop => {}
+            Step::Hangup | Step::Suspend => {}
             Step::Load(patterns) => return self.load(patterns),
             Step::Baseline { ms: 0 }
             | Step::Park { connections: 0 }

@@ -25,6 +25,7 @@ use crate::plan::{NotRun, Plan};
 use crate::progress::Progress;
 use crate::run::RunError;
 use crate::run::store::StoreError;
+use crate::summary;
 use crate::wait::Stop;
 
 /// What to test, and how.
@@ -204,7 +205,7 @@ pub fn run(
     Ok(SelftestReport {
         format: 1,
         version: env!("CARGO_PKG_VERSION"),
-        commit: std::env::var("UNBROKEN_COMMIT").ok(),
+        commit: summary::commit(),
         began,
         machine: request.machine.clone(),
         runs: request.runs,

@@ -103,6 +103,13 @@ pub static ALL: &[DefectRow] = &[
         bug: "ends with status 1 when it is told to stop",
     },
     DefectRow {
+        name: "term-clean=early",
+        defect: Defect::TermCleanEarly,
+        catches: "life/term-clean",
+        report: "daemon(7)",
+        bug: "forgets every signal that came before it serves: a stop during its start is lost",
+    },
+    DefectRow {
         name: "took-over",
         defect: Defect::TookOver,
         catches: "handoff/took-over",

@@ -111,13 +111,17 @@ impl Daemon {
     /// Everything that can fail, before the launcher returns. The address first: of two starts the loser must not touch the
     /// pidfile of the winner.
     fn begin(options: &Options, pidfile: &Path, launcher: u32) -> Result<Self, String> {
-        let mut daemon =
-            Self { signals: Signals::take().map_err(failed("take its signals"))?, listener: None, pidfile: None };
+        // Before anything that can be waited for: a stop that comes now is read later, not lost.
+        let signals = Signals::take().map_err(failed("take its signals"))?;
+        let mut daemon = Self { signals, listener: None, pidfile: None };
         if options.defect != Some(Defect::AtReturn) {
             daemon.listen(options.address)?;
         }
         if options.defect != Some(Defect::PresentAtReturn) {
             daemon.sign(options.defect, pidfile, launcher)?;
+        }
+        if options.defect == Some(Defect::TermCleanEarly) {
+            daemon::forget_stop();
         }
         Ok(daemon)
     }
