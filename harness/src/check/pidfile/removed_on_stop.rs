@@ -1,7 +1,7 @@
 //! pidfile/removed-on-stop: the pidfile goes with its daemon.
 
 use crate::check::Check;
-use crate::event::What;
+use crate::event::{PidfileChange, What};
 use crate::history::History;
 use crate::manifest::{Capability, Profile};
 use crate::verdict::{Evidence, Finding, Level};
@@ -30,14 +30,18 @@ fn decide(history: &History) -> Vec<Finding> {
     if asked == 0 || late {
         return vec![Finding::inconclusive("the daemon was not stopped")];
     }
-    let states = history.find(|what| if let What::Pidfile { inode, .. } = what { Some(*inode) } else { None });
+    let states = history.find(|what| match what {
+        What::Pidfile { change, inode, .. } => Some((*change, inode.is_some())),
+        _ => None,
+    });
     let states: Vec<_> = states.collect();
-    if !states.iter().any(|(_, inode)| inode.is_some()) {
+    // An observer that came late saw none, but was told of every change.
+    if !states.iter().any(|(_, (change, is_there))| *is_there || *change != PidfileChange::Read) {
         return vec![Finding::inconclusive("there never was a pidfile")];
     }
     match states.last() {
-        Some((event, None)) => vec![Finding::pass(Evidence::text("it is gone").event(event.seq))],
-        Some((event, Some(_))) => {
+        Some((event, (_, false))) => vec![Finding::pass(Evidence::text("it is gone").event(event.seq))],
+        Some((event, (_, true))) => {
             vec![Finding::fail(vec![Evidence::text("it is still there after the stop").event(event.seq)])]
         }
         None => Vec::new(),
@@ -63,6 +67,16 @@ mod tests {
     fn a_removed_file_passes() {
         let gone = What::Pidfile { change: PidfileChange::Deleted, inode: None, content: None };
         check(stopped().event(110, gone), Pass);
+    }
+
+    #[test]
+    fn one_that_came_and_went_unseen_passes() {
+        let unseen = |change| What::Pidfile { change, inode: None, content: None };
+        let script = Script::new().event(100, What::StopAsked { action: "signal TERM to main".to_owned() });
+        check(script.event(110, unseen(PidfileChange::Read)), Inconclusive);
+        let script = Script::new().event(100, What::StopAsked { action: "signal TERM to main".to_owned() });
+        let came = script.event(110, unseen(PidfileChange::Created)).event(111, unseen(PidfileChange::Deleted));
+        check(came, Pass);
     }
 
     #[test]
