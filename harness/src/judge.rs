@@ -209,11 +209,21 @@ fn doubt(findings: &mut [Finding], history: &History, check: &Check, baseline: &
     if let Some(text) = noise.clone().filter(|_| check.needs.iter().any(|need| need.is_of_load())) {
         withdraw(findings, &Sighting { upgrade: None, met: false, text });
     }
-    if let Some(reason) = noise.or_else(|| starvation(history)) {
-        for finding in findings.iter_mut().filter(|it| it.verdict == Verdict::Fail && it.ground == Ground::Time) {
+    for finding in findings.iter_mut().filter(|it| it.verdict == Verdict::Fail && it.ground == Ground::Time) {
+        if let Some(reason) = noise.clone().or_else(|| starvation(history, began_after(history, finding))) {
             finding.verdict = Verdict::Inconclusive;
-            finding.evidence.push(Evidence::text(reason.clone()));
+            finding.evidence.push(Evidence::text(reason));
         }
+    }
+}
+
+/// Since when what a finding tells of can have been late: what was seen once the target had been ready began after that.
+fn began_after(history: &History, finding: &Finding) -> u64 {
+    let ready = history.find(|what| matches!(what, What::Ready { .. }).then_some(())).next();
+    let mut events = finding.evidence.iter().flat_map(|evidence| &evidence.events).peekable();
+    match ready {
+        Some((ready, ())) if events.peek().is_some() && events.all(|seq| *seq > ready.seq) => ready.seq,
+        _ => 0,
     }
 }
 
@@ -278,19 +288,20 @@ fn baseline(history: &History) -> Baseline {
     unclean(history, vec![evidence], late)
 }
 
-/// How the target lacked a processor during the run, if it did: it was late for want of a machine.
-fn starvation(history: &History) -> Option<String> {
-    let longest = history.find(|what| match what {
+/// How the target lacked a processor from this event on, if it did: it was late for want of a machine.
+fn starvation(history: &History, since: u64) -> Option<String> {
+    let starved = history.find(|what| match what {
         What::Starved { image, waited_ms } => Some((*image, *waited_ms)),
         _ => None,
     });
-    let (event, (image, waited)) = longest.max_by_key(|(_, (_, waited))| *waited)?;
+    let longest = starved.filter(|(event, _)| event.seq >= since).max_by_key(|(_, (_, waited))| *waited);
+    let (event, (image, waited)) = longest?;
     Some(format!("pid {} waited {waited} ms for a processor until {}", image.pid, event.at.not_after))
 }
 
 /// Broken; or, when it was only late and the machine stood still, who knows.
 fn unclean(history: &History, mut evidence: Vec<Evidence>, late: bool) -> Baseline {
-    match noise(history).or_else(|| starvation(history)).filter(|_| late) {
+    match noise(history).or_else(|| starvation(history, 0)).filter(|_| late) {
         Some(noise) => {
             evidence.push(Evidence::text(noise));
             Baseline::Doubtful(evidence)
@@ -408,6 +419,22 @@ mod tests {
         };
         assert_eq!(after(FailureClass::ConnectTimeout), Verdict::Inconclusive);
         assert_eq!(after(FailureClass::Refused), Verdict::Fail);
+    }
+
+    #[test]
+    fn what_a_target_lacked_before_it_was_ready_excuses_nothing_that_began_later() {
+        let starved = || {
+            let image = Image { pid: Pid(7), start_ticks: 1, start_stack: 1 };
+            What::Starved { image, waited_ms: 3035 }
+        };
+        let ready = || What::Ready { by: "answers".to_owned() };
+        let stopped = |script: Script| {
+            let asked = What::StopAsked { action: "signal TERM to main".to_owned() };
+            let late = What::DeadlinePassed { name: "stop".to_owned(), length_ms: 1000 };
+            verdict(&outcome(script.main(30, 7).event(100, asked).event(1100, late).history(), &["life/term-clean"]))
+        };
+        assert_eq!(stopped(Script::new().event(10, starved()).event(20, ready())), Verdict::Fail);
+        assert_eq!(stopped(Script::new().event(10, ready()).event(20, starved())), Verdict::Inconclusive);
     }
 
     /// The canary took two seconds for one answer.
