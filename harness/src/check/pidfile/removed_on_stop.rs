@@ -1,7 +1,7 @@
 //! pidfile/removed-on-stop: the pidfile goes with its daemon.
 
 use crate::check::Check;
-use crate::event::What;
+use crate::event::{PidfileChange, What};
 use crate::history::History;
 use crate::manifest::{Capability, Profile};
 use crate::verdict::{Evidence, Finding, Level};
@@ -30,14 +30,16 @@ fn decide(history: &History) -> Vec<Finding> {
     if asked == 0 || late {
         return vec![Finding::inconclusive("the daemon was not stopped")];
     }
-    let states = history.find(|what| if let What::Pidfile { inode, .. } = what { Some(*inode) } else { None });
-    let states: Vec<_> = states.collect();
-    if !states.iter().any(|(_, inode)| inode.is_some()) {
+    let states: Vec<_> = history
+        .find(|what| if let What::Pidfile { change, inode, .. } = what { Some((*change, *inode)) } else { None })
+        .collect();
+    // Events that were read late find the file gone again; that something happened to it says that it was there.
+    if !states.iter().any(|(_, (change, inode))| inode.is_some() || *change != PidfileChange::Read) {
         return vec![Finding::inconclusive("there never was a pidfile")];
     }
     match states.last() {
-        Some((event, None)) => vec![Finding::pass(Evidence::text("it is gone").event(event.seq))],
-        Some((event, Some(_))) => {
+        Some((event, (_, None))) => vec![Finding::pass(Evidence::text("it is gone").event(event.seq))],
+        Some((event, (_, Some(_)))) => {
             vec![Finding::fail(vec![Evidence::text("it is still there after the stop").event(event.seq)])]
         }
         None => Vec::new(),
@@ -68,6 +70,14 @@ mod tests {
     #[test]
     fn one_that_stays_fails() {
         check(stopped(), Fail);
+    }
+
+    #[test]
+    fn one_that_came_and_went_before_anybody_looked_is_gone() {
+        let unseen = |change| What::Pidfile { change, inode: None, content: None };
+        let asked = What::StopAsked { action: "signal TERM to main".to_owned() };
+        let script = Script::new().event(50, unseen(PidfileChange::Created)).event(100, asked);
+        check(script.event(110, unseen(PidfileChange::Deleted)), Pass);
     }
 
     #[test]
