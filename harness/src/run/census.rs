@@ -34,14 +34,19 @@ impl Stage<'_> {
         match found {
             Some(main) => {
                 if self.main.as_ref().map(|known| known.image) != Some(main.image) {
-                    self.sink.put_at(self.clock.now(), What::Main { image: main.image });
-                    self.observers.watch_exit(main.image.pid, main.pidfd.as_fd().try_clone_to_owned()?)?;
+                    self.tell_main(&main)?;
                 }
                 self.main = Some(main);
             }
             None => self.action_failed(FIND_MAIN, "it does not live, or the pidfile names none"),
         }
         Ok(())
+    }
+
+    /// Tells who is main, and watches for its end.
+    pub(super) fn tell_main(&self, main: &Main) -> Result<(), RunError> {
+        self.sink.put_at(self.clock.now(), What::Main { image: main.image });
+        self.observers.watch_exit(main.image.pid, main.pidfd.as_fd().try_clone_to_owned()?)
     }
 
     /// A daemon whose service no upgrade has touched yet: no older generation serves beside it.

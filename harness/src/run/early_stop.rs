@@ -1,6 +1,5 @@
 //! A stop while the target still starts: it is held in its listen(2) until it was told.
 
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -61,8 +60,7 @@ impl Stage<'_> {
         let _adopted = self.within(REST, || yes(adopted()))?;
         self.main = self.identify(pid);
         let Some(main) = &self.main else { return Ok(None) };
-        self.sink.put_at(self.clock.now(), What::Main { image: main.image });
-        self.observers.watch_exit(pid, main.pidfd.as_fd().try_clone_to_owned()?)?;
+        self.tell_main(main)?;
         let action = format!("signal {signal} to pid {pid} in its listen(2)");
         self.sink.put_at(self.clock.now(), What::StopAsked { action: action.clone() });
         if let Err(error) = main.pidfd.send_signal(signal) {
@@ -91,7 +89,8 @@ impl Stage<'_> {
             if ready[0].readable {
                 match StartupCalls::receive(calls)? {
                     Some((call, Some(Concern::Listen(address))))
-                        if self.is_endpoint(address) && !(returns && call.pid == launched.pid) =>
+                        if self.observers.endpoints().have_port(address.port())
+                            && !(returns && call.pid == launched.pid) =>
                     {
                         return Ok(Some(call));
                     }
@@ -102,9 +101,5 @@ impl Stage<'_> {
                 return Ok(None);
             }
         }
-    }
-
-    fn is_endpoint(&self, address: SocketAddr) -> bool {
-        self.plan.target.endpoints.iter().any(|endpoint| endpoint.address.port() == address.port())
     }
 }

@@ -119,6 +119,11 @@ impl Observers {
         Ok(())
     }
 
+    /// The addresses that the target is to serve.
+    pub(super) fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
     /// Watches the end of a process that the init does not reap.
     pub(super) fn watch_exit(&self, pid: Pid, pidfd: OwnedFd) -> Result<(), RunError> {
         Ok(self.exits.watch(pid, pidfd)?)

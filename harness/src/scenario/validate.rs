@@ -125,7 +125,7 @@ impl Order {
             return refuse("the target is running", "put `stop` before it");
         }
         match step {
-            // Whether anything can be said of marks is known once the target has started without them.
+            // Whether anything can be said of a disturbed start is known once the target has started without.
             Step::MarkedStarts | Step::EarlyStop if !self.stopped => {
                 return refuse("whether it starts at all is not known", "put `start` and `stop` before it");
             }

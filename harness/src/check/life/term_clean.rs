@@ -74,10 +74,8 @@ fn judge(history: &History, asked: &Event, action: &str, end: u64) -> Finding {
             let text = format!("{action}: SIG{} ended it; status 0 would be better", Signal(number));
             Finding::pass(Evidence::text(text).event(event.seq))
         }
-        ExitStatus::Code(code) => fail(format!("{action}: it was told to stop and ended with status {code}")),
-        ExitStatus::Signal(number) => {
-            fail(format!("{action}: it was told to stop and was killed by SIG{}", Signal(number)))
-        }
+        ExitStatus::Code(code) => fail(format!("{action}: it ended with status {code}")),
+        ExitStatus::Signal(number) => fail(format!("{action}: SIG{} killed it", Signal(number))),
         ExitStatus::Unknown => Finding::inconclusive("how it ended is not known: its parent did not tell"),
     }
 }
