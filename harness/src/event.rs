@@ -2,6 +2,8 @@
 //! checks read nothing else (besides the request records).
 
 mod launch;
+mod log;
+mod start;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +15,12 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Interval, Nanos};
 use crate::id::{Cookie, Image, Pid, UpgradeId, Version};
 
-pub use launch::{Answer, DaemonPortrait, LauncherReturn, LauncherTies, Occasion, OpenDescriptor, ProcessPortrait};
+pub use launch::{
+    Answer, Artefact, DaemonPortrait, LauncherReturn, LauncherTies, Occasion, OpenDescriptor, ProcessPortrait,
+    StartFrom, ThreadPortrait,
+};
+pub use log::{LogPortrait, LogWriter};
+pub use start::{FileKind, FileLook, Obstacle, ObstructedStart, SecondStart, StartRace};
 
 /// One event: number, time, and what happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -226,12 +233,83 @@ pub enum What {
     LauncherReturned(LauncherReturn),
     /// A daemon at rest after its start, and what still ties it to its launcher.
     Daemonised(DaemonPortrait),
+    /// A daemon was launched from somewhere else than its scenario's launcher, and stopped again.
+    StartedFrom(StartFrom),
+    /// Requests were sent one after the other, until one was not answered.
+    Asked {
+        /// What each met.
+        answers: Vec<Answer>,
+    },
+    /// The target was launched while it ran.
+    StartedAgain(SecondStart),
+    /// The target was launched with something in the pidfile's place.
+    StartedObstructed(ObstructedStart),
+    /// The target was launched several times at once.
+    StartsRaced(StartRace),
     /// ^C was typed on the launcher's terminal, then the terminal was closed.
     HungUp {
         /// The main process lived on.
         lives: bool,
         /// What a client met after that.
         answer: Answer,
+    },
+    /// A start that was made to hang is over, or its deadline has passed.
+    HungStartOver {
+        /// Processes of the target that still lived, some time after a launcher that gave up had returned.
+        living: Vec<Image>,
+    },
+    /// The target told its supervisor something (sd_notify(3)); stamped by the kernel when it was sent.
+    Notified {
+        /// The sender; `None` when it had ended before it could be told who it was.
+        pid: Option<Pid>,
+        /// The fields of the message.
+        fields: Vec<String>,
+    },
+    /// Something came from the descriptor of the target's notification.
+    NotifiedFd {
+        /// The bytes, lossily decoded.
+        text: String,
+        /// No process holds its other end any more.
+        closed: bool,
+    },
+    /// SIGHUP was sent to the main process, which is to announce a reload and its end.
+    ReloadAsked,
+    /// SIGHUP was sent to the main process.
+    HupSent {
+        /// It lived on.
+        lives: bool,
+        /// What a client met after that, at last.
+        answer: Answer,
+    },
+    /// Connections of ours, answered with the announcement that they end, were closed by the target first.
+    ClosedFirst {
+        /// How many connections of the endpoint's port are in TIME_WAIT now.
+        time_wait: usize,
+    },
+    /// The log as it lies there now.
+    LogSeen(LogPortrait),
+    /// The log was renamed and the target told to open it anew.
+    LogRotated {
+        /// Somebody has a file open for writing at the old path again.
+        reopened: bool,
+        /// The numbers of the requests that were answered before, meanwhile and after.
+        answered: Vec<u32>,
+    },
+    /// A log, the moved one or the new one, as it was after the stop.
+    LogRead {
+        /// Its path.
+        path: String,
+        /// The numbers of our requests in the order of its lines.
+        numbers: Vec<u32>,
+    },
+    /// Who serves, right after a target that stays in the foreground was ready.
+    Serving {
+        /// The process that was launched.
+        launched: Pid,
+        /// The images that hold a listener of the endpoints.
+        holders: Vec<Image>,
+        /// Those of them that do not descend from the launched process.
+        strays: Vec<Image>,
     },
     /// The declared readiness was seen.
     Ready {

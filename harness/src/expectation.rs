@@ -85,7 +85,7 @@ pub enum ExpectationProblem {
     /// Nothing is said.
     #[error("the reason is empty")]
     NoReason,
-    /// A failure by chance without its class.
+    /// A loss of requests by chance without its class.
     #[error("a failure by chance needs its class")]
     NoClass,
     /// A failure by chance without its frequency.
@@ -185,7 +185,9 @@ impl Expectation {
         if self.reason.trim().is_empty() {
             return Err(("reason", ExpectationProblem::NoReason));
         }
-        if self.kind == ExpectationKind::MayFail && self.class.is_none() {
+        // The class is one of lost requests: what fails otherwise has none.
+        let loses_requests = ["handoff/", "drain/"].iter().any(|area| self.check.starts_with(area));
+        if self.kind == ExpectationKind::MayFail && self.class.is_none() && loses_requests {
             return Err(("kind", ExpectationProblem::NoClass));
         }
         match &self.observed {

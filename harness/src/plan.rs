@@ -55,18 +55,24 @@ impl Plan {
                 return Err(NotRun::Unsupported { reason });
             }
         }
-        if scenario.script().adversary && !machine.listen_hook {
+        let holds = scenario.script().adversary || scenario.script().steps.contains(&Step::StartHung);
+        if holds && !machine.listen_hook {
             let reason = "no call of a launched process can be held here (seccomp user notification)".to_owned();
             return Err(NotRun::Unavailable { reason, remedy: "use Linux 5.5 or newer, in tier A or B".to_owned() });
         }
         for Program { program, install } in &target.requires {
             if machine.programs.get(program).is_none_or(Option::is_none) {
-                let reason = format!("{program} is not on PATH");
-                return Err(NotRun::Unavailable { reason, remedy: install.clone() });
+                return Err(NotRun::Unavailable { reason: lacking(program), remedy: install.clone() });
             }
         }
         Ok(Plan { target: target.clone(), scenario: scenario.clone(), machine: machine.clone(), seed })
     }
+}
+
+/// What is said of a required program, or file, that this machine lacks.
+pub(crate) fn lacking(program: &str) -> String {
+    let place = if program.contains('/') { "there" } else { "on PATH" };
+    format!("{program} is not {place}")
 }
 
 fn claims_suffice(target: &Target, script: &Script) -> Result<(), NotRun> {
@@ -250,6 +256,16 @@ mod tests {
         let want = "unavailable: no call of a launched process can be held here (seccomp user notification) (use Linux 5.5 or newer, in tier A or B)";
         check("reference/orphan", "daemon/held-start", &blind, Err(want));
         check("reference/orphan", "daemon/held-start", &machine(&[]), Ok(()));
+    }
+
+    #[test]
+    fn a_missing_file_is_not_looked_for_on_path() {
+        let library = "/usr/share/gocode/src/github.com/sevlyar/go-daemon/daemon.go";
+        let want = format!(
+            "unavailable: {library} is not there (apt-get install -y --no-install-recommends golang-github-sevlyar-go-daemon-dev)"
+        );
+        let machine = machine(&[("go", Some("/usr/bin/go")), (library, None)]);
+        check("go-daemon", "daemon/start-stop", &machine, Err(&want));
     }
 
     #[test]

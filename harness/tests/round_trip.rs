@@ -6,8 +6,9 @@ use proptest::collection::{btree_map, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 use unbroken::manifest::{
-    Await, Capability, Deadlines, Done, Endpoint, File, Launch, MainProcess, Manifest, Profile, Program, Protocol,
-    Ready, Recipient, Restart, RestartStep, Role, Slow, Source, Stall, Stop, Stream, Upload, Watch, WatchKind,
+    Await, Capability, Deadlines, Done, Endpoint, File, Launch, LogFile, MainProcess, Manifest, Profile, Program,
+    Protocol, Ready, Recipient, Reopen, Restart, RestartStep, Role, Slow, Source, Stall, Stop, Stream, Upload, Watch,
+    WatchKind,
 };
 use unbroken::target::Target;
 
@@ -32,7 +33,9 @@ fn capability() -> BoxedStrategy<Capability> {
         Just(Capability::NotifyReload),
         Just(Capability::H2),
         Just(Capability::Watch),
-        Just(Capability::ExecSelf)
+        Just(Capability::ExecSelf),
+        Just(Capability::NotifyFd),
+        Just(Capability::Log)
     ]
     .boxed()
 }
@@ -117,9 +120,10 @@ fn stop() -> BoxedStrategy<Stop> {
 }
 
 fn deadlines() -> BoxedStrategy<Deadlines> {
-    (number(), number(), number(), number(), number(), number())
-        .prop_map(|(start_ms, upgrade_ms, drain_ms, stop_ms, request_ms, answer_ms)| Deadlines {
+    (number(), of(number()), number(), number(), number(), number(), number())
+        .prop_map(|(start_ms, give_up_ms, upgrade_ms, drain_ms, stop_ms, request_ms, answer_ms)| Deadlines {
             start_ms,
+            give_up_ms,
             upgrade_ms,
             drain_ms,
             stop_ms,
@@ -149,11 +153,13 @@ fn said() -> BoxedStrategy<Said> {
 
 fn manifest() -> BoxedStrategy<Manifest> {
     let main = prop_oneof![Just(MainProcess::Launched), Just(MainProcess::Pidfile)];
-    let how = (launch(), vec(file(), 0..3), vec(endpoint(), 0..3), ready(), main, of(text()));
+    let log = (text(), text()).prop_map(|(path, signal)| LogFile { path, reopen: Reopen::Signal(signal) });
+    let how =
+        (launch(), vec(file(), 0..3), vec(endpoint(), 0..3), ready(), main, of(text()), of(log), of(any::<i32>()));
     (said(), how, of(restart()), stop(), of(Just(Stall::StopWorkers)), deadlines())
         .prop_map(|(said, how, restart, stop, stall, deadlines)| {
             let (name, about, role, profiles, claims, disclaims, requires) = said;
-            let (launch, files, endpoints, ready, main, pidfile) = how;
+            let (launch, files, endpoints, ready, main, pidfile, log, notify_fd) = how;
             Manifest {
                 name,
                 about,
@@ -168,6 +174,8 @@ fn manifest() -> BoxedStrategy<Manifest> {
                 ready,
                 main,
                 pidfile,
+                log,
+                notify_fd,
                 restart,
                 stop,
                 stall,

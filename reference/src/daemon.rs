@@ -15,7 +15,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use crate::defect::Defect;
 use crate::poll;
 
-/// Mode of the log: for everyone to read, for its owner to write, whatever the umask of the launcher.
+/// Mode of the log: for everyone to read, for its owner to write, less what the daemon's own umask takes.
 const LOG_MODE: u32 = 0o644;
 
 /// First byte on the readiness pipe: the service is there. Anything else is a reason.
@@ -66,27 +66,35 @@ impl Launcher {
     }
 }
 
-/// Returns in the daemon alone; the launcher waits for its word and exits here.
+/// Returns in the daemon alone; the launcher waits for its word, and exits here with 0 when that is good.
 ///
-/// Call it before the first thread: of a process with threads, fork(2) copies only one.
+/// Call it before the first thread: of a process with threads, fork(2) copies only one. What the launcher has opened since
+/// [`close_inherited`] is the daemon's too.
 ///
 /// # Errors
-/// In the launcher: what could not even be begun, the reason complete.
+/// In the launcher: what could not even be begun, or why the daemon failed, the reason complete. What was prepared for the
+/// daemon is then the launcher's to undo.
 pub fn become_daemon(manner: &Manner) -> Result<Launcher, String> {
     let failed = |what: &'static str| move |error: io::Error| format!("daemon failed to {what}: {error}");
     if std::fs::read_dir("/proc/self/task").map_err(failed("count its threads"))?.count() != 1 {
         return Err("daemon failed to fork: it has threads already".to_owned());
     }
-    if manner.defect != Some(Defect::NoneInherited) {
-        close_above_standard();
+    let umask = rustix::fs::Mode::from_raw_mode(manner.umask);
+    // Before the first file is made: its mode must not depend on the launcher's umask.
+    if !matches!(manner.defect, Some(Defect::Umask | Defect::UmaskLog)) {
+        rustix::process::umask(umask);
     }
-    let log = open_log(&manner.log).map_err(failed("open its log"))?;
+    let log = open_log(&manner.log, manner.defect).map_err(failed("open its log"))?;
+    if manner.defect == Some(Defect::UmaskLog) {
+        rustix::process::umask(umask);
+    }
     let (heard, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|errno| failed("make a pipe")(errno.into()))?;
     match fork().map_err(failed("fork"))? {
         Side::Parent(intermediate) => {
             drop(told);
-            std::process::exit(launch(heard, intermediate, manner));
+            launch(heard, intermediate, manner)?;
+            std::process::exit(0);
         }
         Side::Child => {
             drop(heard);
@@ -102,25 +110,29 @@ pub fn become_daemon(manner: &Manner) -> Result<Launcher, String> {
     }
 }
 
-/// The launcher's part: its exit status.
-fn launch(heard: OwnedFd, intermediate: libc::pid_t, manner: &Manner) -> i32 {
-    // With these two there is none that ends at once: it waits, or it is the daemon.
-    if !matches!(manner.defect, Some(Defect::Orphaned | Defect::NoTty)) {
-        // Reaped here, so that no zombie is the launcher's last trace.
-        // SAFETY: waits for our own child; the status is not wanted.
-        unsafe { libc::waitpid(intermediate, std::ptr::null_mut(), 0) };
+/// The launcher's part.
+fn launch(heard: OwnedFd, intermediate: libc::pid_t, manner: &Manner) -> Result<(), String> {
+    let mut reaped = true;
+    // With these there is none that ends at once: it waits, or it is the daemon.
+    if !matches!(manner.defect, Some(Defect::Orphaned | Defect::NoTty | Defect::CannotAcquireTty)) {
+        // Reaped here, so that no zombie is the launcher's last trace. Where SIGCHLD is ignored the kernel has done it, and
+        // this fails: neither the status nor the failure says anything of the daemon.
+        // SAFETY: waits for our own child.
+        reaped = unsafe { libc::waitpid(intermediate, std::ptr::null_mut(), 0) } == intermediate;
     }
     if manner.defect == Some(Defect::FailureReported) {
         // Returns as soon as there is a child, and believes in it.
-        return 0;
+        return Ok(());
     }
-    match hear(heard, manner.patience) {
-        Ok(()) => 0,
-        Err(reason) => {
-            let _ = io::stderr().write_all(format!("{reason}\n").as_bytes());
-            1
-        }
+    let patience = match manner.defect {
+        Some(Defect::Bounded) => Duration::from_secs(3600),
+        _ => manner.patience,
+    };
+    hear(heard, patience)?;
+    if manner.defect == Some(Defect::ExitCodeUnderSigchldIgnore) && !reaped {
+        return Err("daemon is not known to run: its launcher failed to wait for its child".to_owned());
     }
+    Ok(())
 }
 
 /// Waits for the daemon's word.
@@ -155,7 +167,7 @@ fn settle(manner: &Manner, log: &File) -> io::Result<()> {
         rustix::process::setsid()?;
     }
     // A second fork: a session leader gets a controlling terminal by opening one, its child never does.
-    if manner.defect != Some(Defect::NoTty) {
+    if !matches!(manner.defect, Some(Defect::NoTty | Defect::CannotAcquireTty)) {
         match fork()? {
             Side::Parent(daemon) if manner.defect == Some(Defect::Orphaned) => wait_and_end(daemon),
             // SAFETY: ends the process without running anything that the launcher is still to run.
@@ -163,39 +175,59 @@ fn settle(manner: &Manner, log: &File) -> io::Result<()> {
             Side::Child => {}
         }
     }
-    reset_signals();
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(manner.umask));
-    rustix::process::chdir(&manner.directory)?;
+    reset_signals(manner.defect);
+    if manner.defect != Some(Defect::Cwd) {
+        rustix::process::chdir(&manner.directory)?;
+    }
     if manner.defect == Some(Defect::NoTty) {
-        acquire_terminal()?;
+        open_terminal()?;
     }
     if manner.defect == Some(Defect::LauncherEof) {
         // A copy of standard output that nobody remembers; it stays open for as long as the daemon lives.
-        duplicate(1, 10)?;
+        std::mem::forget(io::stdout().as_fd().try_clone_to_owned()?);
+    }
+    if manner.defect == Some(Defect::ClosedStdioStart) {
+        // SAFETY: as if std had not opened /dev/null in place of closed streams; nothing of ours owns them.
+        unsafe { libc::syscall(libc::SYS_close_range, 0, 2, 0) };
+        return Ok(());
     }
     if manner.defect != Some(Defect::StdioDetached) {
         redirect(&File::open("/dev/null")?, 0)?;
     }
-    redirect(log, 1)?;
-    redirect(log, 2)
+    let read_only = if manner.defect == Some(Defect::StdioUsable) { Some(File::open("/dev/null")?) } else { None };
+    let output = read_only.as_ref().unwrap_or(log);
+    redirect(output, 1)?;
+    redirect(output, 2)
 }
 
 /// The log: appended to, so that a rotation by truncation leaves no hole, and not handed to any program that is executed.
 ///
 /// # Errors
 /// What open(2) reports.
-fn open_log(path: &Path) -> io::Result<File> {
+fn open_log(path: &Path, defect: Option<Defect>) -> io::Result<File> {
+    let mut options = File::options();
+    let mut mode = LOG_MODE;
+    match defect {
+        Some(Defect::LogAppend) => options.write(true),
+        _ => options.append(true),
+    };
+    if defect == Some(Defect::LogMode) {
+        rustix::process::umask(rustix::fs::Mode::empty());
+        mode = 0o666;
+    }
+    if defect == Some(Defect::UmaskLog) {
+        mode = 0o666;
+    }
     // std opens close-on-exec.
-    let log = File::options().create(true).append(true).mode(LOG_MODE).open(path)?;
-    Ok(log)
+    options.create(true).truncate(false).mode(mode).open(path)
 }
 
 /// Opens the log at its path anew and moves standard output and error there: after a rotation by rename.
 ///
 /// # Errors
 /// What open(2) or dup2(2) report; the old log stays then.
-pub fn reopen_log(path: &Path) -> io::Result<()> {
-    let log = open_log(path)?;
+pub fn reopen_log(path: &Path, defect: Option<Defect>) -> io::Result<()> {
+    let log = open_log(path, defect)?;
     redirect(&log, 1)?;
     redirect(&log, 2)
 }
@@ -218,8 +250,12 @@ fn fork() -> io::Result<Side> {
 
 /// The mistake of [`Defect::Orphaned`]: the process between stays for as long as its child lives.
 fn wait_and_end(daemon: libc::pid_t) -> ! {
-    // Like the daemon it must not hold the launcher's streams, or that would be a second mistake.
-    close_all();
+    // Like the daemon it must hold neither the launcher's streams nor its directory, or that would be a second mistake.
+    close_inherited();
+    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
+        let _ = (0..=2).try_for_each(|number| redirect(&null, number));
+    }
+    let _ = rustix::process::chdir("/");
     // SAFETY: waits for our own child, then ends without running anything else.
     unsafe {
         libc::waitpid(daemon, std::ptr::null_mut(), 0);
@@ -227,8 +263,12 @@ fn wait_and_end(daemon: libc::pid_t) -> ! {
     }
 }
 
-/// The mistake of [`Defect::NoTty`]: a session leader that opens a terminal without O_NOCTTY, and has one from then on.
-fn acquire_terminal() -> io::Result<()> {
+/// Opens a terminal without O_NOCTTY and keeps it. A session leader has a controlling terminal from then on, which is the
+/// mistake of [`Defect::NoTty`]; anybody else has none, which is what the second fork is for.
+///
+/// # Errors
+/// What making or opening it reports.
+pub fn open_terminal() -> io::Result<()> {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&terminal)?;
@@ -248,11 +288,15 @@ fn path_of(name: &CString) -> PathBuf {
 
 /// Every disposition at its default and no signal blocked. SIGPIPE stays ignored: a client that goes away must not end the
 /// service, and std relies on it.
-fn reset_signals() {
+fn reset_signals(defect: Option<Defect>) {
     // SAFETY: no handler function is installed; the numbers that refuse (KILL, STOP) refuse.
     unsafe {
-        for number in (1..=libc::SIGRTMAX()).filter(|number| *number != libc::SIGPIPE) {
+        let keeps = defect == Some(Defect::SignalDispositions);
+        for number in (1..=libc::SIGRTMAX()).filter(|number| *number != libc::SIGPIPE && !keeps) {
             libc::signal(number, libc::SIG_DFL);
+        }
+        if defect == Some(Defect::SignalMask) {
+            return;
         }
         let mut empty: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut empty);
@@ -260,7 +304,7 @@ fn reset_signals() {
     }
 }
 
-/// SIGHUP kills again: the second half of the mistake of [`Defect::SurvivesHangup`].
+/// SIGHUP kills again: the mistake of [`Defect::HupSurvives`], and the second half of [`Defect::SurvivesHangup`]'s.
 pub fn let_hangup_kill() {
     // SAFETY: as in `reset_signals`.
     unsafe {
@@ -280,25 +324,20 @@ pub fn forget_stop() {
     }
 }
 
-/// Descriptors above 2 are the launcher's: a pipe among them would keep its reader waiting, a lock would stay locked.
-fn close_above_standard() {
-    // SAFETY: at the start nothing of ours is open above 2.
+/// Closes what lies above 2, which is of whoever started this process: a pipe among it would keep its reader waiting, a lock
+/// would stay locked. Call it first of all: whatever is open above 2 is closed.
+///
+/// Of 0, 1 and 2 those that were closed are `/dev/null` by now: std sees to that before `main`. In another language do it
+/// here, or the next three files that are opened become the standard streams.
+pub fn close_inherited() {
+    // SAFETY: for a process that has not opened anything, or uses nothing of it any more.
     unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
-}
-
-fn close_all() {
-    // SAFETY: for a process that only waits and ends, and uses no descriptor any more.
-    unsafe { libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0) };
 }
 
 /// dup2(2), which clears close-on-exec: standard streams are for whoever is executed.
 fn redirect(file: &File, number: RawFd) -> io::Result<()> {
-    duplicate(file.as_raw_fd(), number)
-}
-
-fn duplicate(from: RawFd, number: RawFd) -> io::Result<()> {
-    // SAFETY: the target is a standard stream or a number that nothing of ours has.
-    if unsafe { libc::dup2(from, number) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    // SAFETY: the target is a standard stream, which nothing of ours owns.
+    if unsafe { libc::dup2(file.as_raw_fd(), number) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -40,6 +40,24 @@ pub enum Executed {
     ThroughStart,
 }
 
+/// A launcher that a wrong daemon does not start from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unexpected {
+    /// One in a removed directory.
+    RemovedDirectory,
+    /// A child of pid 1.
+    ChildOfInit,
+}
+
+/// What a wrong daemon makes of a pidfile that another one left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// Somebody has that pid: it runs already.
+    Believed,
+    /// Written over from the beginning; what was longer keeps its end.
+    NotTruncated,
+}
+
 /// A deliberate bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Defect {
@@ -49,14 +67,38 @@ pub enum Defect {
     NewSession,
     /// The daemon leads its session and opens a terminal without O_NOCTTY.
     NoTty,
+    /// The daemon leads its session: it forked once.
+    CannotAcquireTty,
     /// The daemon stays in its launcher's session and dies of SIGHUP.
     SurvivesHangup,
+    /// The launcher does not expect to be launched so.
+    FromAnyLauncher(Unexpected),
+    /// The daemon stays in its launcher's directory.
+    Cwd,
     /// The daemon keeps its launcher's standard input.
     StdioDetached,
+    /// Standard output and error of the daemon are open for reading only.
+    StdioUsable,
     /// The daemon keeps a copy of its launcher's standard output.
     LauncherEof,
     /// The daemon closes no descriptor that its launcher had open.
     NoneInherited,
+    /// The daemon closes its standard streams and opens nothing in their place.
+    ClosedStdioStart,
+    /// The daemon's pidfile is open in every program that it executes.
+    CloseOnExec,
+    /// The daemon keeps its launcher's signal mask.
+    SignalMask,
+    /// The daemon keeps what its launcher ignores.
+    SignalDispositions,
+    /// The launcher fails when it cannot wait for its child.
+    ExitCodeUnderSigchldIgnore,
+    /// The daemon keeps its launcher's umask.
+    Umask,
+    /// The log is made with mode 0666 under the launcher's umask.
+    UmaskLog,
+    /// Every fourth connection goes to a thread that fork(2) did not copy.
+    Threads,
     /// The pidfile is written only after the launcher has returned.
     PresentAtReturn,
     /// The pidfile names the launcher.
@@ -65,14 +107,52 @@ pub enum Defect {
     Format,
     /// The pidfile stays after the stop.
     RemovedOnStop,
+    /// The pidfile is looked at first and written later, and the address shared.
+    SingleWinner,
+    /// The pidfile is written before anything else, whoever it names.
+    SecondStartRefused,
+    /// What another daemon left in the pidfile's place stays an obstacle, or stays there.
+    StaleReplaced(Stale),
+    /// The pidfile's mode is what the launcher's umask leaves of 0666.
+    Mode,
+    /// The pidfile is written wherever a symbolic link leads.
+    NoSymlink,
     /// The daemon listens only after its launcher has returned.
     AtReturn,
     /// The launcher returns 0 as soon as it has forked.
     FailureReported,
+    /// The launcher waits for its daemon for ever.
+    Bounded,
+    /// READY=1 is sent before anybody listens.
+    NotifyOnce,
+    /// READY=1 is sent by a child.
+    NotifyOnceChild,
+    /// RELOADING=1 is sent without its time.
+    NotifyReload,
+    /// STOPPING=1 is never sent.
+    NotifyReloadStopping,
+    /// The descriptor of the notification is never closed.
+    NotifyFd,
+    /// LISTEN_PID of another process is an error.
+    StaleListenPid,
+    /// The launched process only waits, and an orphan in a session of its own serves.
+    ForegroundStays,
     /// A stop that was asked for ends with status 1.
     TermClean,
     /// A stop that comes before the service is there is forgotten.
     TermCleanEarly,
+    /// SIGHUP is left at its default: it kills.
+    HupSurvives,
+    /// The listener is bound without SO_REUSEADDR.
+    RebindAtOnce,
+    /// The log is not opened for appending.
+    LogAppend,
+    /// The order to open the log anew is ignored.
+    LogAppendKept,
+    /// The log is made with mode 0666 under a umask of 0.
+    LogMode,
+    /// A child that has ended is never waited for.
+    NoZombies,
     /// On a trigger the master logs success and starts nothing; the old generation goes on.
     TookOver,
     /// Every copy of the listener is closed, and only 50 ms later a new one is bound and a generation started.
@@ -170,18 +250,42 @@ impl Defect {
             Self::Orphaned
                 | Self::NewSession
                 | Self::NoTty
+                | Self::CannotAcquireTty
                 | Self::SurvivesHangup
+                | Self::FromAnyLauncher(_)
+                | Self::Cwd
+                | Self::SignalMask
+                | Self::SignalDispositions
+                | Self::ExitCodeUnderSigchldIgnore
+                | Self::Umask
+                | Self::UmaskLog
+                | Self::Threads
                 | Self::StdioDetached
+                | Self::StdioUsable
                 | Self::LauncherEof
                 | Self::NoneInherited
+                | Self::ClosedStdioStart
+                | Self::CloseOnExec
                 | Self::PresentAtReturn
                 | Self::OwnPid
                 | Self::Format
                 | Self::RemovedOnStop
+                | Self::SingleWinner
+                | Self::SecondStartRefused
+                | Self::StaleReplaced(_)
+                | Self::Mode
+                | Self::NoSymlink
                 | Self::AtReturn
                 | Self::FailureReported
+                | Self::Bounded
                 | Self::TermClean
                 | Self::TermCleanEarly
+                | Self::HupSurvives
+                | Self::RebindAtOnce
+                | Self::LogAppend
+                | Self::LogAppendKept
+                | Self::LogMode
+                | Self::NoZombies
         )
     }
 

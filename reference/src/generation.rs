@@ -22,6 +22,9 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// Stack of a connection thread; the handler needs a few pages, and the default of 2 MiB would bound the number of connections.
 const STACK: usize = 256 * 1024;
 
+/// How many connections [`crate::defect::Defect::Threads`] serves between two that it forgets: readiness looks good.
+pub const SERVED_BETWEEN: u32 = 3;
+
 /// What ends when a generation is told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
@@ -53,6 +56,8 @@ pub struct Generation {
     pub listener_closed: Option<OwnedFd>,
     /// Stop accepting while so many connections are open: the others wait in the queue.
     pub connections_max: Option<usize>,
+    /// How many connections are still served before one is forgotten; only a defect forgets any.
+    pub forgets_after: Option<u32>,
     /// How it ends.
     pub farewell: Farewell,
     /// Until when it stays without a reason; only a defect does.
@@ -139,7 +144,7 @@ impl Generation {
     }
 
     /// Takes one connection if there is one; the time to pause for if the system is exhausted.
-    fn accept(&self) -> Option<Instant> {
+    fn accept(&mut self) -> Option<Instant> {
         let stream = match listener::accept(self.listener.as_ref()?) {
             Ok(Some(stream)) => stream,
             Ok(None) => return None,
@@ -148,6 +153,16 @@ impl Generation {
                 return Some(Instant::now() + EXHAUSTED_PAUSE);
             }
         };
+        match &mut self.forgets_after {
+            Some(0) => {
+                self.forgets_after = Some(SERVED_BETWEEN);
+                // Open for ever, with nobody to read it.
+                std::mem::forget(stream);
+                return None;
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
         let service = Arc::clone(&self.service);
         // Counted here, not in the thread: the drain must not miss a connection whose thread has not run yet.
         let pass = service.drain.enter();

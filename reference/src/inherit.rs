@@ -122,7 +122,7 @@ fn peek(fd: RawFd) -> BorrowedFd<'static> {
 }
 
 /// SO_ACCEPTCONN and getsockname(2): is this really the listener that the command line asks for?
-fn verify_listener(fd: RawFd, wanted: SocketAddr) -> Result<(), InheritError> {
+pub(crate) fn verify_listener(fd: RawFd, wanted: SocketAddr) -> Result<(), InheritError> {
     let socket = peek(fd);
     match sockopt::socket_acceptconn(socket) {
         Ok(true) => {}

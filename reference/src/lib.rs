@@ -11,9 +11,11 @@
 //! | [`generation`] | accepts, serves, drains, ends |
 //! | [`listener`] | the listening socket and its accept queue |
 //! | [`inherit`] | what crosses exec(2), and why the mark alone is not believed |
+//! | [`activation`] | a listener that a supervisor bound |
 //! | [`drain`] | telling every connection at once, and counting them out |
 //! | [`service`], [`http`] | HTTP/1.1, thread per connection, an end without a race |
 //! | [`watch`] | a finished change of a file, however it was written |
+//! | [`notify`] | telling a supervisor: ready, reloading, stopping |
 //! | [`pidfile`] | atomic, locked, removed by its owner only |
 //! | [`process`] | starting a program again, pidfds |
 //! | [`signal`], [`poll`], [`log`] | signals as a descriptor; waiting; debug lines |
@@ -22,6 +24,7 @@
 //!
 //! Linux only. The crate knows nothing of the harness that tests it and shares no code with it: a bug in common would cancel out.
 
+pub mod activation;
 pub mod daemon;
 pub mod defect;
 pub mod drain;
@@ -31,6 +34,7 @@ pub mod inherit;
 pub mod listener;
 pub mod log;
 pub mod master;
+pub mod notify;
 pub mod pidfile;
 pub mod poll;
 pub mod process;

@@ -19,6 +19,8 @@ pub const BACKLOG: i32 = 1024;
 pub enum Sharing {
     /// One socket; generations share it by descriptor. The right choice for an upgrade.
     Exclusive,
+    /// The same without SO_REUSEADDR: the mistake of [`crate::defect::Defect::RebindAtOnce`].
+    ExclusiveEvenOfThePast,
     /// SO_REUSEPORT: each socket has an accept queue of its own, which is lost when that socket closes (socket(7)).
     ReusePort,
 }
@@ -35,7 +37,7 @@ pub fn bind(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseaddr(&socket, sharing != Sharing::ExclusiveEvenOfThePast)?;
     if sharing == Sharing::ReusePort {
         sockopt::set_socket_reuseport(&socket, true)?;
     }

@@ -23,9 +23,10 @@ use crate::defect::{Defect, Succession};
 use crate::drain::Patience;
 use crate::listener;
 use crate::log::Log;
+use crate::notify::{Newline, Notifier};
 use crate::pidfile::{Pidfile, PidfileError};
 use crate::poll;
-use crate::process::{Exit, Program};
+use crate::process::{self, Exit, Program};
 use crate::signal::{Request, Signals};
 use crate::slave::{Slave, Stage};
 use crate::watch::Watch;
@@ -45,12 +46,18 @@ const STABLE_AFTER: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// Where to listen.
     pub address: SocketAddr,
+    /// The socket that listens there already, from a supervisor.
+    pub activated: Option<TcpListener>,
     /// Where to leave the pid.
     pub pidfile: Option<PathBuf>,
     /// What to execute for each generation.
     pub program: Program,
     /// The file whose change triggers an upgrade.
     pub watch: Option<Watch>,
+    /// Whom to tell what goes on.
+    pub notifier: Notifier,
+    /// Whom to tell once that it serves.
+    pub newline: Option<Newline>,
     /// How long a generation may take to become ready.
     pub ready_timeout: Duration,
     /// How long generations drain.
@@ -115,6 +122,8 @@ struct Master {
     respawn: Option<Instant>,
     respawn_pause: Duration,
     ever_ready: bool,
+    /// An upgrade was announced, and its end was not.
+    reloading: bool,
     stopping: bool,
 }
 
@@ -141,10 +150,16 @@ pub fn run(settings: Settings, signals: Signals) -> Result<(), MasterError> {
 }
 
 impl Master {
-    fn new(settings: Settings, signals: Signals) -> Result<Self, MasterError> {
+    fn new(mut settings: Settings, signals: Signals) -> Result<Self, MasterError> {
         let asked = settings.address;
-        let listening = listener::bind(asked, Succession::of(settings.defect).sharing());
-        let listener = listening.map_err(|error| MasterError::Listen(asked, error))?;
+        if settings.defect == Some(Defect::NotifyOnce) {
+            settings.notifier.ready();
+        }
+        let listener = match settings.activated.take() {
+            Some(activated) => activated,
+            None => listener::bind(asked, Succession::of(settings.defect).sharing())
+                .map_err(|error| MasterError::Listen(asked, error))?,
+        };
         let address = listener.local_addr()?;
         let log = Log::master();
         log.line(format_args!("listening on {address}"));
@@ -164,6 +179,7 @@ impl Master {
             respawn: None,
             respawn_pause: RESPAWN.0,
             ever_ready: false,
+            reloading: false,
             stopping: false,
         })
     }
@@ -239,6 +255,9 @@ impl Master {
     /// Gives up the listener and drains everyone; asked again, cuts what is left.
     fn stop(&mut self) {
         let again = std::mem::replace(&mut self.stopping, true);
+        if !again && self.settings.defect != Some(Defect::NotifyReloadStopping) {
+            self.settings.notifier.stopping();
+        }
         self.log.line(if again { "told to stop again, cutting what is left" } else { "told to stop" });
         for slave in &mut self.slaves {
             if again || slave.is_starting() {
@@ -293,6 +312,8 @@ impl Master {
                     return Err(MasterError::NeverReady);
                 }
                 self.failed_before = true;
+                // What is served now is what was served before.
+                self.announce_reloaded();
                 if let Some(old) = self.slaves.iter().find(|slave| slave.is_serving()) {
                     self.log.line(format_args!("upgrade failed, {} serves on", old.name()));
                 } else {
@@ -356,8 +377,45 @@ impl Master {
         self.respawn = None;
         self.log.line(format_args!("{name} is ready"));
         self.write_pidfile().map_err(MasterError::Pidfile)?;
+        if self.ever_ready {
+            self.announce_reloaded();
+        } else {
+            self.announce_ready()?;
+        }
         self.ever_ready = true;
         Ok(())
+    }
+
+    /// Somebody serves, for the first time.
+    fn announce_ready(&mut self) -> io::Result<()> {
+        match self.settings.newline.take() {
+            Some(newline) if self.settings.defect == Some(Defect::NotifyFd) => newline.ready_and_forget(),
+            Some(newline) => newline.ready(),
+            None => {}
+        }
+        let notifier = &self.settings.notifier;
+        match self.settings.defect {
+            Some(Defect::NotifyOnce) => {}
+            Some(Defect::NotifyOnceChild) => process::in_a_child(|| notifier.ready())?,
+            _ => notifier.ready(),
+        }
+        Ok(())
+    }
+
+    /// An upgrade begins.
+    fn announce_reloading(&mut self) {
+        self.reloading = true;
+        match self.settings.defect {
+            Some(Defect::NotifyReload) => self.settings.notifier.send("RELOADING=1"),
+            _ => self.settings.notifier.reloading(),
+        }
+    }
+
+    /// An upgrade that was announced is over, well or not.
+    fn announce_reloaded(&mut self) {
+        if std::mem::take(&mut self.reloading) {
+            self.settings.notifier.ready();
+        }
     }
 
     /// Written once, when somebody serves. The master stays, so an upgrade has nothing to change in it.
@@ -396,8 +454,12 @@ impl Master {
             self.log.line("upgraded");
             return;
         }
+        if !respawn {
+            self.announce_reloading();
+        }
         if let Err(error) = self.start_successor() {
             self.log.line(format_args!("upgrade failed: {error}"));
+            self.announce_reloaded();
             self.schedule_respawn(false);
         }
         if self.settings.defect == Some(Defect::Exits) {

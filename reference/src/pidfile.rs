@@ -5,6 +5,10 @@
 //!   refuses. The lock, not the number in it, says whether the server lives, so a stale file with a reused pid is no obstacle.
 //! - Anything but a regular file in its place is refused: following a symbolic link would overwrite the victim behind it
 //!   (CVE-2020-14367, CVE-2020-28935).
+//!
+//! A daemon does not know its pid before it is one, and whoever launches it wants to know before that whether there is one
+//! already. So it goes in two steps: a [`Claim`] before the fork, signed after it. Both processes have the same open file
+//! descriptions, to which the locks belong: there is no instant at which nobody holds them.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -13,7 +17,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::{Errno, FdFlags};
+use rustix::process::{Pid, test_kill_process};
 
 /// Readable by everyone, writable by the owner only (FHS 3.0 §3.15, daemon(7)).
 pub const MODE: u32 = 0o644;
@@ -21,8 +27,10 @@ pub const MODE: u32 = 0o644;
 /// Why a pidfile could not be had.
 #[derive(Debug)]
 pub enum PidfileError {
-    /// Another process holds it; its content as far as it can be read.
-    Running(PathBuf, String),
+    /// A living process is named in it, and it is held.
+    Running(PathBuf, Pid),
+    /// It is held, and names nobody who lives: another start has claimed it.
+    Claimed(PathBuf),
     /// A symbolic link, FIFO, directory or device lies there.
     NotRegular(PathBuf),
     /// A system call failed.
@@ -33,6 +41,7 @@ impl fmt::Display for PidfileError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Running(path, pid) => write!(out, "write pidfile {}: already running, pid {pid}", path.display()),
+            Self::Claimed(path) => write!(out, "write pidfile {}: another start is under way", path.display()),
             Self::NotRegular(path) => {
                 write!(out, "write pidfile {}: not a regular file", path.display())
             }
@@ -42,6 +51,77 @@ impl fmt::Display for PidfileError {
 }
 
 impl std::error::Error for PidfileError {}
+
+/// The right to a pidfile, before there is a process that it could name. Dropped, it leaves everything as it was.
+#[derive(Debug)]
+pub struct Claim {
+    path: PathBuf,
+    /// What lies there and is to be replaced; locked, so that it is nobody else's to replace.
+    stale: Option<File>,
+    /// What will lie there: empty and locked, under a name of its own.
+    next: File,
+    temporary: Temporary,
+}
+
+impl Claim {
+    /// Claims the path, which is resolved against the current directory now.
+    ///
+    /// # Errors
+    /// [`PidfileError`]; whatever lay there is untouched then.
+    pub fn take(path: &Path) -> Result<Self, PidfileError> {
+        let path = std::path::absolute(path).map_err(|error| PidfileError::Io(path.to_owned(), error))?;
+        let stale = lock_existing(&path)?;
+        let (temporary, next) = create_beside(&path).map_err(|error| PidfileError::Io(path.clone(), error))?;
+        Ok(Self { path, stale, next, temporary })
+    }
+
+    /// Leaves the mode to the umask: the mistake of [`crate::defect::Defect::Mode`].
+    ///
+    /// # Errors
+    /// What chmod(2) reports.
+    pub fn trust_umask(&self) -> io::Result<()> {
+        let umask = rustix::process::umask(Mode::empty());
+        rustix::process::umask(umask);
+        self.next.set_permissions(std::fs::Permissions::from_mode(0o666 & !umask.bits()))
+    }
+
+    /// Writes this process's pid and gives the file its name.
+    ///
+    /// # Errors
+    /// [`PidfileError`], also when another start was faster: until then, a free name is claimed by whoever comes.
+    pub fn sign(mut self) -> Result<Pidfile, PidfileError> {
+        let failed = |error| PidfileError::Io(self.path.clone(), error);
+        self.next.write_all(own_line().as_bytes()).map_err(failed)?;
+        while !self.place().map_err(|error| PidfileError::Io(self.path.clone(), error))? {
+            self.stale = lock_existing(&self.path)?;
+        }
+        Ok(Pidfile { path: self.path, file: self.next })
+    }
+
+    /// Gives the file its name; false when a file that is not the stale one has it.
+    fn place(&self) -> io::Result<bool> {
+        match &self.stale {
+            Some(stale) if is_at(stale, &self.path) => self.temporary.rename_over(&self.path).map(|()| true),
+            // link(2), unlike rename(2), never replaces.
+            _ => match std::fs::hard_link(&self.temporary.path, &self.path) {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+                Err(error) => Err(error),
+            },
+        }
+    }
+}
+
+/// What [`Pidfile::overwrite`] does not care about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Careless {
+    /// Who holds it.
+    Unlocked,
+    /// Nor how long it is: what is longer keeps its end.
+    Untruncated,
+    /// Nor where a symbolic link leads.
+    Following,
+}
 
 /// A pidfile that this process owns.
 #[derive(Debug)]
@@ -57,17 +137,7 @@ impl Pidfile {
     /// # Errors
     /// [`PidfileError`]; whatever lay there is untouched then.
     pub fn create(path: &Path) -> Result<Self, PidfileError> {
-        let path = std::path::absolute(path).map_err(|error| PidfileError::Io(path.to_owned(), error))?;
-        loop {
-            let placed = match open_existing(&path)? {
-                Some(stale) => replace(&path, &stale)?,
-                None => place_new(&path)?,
-            };
-            // `None`: another start was faster somewhere; look again at what lies there now.
-            if let Some(file) = placed {
-                return Ok(Self { path, file });
-            }
-        }
+        Claim::take(path)?.sign()
     }
 
     /// Where it lies, absolute.
@@ -81,9 +151,13 @@ impl Pidfile {
     /// # Errors
     /// [`PidfileError`]; the old file stays then.
     pub fn rewrite(&mut self) -> Result<(), PidfileError> {
-        let (temporary, file) = write_beside(&self.path).map_err(|error| PidfileError::Io(self.path.clone(), error))?;
-        temporary.rename_over(&self.path).map_err(|error| PidfileError::Io(self.path.clone(), error))?;
-        self.file = file;
+        let replaced = || -> io::Result<File> {
+            let (temporary, mut file) = create_beside(&self.path)?;
+            file.write_all(own_line().as_bytes())?;
+            temporary.rename_over(&self.path)?;
+            Ok(file)
+        };
+        self.file = replaced().map_err(|error| PidfileError::Io(self.path.clone(), error))?;
         Ok(())
     }
 
@@ -97,6 +171,33 @@ impl Pidfile {
         Ok(())
     }
 
+    /// Writes into whatever lies there without a claim: the mistake of several defects.
+    ///
+    /// # Errors
+    /// [`PidfileError::Io`].
+    pub fn overwrite(path: &Path, carelessness: Careless) -> Result<Self, PidfileError> {
+        let written = || -> io::Result<File> {
+            // Nonblocking, so that a FIFO without a reader is an error and not the end of everything.
+            let follow = if carelessness == Careless::Following { OFlags::empty() } else { OFlags::NOFOLLOW };
+            let flags = i32::try_from((follow | OFlags::NONBLOCK).bits()).expect("open flags fit an int");
+            let mut options = File::options();
+            options.write(true).create(true).truncate(carelessness != Careless::Untruncated).custom_flags(flags);
+            let mut file = options.open(path)?;
+            file.write_all(own_line().as_bytes())?;
+            Ok(file)
+        };
+        let file = written().map_err(|error| PidfileError::Io(path.to_owned(), error))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Hands the descriptor on to every program that is executed: the mistake of [`crate::defect::Defect::CloseOnExec`].
+    ///
+    /// # Errors
+    /// What fcntl(2) reports.
+    pub fn hand_on(&self) -> io::Result<()> {
+        Ok(rustix::io::fcntl_setfd(&self.file, FdFlags::empty())?)
+    }
+
     /// Removes the file if it is still the one that was written: a successor's file at the same path stays.
     ///
     /// # Errors
@@ -104,6 +205,35 @@ impl Pidfile {
     pub fn remove(self) -> io::Result<()> {
         if is_at(&self.file, &self.path) { std::fs::remove_file(&self.path) } else { Ok(()) }
     }
+}
+
+fn own_line() -> String {
+    format!("{}\n", std::process::id())
+}
+
+/// The living process that a pidfile's content names, whoever that is: what a start that knows no lock goes by.
+#[must_use]
+pub fn living(content: &str) -> Option<Pid> {
+    let pid = content.trim().parse().ok().filter(|pid| *pid > 0).and_then(Pid::from_raw)?;
+    // Without the right to signal it (EPERM) it is there all the same.
+    (test_kill_process(pid) != Err(Errno::SRCH)).then_some(pid)
+}
+
+/// Locks the file at the path; `None` when there is none.
+fn lock_existing(path: &Path) -> Result<Option<File>, PidfileError> {
+    while let Some(file) = open_existing(path)? {
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut content = String::new();
+            let _ = file.take(32).read_to_string(&mut content);
+            let claimed = PidfileError::Claimed(path.to_owned());
+            return Err(living(&content).map_or(claimed, |pid| PidfileError::Running(path.to_owned(), pid)));
+        }
+        if is_at(&file, path) {
+            return Ok(Some(file));
+        }
+        // Removed or replaced before it was locked: what counts is what lies there now.
+    }
+    Ok(None)
 }
 
 /// Opens what lies at the path without following a link, waiting for a FIFO's writer, or touching a device.
@@ -120,34 +250,6 @@ fn open_existing(path: &Path) -> Result<Option<File>, PidfileError> {
     }
 }
 
-/// Replaces a file that nobody holds; `None` when it has been replaced by somebody else meanwhile.
-fn replace(path: &Path, stale: &File) -> Result<Option<File>, PidfileError> {
-    if rustix::fs::flock(stale, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut pid = String::new();
-        let _ = stale.take(32).read_to_string(&mut pid);
-        return Err(PidfileError::Running(path.to_owned(), pid.trim().to_owned()));
-    }
-    // Locked, but perhaps no longer the file at the path: then its replacement is somebody's.
-    if !is_at(stale, path) {
-        return Ok(None);
-    }
-    let failed = |error| PidfileError::Io(path.to_owned(), error);
-    let (temporary, file) = write_beside(path).map_err(failed)?;
-    temporary.rename_over(path).map_err(failed)?;
-    Ok(Some(file))
-}
-
-/// Places a file where none is; `None` when another start placed one first: link(2), unlike rename(2), never replaces.
-fn place_new(path: &Path) -> Result<Option<File>, PidfileError> {
-    let failed = |error| PidfileError::Io(path.to_owned(), error);
-    let (temporary, file) = write_beside(path).map_err(failed)?;
-    match std::fs::hard_link(&temporary.path, path) {
-        Ok(()) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
-        Err(error) => Err(failed(error)),
-    }
-}
-
 /// Whether the path still leads to this very file.
 fn is_at(file: &File, path: &Path) -> bool {
     let (Ok(ours), Ok(there)) = (file.metadata(), path.symlink_metadata()) else {
@@ -156,13 +258,14 @@ fn is_at(file: &File, path: &Path) -> bool {
     (ours.dev(), ours.ino()) == (there.dev(), there.ino())
 }
 
-/// A complete file under a name of its own, gone when dropped.
+/// A file's second name, gone when dropped.
+#[derive(Debug)]
 struct Temporary {
     path: PathBuf,
 }
 
 impl Temporary {
-    fn rename_over(self, path: &Path) -> io::Result<()> {
+    fn rename_over(&self, path: &Path) -> io::Result<()> {
         std::fs::rename(&self.path, path)
     }
 }
@@ -174,20 +277,18 @@ impl Drop for Temporary {
     }
 }
 
-/// Writes and locks a complete pidfile in the same directory: rename(2) and link(2) do not cross file systems.
-fn write_beside(path: &Path) -> io::Result<(Temporary, File)> {
-    let pid = std::process::id();
+/// Makes and locks an empty file in the same directory: rename(2) and link(2) do not cross file systems.
+fn create_beside(path: &Path) -> io::Result<(Temporary, File)> {
     let mut name = OsString::from(".");
     name.push(path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?);
-    name.push(format!(".{pid}"));
+    name.push(format!(".{}", std::process::id()));
     let path = path.with_file_name(name);
     // Only a crashed process with our pid can have left one.
     let _ = std::fs::remove_file(&path);
-    let mut file = File::options().write(true).create_new(true).mode(MODE).open(&path)?;
+    let file = File::options().write(true).create_new(true).mode(MODE).open(&path)?;
     let temporary = Temporary { path };
     // The umask may have taken bits away.
     file.set_permissions(std::fs::Permissions::from_mode(MODE))?;
-    file.write_all(format!("{pid}\n").as_bytes())?;
     rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     Ok((temporary, file))
 }
@@ -196,10 +297,6 @@ fn write_beside(path: &Path) -> io::Result<(Temporary, File)> {
 mod tests {
     use super::*;
     use crate::scratch::Scratch;
-
-    fn own_line() -> String {
-        format!("{}\n", std::process::id())
-    }
 
     #[test]
     fn stale_content_is_replaced_exactly_and_no_temporary_stays() {
@@ -228,6 +325,46 @@ mod tests {
         first.rewrite().expect("rewrite");
         assert!(matches!(Pidfile::create(&path), Err(PidfileError::Running(..))));
         assert_eq!(std::fs::read_to_string(&path).expect("read"), own_line());
+    }
+
+    #[test]
+    fn a_claim_excludes_others_and_leaves_everything_as_it_was() {
+        let scratch = Scratch::new("pidfile-claim");
+        let path = scratch.path().join("pid");
+        std::fs::write(&path, "99999999\n").expect("write");
+        let claim = Claim::take(&path).expect("nobody holds it");
+        assert!(matches!(Claim::take(&path), Err(PidfileError::Claimed(_))), "a pid that nobody has runs nowhere");
+        drop(claim);
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), "99999999\n");
+        assert_eq!(std::fs::read_dir(scratch.path()).expect("list").count(), 1);
+    }
+
+    #[test]
+    fn of_two_claims_of_a_free_name_the_first_to_sign_wins() {
+        let scratch = Scratch::new("pidfile-race");
+        let path = scratch.path().join("pid");
+        let faster = Claim::take(&path).expect("the name is free");
+        // As of another process, whose temporary file has another name.
+        std::fs::rename(&faster.temporary.path, scratch.path().join("faster")).expect("rename");
+        let slower = Claim::take(&path).expect("the name is still free");
+        let renamed = Temporary { path: scratch.path().join("faster") };
+        let pidfile = Claim { temporary: renamed, ..faster }.sign().expect("it is the first");
+        assert!(matches!(slower.sign(), Err(PidfileError::Running(..))));
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), own_line());
+        pidfile.remove().expect("remove");
+        assert_eq!(std::fs::read_dir(scratch.path()).expect("list").count(), 0);
+    }
+
+    #[test]
+    fn a_lock_outlives_the_process_that_took_it_where_another_has_its_description() {
+        let scratch = Scratch::new("pidfile-handed-on");
+        let path = scratch.path().join("pid");
+        let pidfile = Pidfile::create(&path).expect("create");
+        let inherited = pidfile.file.try_clone().expect("as fork(2) does");
+        drop(pidfile);
+        assert!(matches!(Claim::take(&path), Err(PidfileError::Running(..))));
+        drop(inherited);
+        Claim::take(&path).expect("nobody holds it any more");
     }
 
     #[test]

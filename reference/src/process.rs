@@ -258,6 +258,72 @@ pub fn leave_helper_behind() -> io::Result<()> {
     }
 }
 
+/// Goes on in an orphan, in a session of its own, while the process that was started only waits: the mistake of
+/// [`crate::defect::Defect::ForegroundStays`]. Call it before the first thread.
+///
+/// # Errors
+/// What fork(2) or setsid(2) report.
+pub fn fork_away() -> io::Result<()> {
+    // SAFETY: there is no other thread, so no lock is held by anybody in the children; whoever does not go on calls only
+    // async-signal-safe functions and never returns.
+    unsafe {
+        match libc::fork() {
+            -1 => return Err(io::Error::last_os_error()),
+            0 => {}
+            child => {
+                libc::waitpid(child, std::ptr::null_mut(), 0);
+                // Nothing but the stop is its business.
+                libc::signal(libc::SIGHUP, libc::SIG_IGN);
+                loop {
+                    libc::pause();
+                }
+            }
+        }
+        rustix::process::setsid()?;
+        match libc::fork() {
+            -1 => Err(io::Error::last_os_error()),
+            0 => Ok(()),
+            _ => libc::_exit(0),
+        }
+    }
+}
+
+/// Acts in a child and waits for its end: the mistake of [`crate::defect::Defect::NotifyOnceChild`]. Only for what is
+/// async-signal-safe, such as one system call.
+///
+/// # Errors
+/// What fork(2) reports.
+pub fn in_a_child(act: impl FnOnce()) -> io::Result<()> {
+    // SAFETY: the child does what is async-signal-safe (documented above) and ends.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            act();
+            // SAFETY: ends the process without running anything that is its parent's.
+            unsafe { libc::_exit(0) }
+        }
+        child => {
+            // SAFETY: waits for our own child; the status is not wanted.
+            unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+            Ok(())
+        }
+    }
+}
+
+/// Starts a child that ends at once, and never waits for it: the mistake of [`crate::defect::Defect::NoZombies`].
+///
+/// # Errors
+/// What fork(2) reports.
+pub fn forget_a_child() -> io::Result<()> {
+    // SAFETY: the child calls only an async-signal-safe function and never returns.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: ends the process without running anything that is its parent's.
+        0 => unsafe { libc::_exit(0) },
+        _ => Ok(()),
+    }
+}
+
 /// The child's side of [`leave_helper_behind`].
 fn become_helper() -> ! {
     // SAFETY: async-signal-safe calls only, no memory is touched.

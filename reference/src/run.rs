@@ -50,6 +50,10 @@ FILES
   --pidfile       the master's pid, 0644, locked, atomically written, removed by its owner only
 
 ENVIRONMENT
+  LISTEN_PID, LISTEN_FDS=1
+                  a listener on the address as descriptor 3 (sd_listen_fds(3)); for another
+                  process they mean nothing
+  NOTIFY_SOCKET   where READY=1, RELOADING=1 and STOPPING=1 are sent (sd_notify(3)); not passed on
   is_slave=true   marks a generation (listener as descriptor 3, readiness pipe as 4, life line
                   as 5). A stray mark is refused with status 1
 
@@ -79,7 +83,9 @@ SIGNALS (to the daemon)
   TERM, INT  stop accepting, finish what was begun, end with status 0
 
 FILES
-  --pidfile  the daemon's pid, 0644, locked, atomically written, removed by its owner only
+  --pidfile  the daemon's pid, 0644, atomically written, locked from before the fork until the
+             end, removed by its owner only. What a dead daemon left is replaced; a link, FIFO
+             or directory in its place is refused
   --log      standard output and error, appended to; each request's method and URL
 
 EXAMPLES

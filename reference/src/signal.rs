@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use crate::defect::Defect;
+
 /// What a process of this crate is asked for by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -32,6 +34,27 @@ impl Signals {
     /// # Errors
     /// What sigprocmask(2), sigaction(2) or signalfd(2) report.
     pub fn take() -> io::Result<Self> {
+        Self::take_with(None)
+    }
+
+    /// The same, with a deliberate bug.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub fn take_with(defect: Option<Defect>) -> io::Result<Self> {
+        if defect != Some(Defect::SignalDispositions) {
+            Self::reset()?;
+        }
+        let mask = SigSet::from_iter([Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT]);
+        let keeps_mask = defect == Some(Defect::SignalMask);
+        let how = if keeps_mask { SigmaskHow::SIG_BLOCK } else { SigmaskHow::SIG_SETMASK };
+        sigprocmask(how, Some(&mask), None)?;
+        let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        Ok(Self { fd })
+    }
+
+    /// The dispositions of every signal that matters here.
+    fn reset() -> io::Result<()> {
         for (number, handler) in [
             (Signal::SIGHUP, SigHandler::SigDfl),
             (Signal::SIGTERM, SigHandler::SigDfl),
@@ -44,10 +67,7 @@ impl Signals {
             // SAFETY: no handler function is installed, only the two built-in dispositions.
             unsafe { signal(number, handler) }?;
         }
-        let mask = SigSet::from_iter([Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT]);
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)?;
-        let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        Ok(Self { fd })
+        Ok(())
     }
 
     /// The next pending request, or `None`. Equal signals that arrive together are one (signal(7): standard signals do not queue).

@@ -4,7 +4,8 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,12 +32,13 @@ impl Server {
         let directory = std::env::temp_dir().join(format!("unbroken-reference-{}-{name}", std::process::id()));
         fs::create_dir(&directory).expect("a fresh directory");
         install(&directory, 1);
-        let mut child = command(&directory)
-            .args(arguments)
-            .args(["--address", "127.0.0.1:0", "--pidfile", "pid"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("start");
+        let mut command = command(&directory);
+        command.args(arguments).args(["--address", "127.0.0.1:0", "--pidfile", "pid"]);
+        Self::spawned(directory, &mut command)
+    }
+
+    fn spawned(directory: PathBuf, command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("start");
         let (sender, lines) = channel();
         let stderr = BufReader::new(child.stderr.take().expect("piped"));
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
@@ -252,9 +254,37 @@ fn a_false_mark_is_refused() {
     assert!(said.contains("descriptor 3") && said.contains("stray mark"), "{said}");
 }
 
+/// Bound by somebody else, who keeps it: a connection from before the start waits in its queue.
+fn an_activated_listener_is_served() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("bound");
+    let mut early = TcpStream::connect(address).expect("connect");
+    let directory = std::env::temp_dir().join(format!("unbroken-reference-{}-activated", std::process::id()));
+    fs::create_dir(&directory).expect("a fresh directory");
+    install(&directory, 1);
+    // A shell knows its pid, which exec keeps, and moves the socket to where it belongs.
+    let script = format!(
+        "LISTEN_PID=$$ LISTEN_FDS=1 exec ./unbroken-reference exec-inherit --address {address} --no-watch 3<&0 </dev/null"
+    );
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &script]).current_dir(&directory).stdin(OwnedFd::from(listener.try_clone().expect("copy")));
+    let mut server = Server::spawned(directory, shell.stdout(Stdio::null()));
+    assert_eq!(server.address, address);
+    assert!(ask(&mut early, "/").is_ok());
+    drop(early);
+    server.signal(Signal::HUP);
+    server.wait_for("upgraded: ");
+    assert_eq!(version_at(address), 1);
+    server.signal(Signal::TERM);
+    server.wait_for("master stopped");
+    assert_eq!(server.child.wait().expect("wait").code(), Some(0));
+    // Its supervisor still has it.
+    assert!(TcpStream::connect(address).is_ok());
+}
+
 fn main() {
     unbroken_reference::run_if_asked();
-    let tests: [(&str, fn()); 6] = [
+    let tests: [(&str, fn()); 7] = [
         ("upgrades_under_load_lose_nothing", upgrades_under_load_lose_nothing),
         (
             "a_bad_executable_changes_nothing_and_a_good_one_follows",
@@ -264,6 +294,7 @@ fn main() {
         ("a_dead_master_takes_its_generations_along", a_dead_master_takes_its_generations_along),
         ("the_old_inode_never_changes_its_version", the_old_inode_never_changes_its_version),
         ("a_false_mark_is_refused", a_false_mark_is_refused),
+        ("an_activated_listener_is_served", an_activated_listener_is_served),
     ];
     let filter = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
     let mut passed = 0;

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, set_child_subreaper, waitid};
 use rustix::process::{WaitId, WaitIdOptions};
+use unbroken_reference::daemon::{self, Manner};
+use unbroken_reference::defect::Defect;
 
 /// Far beyond what anything here takes; reached only when something hangs.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -60,14 +62,20 @@ fn a_daemon_is_there_when_its_launcher_returns() {
     assert!(answer.ends_with("hello world\n"), "{answer}");
     assert_eq!(fs::read_link(format!("/proc/{daemon}/cwd")).expect("it is ours"), Path::new("/"));
 
-    let second = launch(&directory, address, &[]);
-    assert_eq!(second.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    for address in [address, free()] {
+        let again = launch(&directory, address, &[]);
+        assert_eq!(again.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&again.stderr).into_owned();
+        assert!(said.contains(&format!("already running, pid {daemon}")), "{said}");
+    }
+    let beside = launch(&directory, address, &["--pidfile", "other.pid"]);
+    assert_eq!(beside.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&beside.stderr).into_owned();
     assert!(said.contains("failed to listen on"), "{said}");
-    let third = launch(&directory, free(), &[]);
-    let said = String::from_utf8_lossy(&third.stderr).into_owned();
-    assert!(said.contains(&format!("already running, pid {daemon}")), "{said}");
     assert_eq!(self::daemon(&directory), daemon);
+    let mut left: Vec<_> = fs::read_dir(&directory).expect("list").map(|it| it.expect("entry").file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["child_process.log", "child_process.pid"], "what a failed start claimed is given back");
 
     fs::rename(directory.join("child_process.log"), directory.join("rotated")).expect("rename");
     kill_process(daemon, Signal::HUP).expect("it lives");
@@ -93,11 +101,42 @@ fn a_pidfile_that_cannot_be_written_is_a_failure_that_leaves_nothing() {
     fs::remove_dir_all(directory).expect("remove");
 }
 
+/// Becomes a daemon in a child of its own and opens a terminal there; its controlling terminal then (field 7 of
+/// `/proc/self/stat`), "0" for none.
+fn terminal_of_a_daemon(name: &str, defect: Option<Defect>) -> String {
+    let directory = scratch(name);
+    let manner =
+        Manner { directory: PathBuf::from("/"), umask: 0o27, log: directory.join("log"), patience: DEADLINE, defect };
+    // SAFETY: this process has one thread.
+    let launcher = unsafe { libc::fork() };
+    if launcher == 0 {
+        let daemon = daemon::become_daemon(&manner).expect("the launcher exits inside");
+        daemon::open_terminal().expect("a terminal");
+        let stat = fs::read_to_string("/proc/self/stat").expect("proc");
+        let tty = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(4)).expect("field 7").to_owned();
+        fs::write(directory.join("tty"), tty).expect("write");
+        daemon.ready().expect("the launcher waits");
+        std::process::exit(0);
+    }
+    let launcher = Pid::from_raw(launcher).expect("a child");
+    let status = waitid(WaitId::Pid(launcher), WaitIdOptions::EXITED).expect("it is ours").expect("it exits");
+    assert_eq!(status.exit_status(), Some(0));
+    let tty = fs::read_to_string(directory.join("tty")).expect("it was written before the launcher returned");
+    fs::remove_dir_all(directory).expect("remove");
+    tty
+}
+
+fn no_terminal_that_it_opens_becomes_its_own_unless_it_leads_its_session() {
+    assert_eq!(terminal_of_a_daemon("tty", None), "0");
+    assert_ne!(terminal_of_a_daemon("tty-leader", Some(Defect::CannotAcquireTty)), "0");
+}
+
 fn main() {
     unbroken_reference::run_if_asked();
     // Orphans become this process's children: it can wait for them.
     set_child_subreaper(Some(rustix::process::getpid())).expect("prctl");
     a_daemon_is_there_when_its_launcher_returns();
     a_pidfile_that_cannot_be_written_is_a_failure_that_leaves_nothing();
-    let _ = writeln!(std::io::stdout(), "2 passed");
+    no_terminal_that_it_opens_becomes_its_own_unless_it_leads_its_session();
+    let _ = writeln!(std::io::stdout(), "3 passed");
 }

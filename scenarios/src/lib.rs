@@ -22,7 +22,21 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "daemon/held-start.toml",
     "daemon/failed-start.toml",
     "daemon/awkward-stops.toml",
+    "daemon/hung-start.toml",
+    "daemon/closed-stdio.toml",
+    "daemon/obstructed-start.toml",
+    "daemon/start-race.toml",
+    "daemon/start-race-long.toml",
     "daemon/hangup.toml",
+    "daemon/start-again.toml",
+    "daemon/log-rotation.toml",
+    "foreground/start-again.toml",
+    "foreground/notify.toml",
+    "foreground/notify-reload.toml",
+    "foreground/notify-fd.toml",
+    "activated/stale-listen-pid.toml",
+    "daemon/launchers.toml",
+    "daemon/umask.toml",
     "restart/upgrade-under-load.toml",
     "restart/old-connections.toml",
     "restart/backlog-kept.toml",
@@ -54,6 +68,11 @@ pub const TARGETS: &[Embedded] = embedded![
     "peers/start-stop-daemon/background.toml",
     "peers/article-tcp/target.toml",
     "peers/article-daemon/target.toml",
+    "peers/go-daemon/target.toml",
+    "peers/glibc-daemon/target.toml",
+    "peers/python-daemon/target.toml",
+    "peers/daemonize/target.toml",
+    "peers/daemon-command/target.toml",
 ];
 
 /// The known failures of these targets.
@@ -64,6 +83,11 @@ pub const EXPECTATIONS: &[Embedded] = embedded![
     "expectations/start-stop-daemon-background.toml",
     "expectations/article-tcp.toml",
     "expectations/article-daemon.toml",
+    "expectations/go-daemon.toml",
+    "expectations/glibc-daemon.toml",
+    "expectations/python-daemon.toml",
+    "expectations/daemonize.toml",
+    "expectations/daemon-command.toml",
 ];
 
 /// The defect matrix: which scenario shows which defect of the references.

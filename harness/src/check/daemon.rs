@@ -1,11 +1,12 @@
 //! What the checks of daemons have in common: the portraits of a daemon at rest, and the number in its pidfile.
 
 use crate::event::{
-    DaemonPortrait, Event, ExitStatus, LauncherReturn, Occasion, OpenDescriptor, ProcessPortrait, Released,
+    DaemonPortrait, Event, ExitStatus, LauncherReturn, Occasion, OpenDescriptor, ProcessPortrait, Released, StartFrom,
     StartupCall, What,
 };
 use crate::history::History;
 use crate::id::Pid;
+use crate::scenario::Launcher;
 use crate::verdict::{Evidence, Finding};
 
 /// A finding for each time the daemon came to rest after a start: what is wrong with it, or how well it is.
@@ -28,6 +29,29 @@ pub(super) fn returns(history: &History, occasion: Occasion) -> impl Iterator<It
         What::LauncherReturned(it) if it.occasion == occasion => Some(it),
         _ => None,
     })
+}
+
+/// The first daemon at rest that was launched from there.
+pub(super) fn portrait_from(history: &History, from: Launcher) -> Option<(&Event, &DaemonPortrait)> {
+    let portraits = history.find(move |what| match what {
+        What::Daemonised(it) if it.launcher.from == from => Some(it),
+        _ => None,
+    });
+    portraits.into_iter().next()
+}
+
+/// The start from there that was made beside the scenario's own.
+pub(super) fn start_from(history: &History, from: Launcher) -> Option<(&Event, &StartFrom)> {
+    let starts = history.find(move |what| match what {
+        What::StartedFrom(it) if it.from == from => Some(it),
+        _ => None,
+    });
+    starts.into_iter().next()
+}
+
+/// Whether a pidfile is the number of this process and nothing else, but for a newline at the end.
+pub(super) fn is_exactly(content: &str, pid: Pid) -> bool {
+    content.strip_suffix('\n').unwrap_or(content) == pid.to_string()
 }
 
 /// The first number in a pidfile: what a person who reads it would signal.

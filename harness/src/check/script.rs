@@ -164,6 +164,24 @@ impl Script {
         self.event(at, What::Main { image: image(pid) })
     }
 
+    /// The target told its supervisor something.
+    pub(crate) fn notified(self, at: u64, pid: Option<i32>, fields: &[&str]) -> Script {
+        let fields = fields.iter().map(|field| (*field).to_owned()).collect();
+        self.event(at, What::Notified { pid: pid.map(Pid), fields })
+    }
+
+    /// A process was first seen, as the child of another one.
+    pub(crate) fn appeared(self, at: u64, pid: i32, ppid: i32) -> Script {
+        let change = crate::event::ProcessChange::Appeared {
+            ppid: Pid(ppid),
+            session: Pid(pid),
+            tty: 0,
+            name: "server".to_owned(),
+            executable: "/server".to_owned(),
+        };
+        self.event(at, What::Process { image: image(pid), change })
+    }
+
     pub(crate) fn exited(self, at: u64, pid: i32) -> Script {
         self.event(at, What::Exited { pid: Pid(pid), status: ExitStatus::Code(0) })
     }
@@ -249,6 +267,7 @@ fn plan(steps: Vec<Step>) -> Plan {
         listen_hook: true,
         adversary: false,
         launcher: crate::scenario::Launcher::Clean,
+        notify: None,
         checks: Vec::new(),
         steps,
     });
@@ -268,6 +287,7 @@ fn target() -> Target {
             (crate::manifest::Capability::Stall, crate::target::Claim::Claimed),
             (crate::manifest::Capability::Watch, crate::target::Claim::Claimed),
             (crate::manifest::Capability::ExecSelf, crate::target::Claim::Claimed),
+            (crate::manifest::Capability::Log, crate::target::Claim::Claimed),
         ]),
         requires: Vec::new(),
         launch: TargetLaunch {
@@ -292,6 +312,8 @@ fn target() -> Target {
         ready: TargetReady::Answers(0),
         main: MainProcess::Launched,
         pidfile: Some(template("{dir}/pid")),
+        log: Some(crate::target::TargetLog { path: template("{dir}/log"), reopen: crate::target::Signal(1) }),
+        notify_fd: Some(3),
         restart: Some(TargetRestart {
             steps: vec![TargetRestartStep::Deploy],
             done: Done::NewVersion,
@@ -301,6 +323,7 @@ fn target() -> Target {
         stall: None,
         deadlines: TargetDeadlines {
             start: second,
+            give_up: Some(second),
             upgrade: second,
             drain: second,
             stop: second,

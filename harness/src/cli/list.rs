@@ -12,6 +12,7 @@ use crate::catalogue::Catalogue;
 use crate::check::CHECKS;
 use crate::machine::Machine;
 use crate::manifest::{Capability, Profile, Role};
+use crate::plan::lacking;
 use crate::report::wording;
 use crate::summary::Exit;
 use crate::verdict::Level;
@@ -176,8 +177,8 @@ fn text(listing: &Listing<'_>) -> String {
         for it in targets {
             let _ = writeln!(block, "  {:<width$}  {:<9}  {}", it.name, wording::word(&it.role), it.about);
             for missing in &it.missing {
-                let (program, remedy) = (missing.program, missing.remedy);
-                let _ = writeln!(block, "  {:<width$}  unavailable: {program} is not on PATH; to do: {remedy}", "");
+                let (lack, remedy) = (lacking(missing.program), missing.remedy);
+                let _ = writeln!(block, "  {:<width$}  unavailable: {lack}; to do: {remedy}", "");
             }
         }
         blocks.push(block);

@@ -46,6 +46,7 @@ fn baseline(target: &Target) -> Scenario {
         listen_hook: false,
         adversary: false,
         launcher: Launcher::Clean,
+        notify: None,
         checks: vec!["life/nothing-left".to_owned()],
         steps: vec![
             Step::Start,

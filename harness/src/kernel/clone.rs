@@ -103,21 +103,39 @@ pub fn no_forks() -> MutexGuard<'static, ()> {
 /// As after fork(2) in a program with threads, the child may only call async-signal-safe functions (no allocation,
 /// no lock) until it executes or exits.
 pub unsafe fn fork(namespaces: Namespaces) -> io::Result<Forked> {
+    let no_file_is_being_written = no_forks();
+    // SAFETY: the caller's promise is the same.
+    let forked = unsafe { clone3(namespaces) };
+    if let Ok(Forked::Child) = forked {
+        // The lock is the parent's, and held in this copy of its memory for ever: here, `fork_again` forks.
+        std::mem::forget(no_file_is_being_written);
+    }
+    forked
+}
+
+/// The same in a child of [`fork`], which may not take a lock.
+///
+/// # Errors
+/// Those of clone3(2).
+///
+/// # Safety
+/// As [`fork`]; and only in such a child.
+pub unsafe fn fork_again() -> io::Result<Forked> {
+    // SAFETY: the caller's promise is the same.
+    unsafe { clone3(Namespaces::NONE) }
+}
+
+unsafe fn clone3(namespaces: Namespaces) -> io::Result<Forked> {
     let mut pidfd: RawFd = -1;
     // SAFETY: all-zero is a valid clone_args: no flags, no pointers.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = libc::CLONE_PIDFD as u64 | namespaces.0;
     arguments.pidfd = &raw mut pidfd as u64;
     arguments.exit_signal = libc::SIGCHLD as u64;
-    let no_file_is_being_written = no_forks();
     // SAFETY: without CLONE_VM this is fork: the child has its own copy of the stack and goes on from here.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) };
     match pid {
-        0 => {
-            // The lock is the parent's; the child never forks again before it executes.
-            std::mem::forget(no_file_is_being_written);
-            Ok(Forked::Child)
-        }
+        0 => Ok(Forked::Child),
         -1 => Err(io::Error::last_os_error()),
         pid => Ok(Forked::Parent {
             pid: HostPid(i32::try_from(pid).expect("pids fit an i32: PID_MAX_LIMIT is 2^22")),

@@ -6,6 +6,7 @@ pub mod counter;
 pub mod inet_diag;
 pub mod inotify;
 pub mod namespace;
+pub mod notify;
 pub mod pidfd;
 pub mod seccomp;
 pub mod tcp;

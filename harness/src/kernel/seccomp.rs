@@ -75,7 +75,7 @@ impl Hold {
     }
 }
 
-/// The calls of [`Hold::Startup`]; [`named_file`] knows their arguments.
+/// The calls of [`Hold::Startup`]; [`named_file`] knows the arguments of those that name a file.
 const STARTUP: &[libc::c_long] = &[
     libc::SYS_listen,
     libc::SYS_openat,
@@ -92,6 +92,9 @@ const STARTUP: &[libc::c_long] = &[
     libc::SYS_rename,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_link,
+    libc::SYS_write,
+    libc::SYS_pwrite64,
+    libc::SYS_writev,
 ];
 
 /// Room for the longest filter: the head, one step a call, two answers.
@@ -335,6 +338,18 @@ impl ListenHook {
         if self.still_valid(held.id) { Ok(path) } else { Err(SeccompError::Gone) }
     }
 
+    /// The open file that a held call would write to; `None` for any other call, and for what is no file of a name.
+    ///
+    /// # Errors
+    /// [`SeccompError::Gone`] when the caller has left the call.
+    pub fn filled_file(&self, held: &Held) -> Result<Option<PathBuf>, SeccompError> {
+        let fills = matches!(held.number, libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_writev);
+        let link = || format!("/proc/{}/fd/{}", held.thread, held.arguments[0] as i32);
+        // A pipe's or a socket's link is no path: "pipe:[5]".
+        let path = fills.then(|| std::fs::read_link(link()).ok()).flatten().filter(|path| path.is_absolute());
+        if self.still_valid(held.id) { Ok(path) } else { Err(SeccompError::Gone) }
+    }
+
     fn path_of(&self, held: &Held, file: NamedFile) -> Option<PathBuf> {
         let memory = File::open(format!("/proc/{}/mem", held.thread)).ok()?;
         let flags = match file.flags {
@@ -469,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_held_when_it_is_made_or_renamed_and_not_when_it_is_read() {
+    fn a_file_is_held_when_it_is_made_written_or_renamed_and_not_when_it_is_read() {
         let place = std::env::temp_dir().join(format!("unbroken-held-{}", std::process::id()));
         std::fs::create_dir_all(&place).expect("a scratch directory");
         let (hook_out, hook_in) = mpsc::channel();
@@ -480,7 +495,8 @@ mod tests {
             hook_out.send(hook).expect("the test waits");
             if installed {
                 File::open("/proc/self/stat").expect("it can be read");
-                File::create(at.join("new")).expect("it can be made");
+                let mut file = File::create(at.join("new")).expect("it can be made");
+                file.write_all(b"5").expect("it can be written");
                 std::fs::rename(at.join("new"), at.join("pid")).expect("it can be renamed");
             }
         });
@@ -491,11 +507,13 @@ mod tests {
         let mut seen = Vec::new();
         while wait::readable_within(hook.as_fd(), Duration::from_secs(10)) {
             let Some(held) = hook.receive().expect("it is readable") else { break };
-            seen.push(hook.written_file(&held).expect("the caller stands still"));
+            let named = hook.written_file(&held).expect("the caller stands still");
+            seen.push((named, hook.filled_file(&held).expect("the caller stands still")));
             hook.answer_continue(held.id).expect("the caller stands still");
         }
         target.join().expect("the thread does not panic");
         std::fs::remove_dir_all(&place).expect("it is ours");
-        assert_eq!(seen, [None, Some(place.join("new")), Some(place.join("pid"))]);
+        let (new, pid) = (Some(place.join("new")), Some(place.join("pid")));
+        assert_eq!(seen, [(None, None), (new.clone(), None), (None, new), (pid, None)]);
     }
 }

@@ -44,6 +44,12 @@ pub struct Manifest {
     /// Path of its pidfile (capability `pidfile`).
     #[serde(default)]
     pub pidfile: Option<String>,
+    /// Its log file (capability `log`).
+    #[serde(default)]
+    pub log: Option<LogFile>,
+    /// The descriptor on which it says that it is ready: a newline, then the end (capability `notify-fd`).
+    #[serde(default)]
+    pub notify_fd: Option<i32>,
     /// How it is restarted (profile `restart`).
     #[serde(default)]
     pub restart: Option<Restart>,
@@ -137,6 +143,10 @@ pub enum Capability {
     Watch,
     /// A restart executes `{self}` again, so that it can be given a broken executable.
     ExecSelf,
+    /// Writes a newline to an agreed descriptor when it is ready (s6, `notification-fd`).
+    NotifyFd,
+    /// Writes a log file in which a line for each request names its path, and opens it anew when told to.
+    Log,
 }
 
 impl Capability {
@@ -161,15 +171,17 @@ impl Capability {
             Capability::Privileges => "privileges",
             Capability::Watch => "watch",
             Capability::ExecSelf => "exec-self",
+            Capability::NotifyFd => "notify-fd",
+            Capability::Log => "log",
         }
     }
 }
 
-/// A program that must be on PATH.
+/// A program that must be on PATH, or a file that must be there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Program {
-    /// Its name.
+    /// Its name, or its whole path.
     pub program: String,
     /// The command that installs it, shown when it is missing.
     pub install: String,
@@ -311,6 +323,24 @@ pub enum Ready {
     Output(String),
 }
 
+/// A log file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogFile {
+    /// Its path. A line for each request names the request's path.
+    pub path: String,
+    /// How the target is told to open it anew, once it was renamed.
+    pub reopen: Reopen,
+}
+
+/// How a target is told to open its log anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Reopen {
+    /// This signal to the main process.
+    Signal(String),
+}
+
 /// Which process is main.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -346,6 +376,8 @@ pub enum Stall {
 pub struct Deadlines {
     /// Launch to ready.
     pub start_ms: u64,
+    /// Launch to the launcher's error, of a start that hangs (profile `daemon`); absent when it waits for ever.
+    pub give_up_ms: Option<u64>,
     /// Trigger to done.
     pub upgrade_ms: u64,
     /// Done to the old generation gone.
@@ -362,6 +394,7 @@ impl Default for Deadlines {
     fn default() -> Deadlines {
         Deadlines {
             start_ms: 10_000,
+            give_up_ms: None,
             upgrade_ms: 15_000,
             drain_ms: 15_000,
             stop_ms: 10_000,

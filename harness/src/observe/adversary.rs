@@ -39,6 +39,8 @@ pub enum Concern {
     Listen(SocketAddr),
     /// This file is opened for writing, or gets its name.
     File(PathBuf),
+    /// This file, open already, is written to.
+    Content(PathBuf),
 }
 
 /// The seccomp hook, as far as this observer needs it.
@@ -59,6 +61,15 @@ pub trait StartupCalls: Send {
     fn answer_continue(&mut self, id: u64) -> io::Result<()>;
 }
 
+/// How long a call is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Term {
+    /// Until the launcher has returned, or has shown that it waits; at most so long, as it gives up some day.
+    Shown(Duration),
+    /// Until the launcher has returned, however long that takes.
+    Returned,
+}
+
 /// The launcher, of which it is asked whether it waits.
 #[derive(Debug)]
 pub struct Waiter {
@@ -68,6 +79,8 @@ pub struct Waiter {
     pub pidfd: OwnedFd,
     /// When it was launched.
     pub since: Nanos,
+    /// How long a call is held for it.
+    pub term: Term,
 }
 
 /// Observer that holds a daemon's start.
@@ -86,7 +99,8 @@ impl Adversary {
         vantage: Vantage,
     ) -> Result<Handle, ObserveError> {
         spawn(NAME, vantage, move |_, _| {
-            Ok(Watching { hook, launcher, endpoints, pidfile, held: Vec::new(), held_for: Duration::ZERO })
+            let (held, held_for) = (Vec::new(), Duration::ZERO);
+            Ok(Watching { hook, launcher, endpoints, pidfile, made: false, held, held_for })
         })
     }
 }
@@ -96,6 +110,8 @@ struct Watching<H> {
     launcher: Waiter,
     endpoints: Endpoints,
     pidfile: Option<PathBuf>,
+    /// Somebody was held for the pidfile already.
+    made: bool,
     held: Vec<Holding>,
     /// For how long calls were held, together.
     held_for: Duration,
@@ -151,10 +167,14 @@ impl<H: StartupCalls> Watching<H> {
         match concern.and_then(|it| self.startup(it)).filter(|_| call.pid != self.launcher.pid) {
             None => answer(&mut self.hook, &call, vantage),
             Some(startup) => {
+                self.made |= startup == StartupCall::Pidfile;
                 let since = vantage.clock.now();
                 // While somebody was held the start did not go on.
                 let took = since.since(self.launcher.since).saturating_sub(self.held_for);
-                let wait = WAIT_MIN.max(took * WAIT_TIMES);
+                let wait = match self.launcher.term {
+                    Term::Shown(at_most) => WAIT_MIN.max(took * WAIT_TIMES).min(at_most),
+                    Term::Returned => IDLE,
+                };
                 self.held.push(Holding { call, startup, since, until: since.plus(wait) });
                 // A launcher that is gone already is seen here, before anything else happens.
                 self.release(vantage);
@@ -168,6 +188,9 @@ impl<H: StartupCalls> Watching<H> {
                 self.endpoints.have_port(address.port()).then(|| StartupCall::Listen(address.to_string()))
             }
             Concern::File(path) => (Some(path) == self.pidfile).then_some(StartupCall::Pidfile),
+            // For a file that its launcher opened the daemon is held in the first write: only that makes it a pidfile. Who
+            // was held in the open has shown already what there is to see.
+            Concern::Content(path) => (!self.made && Some(path) == self.pidfile).then_some(StartupCall::Pidfile),
         }
     }
 
@@ -203,8 +226,8 @@ mod tests {
     const LAUNCHER: Pid = Pid(5);
     const DAEMON: Pid = Pid(7);
 
-    /// A byte in the pipe is a held call: 'l' listen by the daemon, 'p' its pidfile, 'f' another file, 'm' the launcher's
-    /// own listen.
+    /// A byte in the pipe is a held call: 'l' listen by the daemon, 'p' its pidfile, 'w' a write to that, 'f' another file,
+    /// 'm' the launcher's own listen.
     struct Fake {
         held: OwnedFd,
         answers: Sender<u64>,
@@ -222,6 +245,7 @@ mod tests {
                 b'l' => (DAEMON, Concern::Listen("0.0.0.0:10099".parse().expect("an address"))),
                 b'm' => (LAUNCHER, Concern::Listen("0.0.0.0:10099".parse().expect("an address"))),
                 b'p' => (DAEMON, Concern::File("/run/pid".into())),
+                b'w' => (DAEMON, Concern::Content("/run/pid".into())),
                 _ => (DAEMON, Concern::File("/run/other".into())),
             };
             Ok(Some((HeldCall { id: byte[0].into(), pid }, Some(concern))))
@@ -239,7 +263,8 @@ mod tests {
         let (hook, hold) = pipe().expect("pipe");
         let (pidfd, lives) = pipe().expect("pipe");
         let (answers, answered) = channel();
-        let launcher = Waiter { pid: LAUNCHER, pidfd, since: fixture.vantage().clock.now() };
+        let since = fixture.vantage().clock.now();
+        let launcher = Waiter { pid: LAUNCHER, pidfd, since, term: Term::Shown(IDLE) };
         let endpoints = Endpoints::new(vec!["127.0.0.1:10099".parse().expect("an address")]);
         let about = (endpoints, Some("/run/pid".into()));
         let handle = Adversary::spawn(Fake { held: hook, answers }, launcher, about, fixture.vantage()).expect("spawn");
@@ -278,6 +303,12 @@ mod tests {
     #[test]
     fn a_launcher_that_still_stands_has_shown_that_it_waits() {
         assert_eq!(held(b"p", false), [(StartupCall::Pidfile, Released::LauncherWaited)]);
+    }
+
+    #[test]
+    fn a_pidfile_that_the_launcher_opened_is_held_in_its_first_write() {
+        assert_eq!(held(b"w", true), [(StartupCall::Pidfile, Released::LauncherReturned)]);
+        assert_eq!(held(b"pw", true), [(StartupCall::Pidfile, Released::LauncherReturned)]);
     }
 
     #[test]

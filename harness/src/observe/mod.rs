@@ -12,6 +12,7 @@
 //! - [`PidfileObserver`]: every change of the pidfile's name
 //! - [`CounterReader`]: TCP counters of the network namespace, on request
 //! - [`OutputObserver`]: what the target writes
+//! - [`NotifyObserver`]: what it tells its supervisor
 //! - [`ExitObserver`]: how processes ended
 
 mod account;
@@ -26,6 +27,7 @@ mod handle;
 mod inbox;
 mod listen_hook;
 mod listeners;
+mod notify;
 mod output;
 mod pidfile;
 mod processes;
@@ -33,7 +35,7 @@ mod starvation;
 mod vantage;
 
 pub use account::Account;
-pub use adversary::{Adversary, Concern, StartupCalls, Waiter};
+pub use adversary::{Adversary, Concern, StartupCalls, Term, Waiter};
 pub use counters::CounterReader;
 pub use endpoints::Endpoints;
 pub use error::ObserveError;
@@ -41,6 +43,7 @@ pub use exits::{Exit, ExitObserver, ExitSource, ExitWatch};
 pub use handle::Handle;
 pub use listen_hook::{HeldCall, HeldCalls, HeldSocket, ListenHookObserver};
 pub use listeners::{ListenerInodes, ListenerObserver};
+pub use notify::{NewlineObserver, Notified, NotifyObserver};
 pub use output::OutputObserver;
 pub use pidfile::{PidfileObserver, PidfileReader, PidfileState};
 pub use processes::{ProcessObserver, ProcessRow, ProcessView};

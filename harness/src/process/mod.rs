@@ -3,6 +3,8 @@
 mod kept;
 mod procfs;
 mod stat;
+mod status;
 
 pub use procfs::{Descriptor, Procfs, ProcfsError};
 pub use stat::{Stat, StatError};
+pub use status::Status;

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags, RawDir, openat, readlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir, openat, readlinkat, statat};
 use rustix::io::Errno;
 use thiserror::Error;
 
@@ -179,6 +179,28 @@ impl Procfs {
         Ok(descriptors)
     }
 
+    /// How one of its descriptors is open: flags of open(2), O_CLOEXEC among them (proc_pid_fdinfo(5)); `None` when it is
+    /// closed, the process gone, or not ours to look at.
+    ///
+    /// # Errors
+    /// When `/proc` itself cannot be read.
+    pub fn open_flags(&self, pid: Pid, number: i32) -> Result<Option<u32>, ProcfsError> {
+        let info = self.read(&format!("{pid}/fdinfo/{number}"))?;
+        Ok(info.and_then(|info| flags_in(&String::from_utf8_lossy(&info))))
+    }
+
+    /// The inode that one of its descriptors has open, whatever its name by now; `None` as above.
+    ///
+    /// # Errors
+    /// When `/proc` itself cannot be read.
+    pub fn open_inode(&self, pid: Pid, number: i32) -> Result<Option<u64>, ProcfsError> {
+        let path = format!("{pid}/fd/{number}");
+        match statat(&self.root, &path, AtFlags::empty()) {
+            Ok(stat) => Ok(Some(stat.st_ino)),
+            Err(errno) => absent(&path, errno),
+        }
+    }
+
     /// The ids of its threads; none when it is gone.
     ///
     /// # Errors
@@ -279,6 +301,12 @@ fn second_number(line: &[u8]) -> Option<u64> {
     std::str::from_utf8(line).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
+/// The line `flags:` of an fdinfo file, in octal.
+fn flags_in(info: &str) -> Option<u32> {
+    let octal = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+    u32::from_str_radix(octal.trim(), 8).ok()
+}
+
 /// Gone (ENOENT, ESRCH) and not ours to look at (EACCES, EPERM) are answers; anything else is an error.
 fn absent<T>(path: &str, errno: Errno) -> Result<Option<T>, ProcfsError> {
     match errno {
@@ -350,6 +378,18 @@ mod tests {
         let descriptor = descriptors.iter().find(|descriptor| descriptor.number == socket.as_raw_fd());
         let inode = descriptor.and_then(Descriptor::socket).expect("it is open and a socket");
         assert!(procfs().fds_of(own()).expect("our own are readable").contains(&inode));
+    }
+
+    #[test]
+    fn descriptors_tell_how_they_are_open_and_what_they_lead_to() {
+        let file = std::fs::File::open("/proc/self/exe").expect("our own is readable");
+        let number = file.as_raw_fd();
+        let flags = procfs().open_flags(own(), number).expect("readable").expect("it is open");
+        assert_eq!(flags & (libc::O_ACCMODE | libc::O_CLOEXEC) as u32, libc::O_CLOEXEC as u32, "{flags:o}");
+        let inode = std::os::unix::fs::MetadataExt::ino(&file.metadata().expect("it is open"));
+        assert_eq!(procfs().open_inode(own(), number).expect("readable"), Some(inode));
+        assert_eq!(procfs().open_flags(own(), 1 << 20).expect("a closed one is no error"), None);
+        assert_eq!(flags_in("pos:\t0\nflags:\t02100001\nmnt_id:\t9\n"), Some(0o2_100_001));
     }
 
     #[test]

@@ -4,4 +4,4 @@
 
 mod probe;
 
-pub use probe::{Probe, ProbeError, answers, half_request};
+pub use probe::{Probe, ProbeError, answers, closed_first, half_request};

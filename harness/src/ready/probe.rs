@@ -58,20 +58,61 @@ pub enum ProbeError {
 /// # Errors
 /// When the harness itself could not ask.
 pub fn answers(netns: Option<BorrowedFd<'_>>, endpoint: &TargetEndpoint, limit: Duration) -> Result<Probe, ProbeError> {
-    // A thread of its own: entering a namespace is for good.
+    inside(netns, "ready", || ask(endpoint, Instant::now() + limit))
+}
+
+/// Acts in a network namespace, in a thread of its own: entering one is for good.
+fn inside<T: Send>(
+    netns: Option<BorrowedFd<'_>>,
+    name: &str,
+    act: impl FnOnce() -> Result<T, ProbeError> + Send,
+) -> Result<T, ProbeError> {
     std::thread::scope(|scope| {
-        let asking = std::thread::Builder::new().name("ready".to_owned()).spawn_scoped(scope, || {
+        let acting = std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, || {
             if let Some(netns) = netns {
                 move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
                     .map_err(|errno| ProbeError::Namespace(errno.into()))?;
             }
-            ask(endpoint, Instant::now() + limit)
+            act()
         });
-        match asking.map_err(ProbeError::Thread)?.join() {
-            Ok(probe) => probe,
+        match acting.map_err(ProbeError::Thread)?.join() {
+            Ok(result) => result,
             Err(_) => Err(ProbeError::Thread(io::Error::other("it panicked"))),
         }
     })
+}
+
+/// Sends one request that announces its connection's end, and keeps the connection until the server has closed it, at most
+/// `limit`; whether it has.
+///
+/// # Errors
+/// When the harness itself could not, or the target did not take the connection.
+pub fn closed_first(
+    netns: Option<BorrowedFd<'_>>,
+    endpoint: &TargetEndpoint,
+    limit: Duration,
+) -> Result<bool, ProbeError> {
+    inside(netns, "close", || {
+        let end = Instant::now() + limit;
+        let mut stream = TcpStream::connect_timeout(&endpoint.address, limit).map_err(ProbeError::Socket)?;
+        stream.write_all(request(endpoint).as_bytes()).map_err(ProbeError::Socket)?;
+        let mut buffer = [0u8; 4096];
+        while let Some(left) = left(end) {
+            stream.set_read_timeout(Some(left)).map_err(ProbeError::Socket)?;
+            match stream.read(&mut buffer) {
+                Ok(0) => return Ok(true),
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                // A reset leaves nothing behind.
+                Err(_) => return Ok(false),
+            }
+        }
+        Ok(false)
+    })
+}
+
+fn request(endpoint: &TargetEndpoint) -> String {
+    format!("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", endpoint.path, endpoint.address)
 }
 
 /// Opens a connection to an endpoint from inside `netns` and sends half a request: a client that never ends.
@@ -83,21 +124,11 @@ pub fn half_request(
     endpoint: &TargetEndpoint,
     limit: Duration,
 ) -> Result<TcpStream, ProbeError> {
-    std::thread::scope(|scope| {
-        let opening = std::thread::Builder::new().name("hold".to_owned()).spawn_scoped(scope, || {
-            if let Some(netns) = netns {
-                move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
-                    .map_err(|errno| ProbeError::Namespace(errno.into()))?;
-            }
-            let mut stream = TcpStream::connect_timeout(&endpoint.address, limit).map_err(ProbeError::Socket)?;
-            let head = format!("GET {} HTTP/1.1\r\nHost: {}\r\n", endpoint.path, endpoint.address);
-            stream.write_all(head.as_bytes()).map_err(ProbeError::Socket)?;
-            Ok(stream)
-        });
-        match opening.map_err(ProbeError::Thread)?.join() {
-            Ok(stream) => stream,
-            Err(_) => Err(ProbeError::Thread(io::Error::other("it panicked"))),
-        }
+    inside(netns, "hold", || {
+        let mut stream = TcpStream::connect_timeout(&endpoint.address, limit).map_err(ProbeError::Socket)?;
+        let head = format!("GET {} HTTP/1.1\r\nHost: {}\r\n", endpoint.path, endpoint.address);
+        stream.write_all(head.as_bytes()).map_err(ProbeError::Socket)?;
+        Ok(stream)
     })
 }
 
@@ -113,8 +144,7 @@ fn ask(endpoint: &TargetEndpoint, end: Instant) -> Result<Probe, ProbeError> {
             };
         }
     };
-    let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", endpoint.path, endpoint.address);
-    if let Err(error) = stream.write_all(request.as_bytes()) {
+    if let Err(error) = stream.write_all(request(endpoint).as_bytes()) {
         return Ok(silent(&format!("write: {error}")));
     }
     let (head, stopped) = read_answer(&mut stream, end);
@@ -238,6 +268,25 @@ mod tests {
         check("SSH-2.0-OpenSSH_9.2\r\n", &wrong("not HTTP"));
         check("", &silent("closed without an answer"));
         check("HTTP/1.1 200", &silent("closed without an answer"));
+    }
+
+    #[test]
+    fn whether_the_server_closes_first_is_seen_by_its_end_of_stream() {
+        for closes in [true, false] {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+            let address = listener.local_addr().expect("address");
+            let server = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().expect("accept");
+                let mut asked = [0u8; 4096];
+                assert!(stream.read(&mut asked).expect("request") > 0);
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").expect("answer");
+                // Kept open until the client has given up.
+                assert!(closes || stream.read(&mut asked).expect("end") == 0);
+            });
+            let limit = if closes { Duration::from_secs(20) } else { Duration::from_millis(50) };
+            assert_eq!(closed_first(None, &endpoint(address), limit).expect("asked"), closes);
+            server.join().expect("server");
+        }
     }
 
     #[test]

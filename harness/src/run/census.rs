@@ -62,7 +62,15 @@ impl Stage<'_> {
 
     /// The process id that a file holds.
     pub(super) fn pid_in(&self, path: &Path) -> Option<Pid> {
-        fs::read_to_string(path).ok()?.trim().parse().ok().filter(|pid| *pid > 0).map(Pid)
+        // Opening a FIFO would wait for its writer.
+        path.is_file()
+            .then(|| fs::read_to_string(path).ok())
+            .flatten()?
+            .trim()
+            .parse()
+            .ok()
+            .filter(|pid| *pid > 0)
+            .map(Pid)
     }
 
     /// A pidfd first, then the image: if the process still lives afterwards, both are of the same process.
@@ -95,6 +103,21 @@ impl Stage<'_> {
             }
         }
         Ok(holders)
+    }
+
+    /// Tells who serves, and whether they descend from the launched process.
+    pub(super) fn portray_service(&self) -> Result<(), RunError> {
+        let Some(launched) = self.launched.as_ref().map(|it| it.pid) else { return Ok(()) };
+        let holders = self.holders()?;
+        let stats = self.sandbox.procfs().scan()?;
+        let parents: BTreeMap<Pid, Pid> = stats.iter().map(|stat| (stat.image.pid, stat.ppid)).collect();
+        let descends = |image: &Image| {
+            let mut lineage = std::iter::successors(Some(image.pid), |pid| parents.get(pid).copied());
+            lineage.any(|pid| pid == launched)
+        };
+        let strays = holders.iter().copied().filter(|image| !descends(image)).collect();
+        self.sink.put_at(self.clock.now(), What::Serving { launched, holders, strays });
+        Ok(())
     }
 
     /// The listeners on the endpoints' addresses.

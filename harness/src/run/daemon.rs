@@ -1,9 +1,11 @@
 //! Daemons: what they are launched from, what their launcher left when it returned, and what still ties them to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -13,15 +15,19 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
 use crate::event::{
-    Answer, DaemonPortrait, ExitStatus, LauncherReturn, LauncherTies, Occasion, OpenDescriptor, ProcessPortrait, What,
+    Answer, Artefact, DaemonPortrait, ExitStatus, LauncherReturn, LauncherTies, Occasion, OpenDescriptor,
+    ProcessPortrait, ThreadPortrait, What,
 };
 use crate::id::{Image, Pid};
 use crate::kernel::namespace::enter_netns;
+use crate::process::{Descriptor, Procfs, Stat, Status};
 use crate::ready::Probe;
 use crate::run::census::Main;
+use crate::run::obstructed::clear;
 use crate::run::start::Launched;
 use crate::run::upgrade::yes;
 use crate::run::{RunError, Stage};
+use crate::scenario::Launcher;
 use crate::target::{Signal, TargetReady};
 use crate::wait::{readable_within, ready_within};
 
@@ -40,17 +46,28 @@ const HANGUP_WINDOW: Duration = Duration::from_millis(200);
 const ECHO_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long SIGKILL may take.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// What ties the last launcher to the harness.
 #[derive(Debug, Default)]
 pub(super) struct Ties {
     pub(super) occasion: Occasion,
+    /// What the next launcher is to be.
+    pub(super) from: Launcher,
     pub(super) launcher: LauncherTies,
+    /// It is to be launched with its standard streams closed.
+    pub(super) closed: bool,
     /// Read ends of its standard output and error.
     pub(super) readers: Vec<OwnedFd>,
     /// Its terminal: the master side, and the other one, which somebody has to hold open as a shell does.
     terminal: Option<(OwnedFd, OwnedFd)>,
+}
+
+impl Ties {
+    /// Before the first launch.
+    pub(super) fn to(from: Launcher) -> Ties {
+        Ties { from, ..Ties::default() }
+    }
 }
 
 impl Stage<'_> {
@@ -71,7 +88,10 @@ impl Stage<'_> {
 
     /// Waits for the end of a launcher, and tells what was there at that instant. `None` when it does not end.
     pub(super) fn await_return(&self, launched: &Launched) -> Result<Option<ExitStatus>, RunError> {
-        let limit = self.plan.target.deadlines.start;
+        self.await_return_within(launched, self.plan.target.deadlines.start)
+    }
+
+    fn await_return_within(&self, launched: &Launched, limit: Duration) -> Result<Option<ExitStatus>, RunError> {
         // Woken by the kernel: what is looked at next is as near to the exit as it can be.
         let [ended, stopped] = <[_; 2]>::try_from(ready_within(&[launched.pidfd.as_fd(), self.stop.as_fd()], limit))
             .expect("as many answers as descriptors");
@@ -85,17 +105,49 @@ impl Stage<'_> {
         }
         let pidfile = self.pidfile_content();
         let answer = match self.ties.occasion {
-            Occasion::Start | Occasion::PidfileBlocked => self.ask()?,
+            Occasion::Start
+            | Occasion::PidfileBlocked
+            | Occasion::AlreadyRunning
+            | Occasion::Racing
+            | Occasion::Obstructed(_) => self.ask()?,
             Occasion::AddressBusy => Answer::Missing("the harness listens there".to_owned()),
+            Occasion::Hung => Answer::Missing("its start is held".to_owned()),
         };
         let status = self.exit_status_of(launched).unwrap_or(ExitStatus::Unknown);
-        let what = LauncherReturn { occasion: self.ties.occasion, pid: launched.pid, status, pidfile, answer };
+        let (occasion, from) = (self.ties.occasion, self.ties.from);
+        let what = LauncherReturn { occasion, from, pid: launched.pid, status, pidfile, answer };
         self.sink.put_at(at, What::LauncherReturned(what));
         Ok(Some(status))
     }
 
+    /// Launches for another purpose than to serve and waits for the launcher's return; what ties the daemon to the launcher
+    /// before stays known.
+    pub(super) fn launch_for(&mut self, occasion: Occasion) -> Result<Option<ExitStatus>, RunError> {
+        let deadlines = self.plan.target.deadlines;
+        let limit = match occasion {
+            Occasion::Hung => deadlines.give_up.unwrap_or(deadlines.start),
+            _ => deadlines.start,
+        };
+        self.launch_for_within(occasion, limit)
+    }
+
+    /// The same with a limit of its own.
+    pub(super) fn launch_for_within(
+        &mut self,
+        occasion: Occasion,
+        limit: Duration,
+    ) -> Result<Option<ExitStatus>, RunError> {
+        let kept = (self.ties.launcher.clone(), std::mem::take(&mut self.ties.readers));
+        self.ties.occasion = occasion;
+        let launched = self.launch()?;
+        let status = self.await_return_within(&launched, limit)?;
+        self.ties.occasion = Occasion::Start;
+        (self.ties.launcher, self.ties.readers) = kept;
+        Ok(status)
+    }
+
     /// One request to the endpoint that tells readiness.
-    fn ask(&self) -> Result<Answer, RunError> {
+    pub(super) fn ask(&self) -> Result<Answer, RunError> {
         let endpoint = match self.plan.target.ready {
             TargetReady::Answers(index) => index,
             TargetReady::File(_) | TargetReady::Output(_) => 0,
@@ -109,46 +161,119 @@ impl Stage<'_> {
         })
     }
 
+    /// One request after the other, until one is not answered.
+    pub(super) fn ask_often(&self, requests: u32) -> Result<(), RunError> {
+        let mut answers = Vec::new();
+        for _ in 0..requests {
+            let answer = self.ask()?;
+            let answered = answer == Answer::Answered;
+            answers.push(answer);
+            if !answered {
+                break;
+            }
+        }
+        self.sink.put_at(self.clock.now(), What::Asked { answers });
+        Ok(())
+    }
+
     fn pidfile_content(&self) -> Option<String> {
-        let path = self.plan.target.pidfile.as_ref()?.fill(&self.placeholders());
-        std::fs::read(Path::new(&path)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        let path = self.pidfile_path()?;
+        // Opening a FIFO would wait for its writer.
+        path.is_file().then(|| fs::read(path).ok()).flatten().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The pidfile's path, where the target has one.
+    pub(super) fn pidfile_path(&self) -> Option<PathBuf> {
+        Some(self.plan.target.pidfile.as_ref()?.fill(&self.placeholders()).into())
     }
 
     /// The process that serves, whatever the pidfile says: the nearest one that is, or is an ancestor of, every process
-    /// that holds a listener of the endpoints.
+    /// that holds a listener of the endpoints. Or the one of its ancestors that the pidfile names: who supervises the
+    /// service is whom a stop is for.
     pub(super) fn main_by_service(&self) -> Result<Option<Main>, RunError> {
         let holders: Vec<Pid> = self.holders()?.into_iter().map(|image| image.pid).collect();
         let stats = self.sandbox.procfs().scan()?;
         let parents: BTreeMap<Pid, Pid> = stats.iter().map(|stat| (stat.image.pid, stat.ppid)).collect();
-        Ok(nearest_ancestor(&holders, &parents).and_then(|pid| self.identify(pid)))
+        let Some(nearest) = nearest_ancestor(&holders, &parents) else { return Ok(None) };
+        let named = self.pidfile_path().and_then(|path| self.pid_in(&path));
+        let above = named.filter(|pid| *pid != self.sandbox.init_pid() && is_above(*pid, nearest, &parents));
+        Ok(self.identify(above.unwrap_or(nearest)))
     }
 
     /// Tells what a daemon at rest looks like.
     pub(super) fn portray_daemon(&self) -> Result<(), RunError> {
         let Some(main) = self.main.as_ref().map(|main| main.image) else { return Ok(()) };
-        let _at_rest = self.within(REST, || yes(self.is_at_rest(main)))?;
-        let procfs = self.sandbox.procfs();
-        let mut processes = Vec::new();
-        for stat in procfs.scan()?.into_iter().filter(|stat| !stat.is_dead()) {
-            let descriptors = procfs.descriptors(stat.image.pid)?.into_iter();
-            processes.push(ProcessPortrait {
-                image: stat.image,
-                ppid: stat.ppid,
-                session: stat.session,
-                tty: stat.tty,
-                descriptors: descriptors.map(|it| OpenDescriptor { number: it.number, link: it.link }).collect(),
-            });
-        }
+        let mut last = Ok((Vec::new(), false));
+        // One that does not come to rest is portrayed as it was last seen.
+        let _at_rest = self.within(REST, || {
+            last = self.portray_processes();
+            yes(last.as_ref().is_ok_and(|(_, asleep)| *asleep) && self.is_at_rest(main))
+        })?;
+        let (processes, _) = last?;
+        let pidfile = self.pidfile_path().and_then(|path| path.metadata().ok());
         let portrait = DaemonPortrait {
             launcher: self.ties.launcher.clone(),
             reaper: self.sandbox.init_pid(),
+            declared_directory: self.declared_directory(),
             main,
             processes,
             pidfile: self.pidfile_content(),
+            artefacts: self.artefacts()?,
+            pidfile_mode: pidfile.as_ref().map(|it| it.mode() & 0o7777),
+            pidfile_inode: pidfile.as_ref().map(MetadataExt::ino),
             end_of_output: self.end_of_output(),
         };
         self.sink.put_at(self.clock.now(), What::Daemonised(portrait));
         Ok(())
+    }
+
+    /// Every living process of the target, and whether all their threads sleep: one that is just beginning or ending
+    /// blocks all signals for a moment (pthread_create(3)).
+    fn portray_processes(&self) -> Result<(Vec<ProcessPortrait>, bool), RunError> {
+        let procfs = self.sandbox.procfs();
+        let (mut processes, mut all_asleep) = (Vec::new(), true);
+        for stat in procfs.scan()?.into_iter().filter(|stat| !stat.is_dead()) {
+            let (portrait, asleep) = portray(procfs, &stat)?;
+            processes.push(portrait);
+            all_asleep &= asleep;
+        }
+        Ok((processes, all_asleep))
+    }
+
+    /// What the target has put into its directory: everything there that the harness has not.
+    fn artefacts(&self) -> Result<Vec<Artefact>, RunError> {
+        let with = self.placeholders();
+        let mut ours: BTreeSet<PathBuf> =
+            self.plan.target.files.iter().map(|file| file.path.fill(&with).into()).collect();
+        ours.insert(self.deployer.self_path());
+        ours.extend(self.observers.files());
+        let mut found = Vec::new();
+        let mut open = vec![self.target_dir.clone()];
+        while let Some(directory) = open.pop() {
+            for entry in fs::read_dir(&directory)? {
+                let path = entry?.path();
+                // Whatever vanishes meanwhile is no artefact.
+                let Ok(about) = path.symlink_metadata() else { continue };
+                if about.is_dir() {
+                    open.push(path.clone());
+                }
+                // A link has no mode of its own; a directory that holds a file of ours was made for it.
+                if about.is_symlink() || ours.iter().any(|file| file.starts_with(&path)) {
+                    continue;
+                }
+                let below = path.strip_prefix(&self.target_dir).unwrap_or(&path).display().to_string();
+                found.push(Artefact { path: below, mode: about.mode() & 0o7777 });
+            }
+        }
+        found.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(found)
+    }
+
+    /// As `/proc/PID/cwd` would show it: without symlinks.
+    fn declared_directory(&self) -> Option<String> {
+        let declared = self.plan.target.launch.directory.as_ref()?.fill(&self.placeholders());
+        let real = fs::canonicalize(&declared).map(|path| path.display().to_string());
+        Some(real.unwrap_or(declared))
     }
 
     fn is_at_rest(&self, main: Image) -> bool {
@@ -179,40 +304,55 @@ impl Stage<'_> {
 
     /// The same with a directory where its pidfile belongs: no permission stops root, but nobody writes into a directory.
     pub(super) fn start_blocked(&mut self) -> Result<(), RunError> {
-        let Some(pidfile) = &self.plan.target.pidfile else { return Ok(()) };
-        let path = PathBuf::from(pidfile.fill(&self.placeholders()));
+        let Some(path) = self.pidfile_path() else { return Ok(()) };
         // What an earlier start left there, as nobody stopped it.
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            Ok(()) | Err(_) => {}
-        }
+        clear(&path)?;
         // Not empty: else a daemon that replaces its pidfile by rename(2) would replace this too.
-        std::fs::create_dir_all(path.join("occupied"))?;
+        fs::create_dir_all(path.join("occupied"))?;
         let failed = self.fail_start(Occasion::PidfileBlocked);
-        std::fs::remove_dir_all(&path)?;
+        clear(&path)?;
         failed
     }
 
     /// One launch that cannot succeed.
     fn fail_start(&mut self, occasion: Occasion) -> Result<(), RunError> {
-        self.ties.occasion = occasion;
-        let launched = self.launch()?;
-        let _status = self.await_return(&launched)?;
-        self.ties.occasion = Occasion::Start;
-        let gone = self.within(KILL_LIMIT, || yes(self.kill_all().is_ok_and(|left| left == 0)))?;
-        if gone { Ok(()) } else { Err(RunError::Environment("failed to end what a failed start left".to_owned())) }
+        let _status = self.launch_for(occasion)?;
+        self.kill_all_but(&[])
     }
 
-    /// Kills every process of the target; gives how many there were.
-    fn kill_all(&self) -> Result<usize, RunError> {
-        let living: Vec<_> = self.sandbox.procfs().scan()?.into_iter().filter(|stat| !stat.is_dead()).collect();
-        for stat in &living {
-            if let Ok(process) = self.sandbox.open_pid(stat.image.pid) {
-                // One that has ended meanwhile is what was wanted.
-                let _ = process.send_signal(Signal(libc::SIGKILL));
-            }
+    /// Launches and holds the start for as long as the launcher waits; then looks whether what hung ends too, and clears
+    /// away whatever is left.
+    pub(super) fn start_hung(&mut self) -> Result<(), RunError> {
+        let status = self.launch_for(Occasion::Hung)?;
+        let living = || self.living().unwrap_or_default();
+        if status.is_some_and(|status| status != ExitStatus::Code(0)) {
+            // Let go, it finds that nobody waits any more: it must not serve after all.
+            let _ended = self.within(self.plan.target.deadlines.stop, || yes(living().is_empty()))?;
         }
-        Ok(living.len())
+        self.sink.put_at(self.clock.now(), What::HungStartOver { living: self.living()? });
+        self.kill_all_but(&[])
+    }
+
+    /// Kills every process of the target but these and their children, and waits until they are gone: what comes next begins
+    /// anew.
+    pub(super) fn kill_all_but(&self, spared: &[Image]) -> Result<(), RunError> {
+        let is_spared = |stat: &Stat| spared.iter().any(|it| it.is_still(&stat.image) || it.pid == stat.ppid);
+        let gone = self.within(KILL_LIMIT, || {
+            let Ok(stats) = self.sandbox.procfs().scan() else { return yes(false) };
+            let doomed: Vec<Stat> = stats.into_iter().filter(|it| !it.is_dead() && !is_spared(it)).collect();
+            for stat in &doomed {
+                // One that has ended meanwhile is what was wanted.
+                let _gone = self.sandbox.open_pid(stat.image.pid).map(|it| it.send_signal(Signal(libc::SIGKILL)));
+            }
+            yes(doomed.is_empty())
+        })?;
+        if gone { Ok(()) } else { Err(RunError::Environment("failed to end what a start left".to_owned())) }
+    }
+
+    /// Every living process of the target.
+    pub(super) fn living(&self) -> Result<Vec<Image>, RunError> {
+        let stats = self.sandbox.procfs().scan()?.into_iter();
+        Ok(stats.filter(|stat| !stat.is_dead()).map(|stat| stat.image).collect())
     }
 
     /// ^C and then the end of the terminal that the launcher was started from.
@@ -238,6 +378,47 @@ impl Stage<'_> {
         self.sink.put_at(self.clock.now(), What::HungUp { lives, answer });
         Ok(())
     }
+}
+
+/// A process, looked at closely, and whether all its threads sleep.
+fn portray(procfs: &Procfs, stat: &Stat) -> Result<(ProcessPortrait, bool), RunError> {
+    let pid = stat.image.pid;
+    let (mut threads, mut asleep) = (Vec::new(), true);
+    for tid in procfs.threads(pid)? {
+        // One that has ended meanwhile has no mask any more.
+        let Some(text) = procfs.read(&format!("{pid}/task/{tid}/status"))? else { continue };
+        let status = Status::parse(&text);
+        asleep &= status.sleeps;
+        threads.push(ThreadPortrait { tid, blocked: status.blocked });
+    }
+    threads.sort_unstable_by_key(|thread| thread.tid);
+    let status = procfs.read(&format!("{pid}/status"))?.map(|text| Status::parse(&text)).unwrap_or_default();
+    let portrait = ProcessPortrait {
+        image: stat.image,
+        ppid: stat.ppid,
+        session: stat.session,
+        tty: stat.tty,
+        directory: procfs.link(&format!("{pid}/cwd"))?,
+        root: procfs.link(&format!("{pid}/root"))?,
+        umask: status.umask,
+        ignored: status.ignored,
+        caught: status.caught,
+        threads,
+        descriptors: open_descriptors(procfs, pid)?,
+    };
+    Ok((portrait, asleep))
+}
+
+/// Its open descriptors, and how they are open.
+fn open_descriptors(procfs: &Procfs, pid: Pid) -> Result<Vec<OpenDescriptor>, RunError> {
+    let mut open = Vec::new();
+    for Descriptor { number, link } in procfs.descriptors(pid)? {
+        // One that was closed meanwhile is none.
+        if let (Some(flags), Some(inode)) = (procfs.open_flags(pid, number)?, procfs.open_inode(pid, number)?) {
+            open.push(OpenDescriptor { number, link, flags, inode });
+        }
+    }
+    Ok(open)
 }
 
 /// A pipe's write end and a socket, and how `/proc/PID/fd` shows them. Their other ends are closed: nobody is to wait.
@@ -277,15 +458,31 @@ fn nearest_ancestor(all: &[Pid], parents: &BTreeMap<Pid, Pid>) -> Option<Pid> {
     lineage(*all.first()?).filter(known).find(|elder| all.iter().all(|pid| lineage(*pid).any(|it| it == *elder)))
 }
 
+/// Whether a process is an ancestor of another.
+fn is_above(elder: Pid, of: Pid, parents: &BTreeMap<Pid, Pid>) -> bool {
+    std::iter::successors(parents.get(&of), |pid| parents.get(pid)).any(|pid| *pid == elder)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// 1 ── 5 ── 6, 7;  1 ── 8
+    fn parents() -> BTreeMap<Pid, Pid> {
+        BTreeMap::from([(5, 1), (6, 5), (7, 5), (8, 1)].map(|(pid, parent)| (Pid(pid), Pid(parent))))
+    }
+
     fn check(holders: &[i32], want: Option<i32>) {
-        // 1 ── 5 ── 6, 7;  1 ── 8
-        let parents = [(5, 1), (6, 5), (7, 5), (8, 1)].map(|(pid, parent)| (Pid(pid), Pid(parent)));
         let holders: Vec<Pid> = holders.iter().copied().map(Pid).collect();
-        assert_eq!(nearest_ancestor(&holders, &BTreeMap::from(parents)), want.map(Pid), "{holders:?}");
+        assert_eq!(nearest_ancestor(&holders, &parents()), want.map(Pid), "{holders:?}");
+    }
+
+    #[test]
+    fn a_supervisor_is_above_its_service_and_nobody_above_itself() {
+        assert!(is_above(Pid(5), Pid(7), &parents()));
+        for elder in [Pid(6), Pid(7), Pid(8)] {
+            assert!(!is_above(elder, Pid(7), &parents()), "{elder}");
+        }
     }
 
     #[test]

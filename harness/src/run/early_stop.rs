@@ -8,7 +8,7 @@ use crate::id::{Image, Pid};
 use crate::observe::{Concern, HeldCall, StartupCalls};
 use crate::ready::Probe;
 use crate::run::daemon::REST;
-use crate::run::observers::HookedCalls;
+use crate::run::observers::{HookedCalls, OutputWritten};
 use crate::run::start::Launched;
 use crate::run::upgrade::yes;
 use crate::run::{RunError, Stage};
@@ -45,7 +45,7 @@ impl Stage<'_> {
     /// Nothing could be held: it is stopped once it is ready, as ever.
     fn stop_started(&mut self, launched: Launched) -> Result<(), RunError> {
         self.launched = Some(launched);
-        if self.await_ready(self.plan.target.launch.returns)? {
+        if self.await_ready(self.plan.target.launch.returns, OutputWritten::default())? {
             self.find_main()?;
             self.stop_target()?;
         }

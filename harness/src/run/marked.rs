@@ -26,19 +26,26 @@ impl Stage<'_> {
     /// Two launches per mark, each ended before the next: one without a descriptor 3, and one with a listener there that
     /// is somebody else's.
     pub(super) fn marked_starts(&mut self) -> Result<(), RunError> {
-        MARKS.iter().try_for_each(|mark| self.marked_start(*mark, ""))?;
+        MARKS.iter().try_for_each(|mark| self.marked_start(&[*mark], ""))?;
         // On an address that is nobody's endpoint.
         let foreign = listen(self.sandbox.netns(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         self.lent = Some(foreign.into());
-        let lent =
-            MARKS.iter().try_for_each(|mark| self.marked_start(*mark, " and somebody's listener as descriptor 3"));
+        let with = " and somebody's listener as descriptor 3";
+        let lent = MARKS.iter().try_for_each(|mark| self.marked_start(&[*mark], with));
         self.lent = None;
         lent
     }
 
-    fn marked_start(&mut self, (name, value): (&str, &str), with: &str) -> Result<(), RunError> {
+    /// A launch with sockets announced that are meant for another process, and no such socket.
+    pub(super) fn stale_listen_pid(&mut self) -> Result<(), RunError> {
+        // Whoever launches the target is not the target.
+        let stranger = self.sandbox.init_pid().to_string();
+        self.marked_start(&[("LISTEN_PID", stranger.as_str()), ("LISTEN_FDS", "1")], "")
+    }
+
+    fn marked_start(&mut self, variables: &[(&str, &str)], with: &str) -> Result<(), RunError> {
         let began = self.clock.now();
-        let launched = self.launch_with(&[(name, value)])?;
+        let launched = self.launch_with(variables)?;
         let limit = self.plan.target.deadlines.start.min(SILENCE_MIN.max(self.start_took * 2));
         let mut answered = false;
         let _decided = self.within(limit, || {
@@ -54,7 +61,8 @@ impl Stage<'_> {
         } else {
             MarkedOutcome::Silent
         };
-        let what = What::MarkedStart { mark: format!("{name}={value}{with}"), outcome };
+        let mark: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let what = What::MarkedStart { mark: format!("{}{with}", mark.join(" ")), outcome };
         self.sink.put(Interval::new(began, self.clock.now()), what);
         self.end_marked(launched, answered)
     }

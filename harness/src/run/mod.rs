@@ -2,9 +2,10 @@
 //!
 //! - [`store`]: a run on disk; `recorder` writes its events
 //! - `stage`: everything that lives while a run lives, and the scenario's steps
-//! - `start`, `upgrade`, `broken`, `storm`, `rest`, `hold`, `marked`, `change`, `stall`, `stop`: the steps; `census`: who
-//!   is who; `deploy`: files and versions
-//! - `daemon`: what a daemon is launched from, and what still ties it to its launcher
+//! - `start`, `upgrade`, `broken`, `storm`, `rest`, `hold`, `marked`, `change`, `stall`, `hup`, `rotate`, `stop`: the
+//!   steps; `census`: who is who; `deploy`: files and versions
+//! - `launcher`, `daemon`: what a daemon is launched from, and what still ties it to its launcher; `second`: a start while
+//!   it runs; `obstructed`: starts with something in the pidfile's place; `race`: several starts at once
 //! - `observers`: the observers of a run, started before the target
 //! - [`machine`]: what this machine can do
 
@@ -15,11 +16,17 @@ mod daemon;
 mod deploy;
 mod early_stop;
 mod hold;
+mod hup;
+mod launcher;
 pub mod machine;
 mod marked;
 mod observers;
+mod obstructed;
+mod race;
 mod recorder;
 mod rest;
+mod rotate;
+mod second;
 mod stage;
 mod stall;
 mod start;

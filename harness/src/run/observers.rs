@@ -1,6 +1,6 @@
 //! The observers of a run, and the small bridges from sandbox and kernel to what they look through.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,17 +13,19 @@ use crate::event::ExitStatus;
 use crate::id::{Pid, Version};
 use crate::kernel::inet_diag::Diag;
 use crate::kernel::namespace::enter_netns;
+use crate::kernel::notify::NotifySocket;
 use crate::kernel::seccomp::{Held, ListenHook, SeccompError};
 use crate::observe::{
     Adversary, Concern, CounterReader, Endpoints, Exit, ExitObserver, ExitWatch, Handle, HeldCall, HeldCalls,
-    HeldSocket, ListenHookObserver, ListenerInodes, ListenerObserver, OutputObserver, PidfileObserver, ProcessObserver,
-    ProcessRow, ProcessView, StartupCalls, Vantage, Waiter,
+    HeldSocket, ListenHookObserver, ListenerInodes, ListenerObserver, NewlineObserver, Notified, NotifyObserver,
+    OutputObserver, PidfileObserver, ProcessObserver, ProcessRow, ProcessView, StartupCalls, Vantage, Waiter,
 };
 use crate::plan::Plan;
 use crate::process::Procfs;
 use crate::run::RunError;
 use crate::run::deploy::Deployer;
 use crate::sandbox::Sandbox;
+use crate::scenario::NotifyAddress;
 
 /// How processes ended, as their reaper told.
 type Statuses = Arc<Mutex<BTreeMap<Pid, ExitStatus>>>;
@@ -44,6 +46,10 @@ pub(super) struct Observers {
     counters: CounterReader,
     handles: Vec<Handle>,
     output: PathBuf,
+    /// The files that output was written to, whatever was launched.
+    files: BTreeSet<PathBuf>,
+    /// Where the target is to notify, and what it has.
+    supervisor: Option<(Supervisor, Notified)>,
 }
 
 impl Observers {
@@ -79,8 +85,21 @@ impl Observers {
             let (_reader, handle) = PidfileObserver::spawn(path, vantage.clone())?;
             handles.push(handle);
         }
+        let mut supervisor = None;
+        match plan.scenario.script().notify {
+            None => {}
+            Some(NotifyAddress::Fd) => supervisor = Some((Supervisor::Descriptor, Notified::default())),
+            Some(form) => {
+                let socket = open_notify(form, sandbox.netns())?;
+                let address = Supervisor::Socket(socket.address().to_owned());
+                let (notified, handle) = NotifyObserver::spawn(socket, vantage.clone())?;
+                handles.push(handle);
+                supervisor = Some((address, notified));
+            }
+        }
         let output = deployer.directory().to_owned();
-        Ok(Observers { vantage, endpoints, exits, statuses, counters, handles, output })
+        let files = BTreeSet::new();
+        Ok(Observers { vantage, endpoints, exits, statuses, counters, handles, output, files, supervisor })
     }
 
     /// Standard input, output and error of a launched process: nothing, and two observed pipes, of which the read ends
@@ -94,6 +113,7 @@ impl Observers {
             let stream = format!("{prefix}{stream}");
             let file = self.output.join(format!("{stream}.log"));
             readers.push(reader.try_clone()?);
+            self.files.insert(file.clone());
             self.handles.push(OutputObserver::spawn(&stream, reader, file, self.vantage.clone())?);
             Ok(writer)
         };
@@ -122,6 +142,27 @@ impl Observers {
     /// The addresses that the target is to serve.
     pub(super) fn endpoints(&self) -> &Endpoints {
         &self.endpoints
+    }
+
+    /// What NOTIFY_SOCKET is to say, where the scenario has a supervisor with a socket.
+    pub(super) fn notify_socket(&self) -> Option<&str> {
+        match &self.supervisor {
+            Some((Supervisor::Socket(address), _)) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// The descriptor that is to be handed over, where the scenario has a supervisor that waits for a newline.
+    pub(super) fn notify_fd(&mut self) -> Result<Option<OwnedFd>, RunError> {
+        let Some((Supervisor::Descriptor, notified)) = &self.supervisor else { return Ok(None) };
+        let (socket, writer) = NotifySocket::pair()?;
+        self.handles.push(NewlineObserver::spawn(socket, notified.clone(), self.vantage.clone())?);
+        Ok(Some(writer))
+    }
+
+    /// What the target has told its supervisor.
+    pub(super) fn notified(&self) -> Option<Notified> {
+        self.supervisor.as_ref().map(|(_, notified)| notified.clone())
     }
 
     /// Watches the end of a process that the init does not reap.
@@ -157,6 +198,11 @@ impl Observers {
         })
     }
 
+    /// The files that output was written to, whatever was launched.
+    pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
+        self.files.iter().cloned()
+    }
+
     fn log_of(&self, stream: &str) -> PathBuf {
         self.output.join(format!("{stream}.log"))
     }
@@ -183,6 +229,32 @@ pub(super) fn open_diag(netns: Option<BorrowedFd<'_>>) -> Result<Diag, RunError>
         scope.spawn(open).join()
     });
     opened.unwrap_or_else(|_| Err(RunError::Environment("failed to open inet_diag: its thread panicked".to_owned())))
+}
+
+/// Where a target tells its supervisor something.
+enum Supervisor {
+    /// This address.
+    Socket(String),
+    /// A descriptor.
+    Descriptor,
+}
+
+/// A supervisor's socket. Abstract names belong to a network namespace: this one to the target's.
+fn open_notify(form: NotifyAddress, netns: Option<BorrowedFd<'_>>) -> Result<NotifySocket, RunError> {
+    let failed = |why: String| RunError::Environment(format!("failed to make a notification socket: {why}"));
+    if form == NotifyAddress::Path {
+        return NotifySocket::with_path().map_err(|error| failed(error.to_string()));
+    }
+    let opened = thread::scope(|scope| {
+        let open = || {
+            if let Some(netns) = netns {
+                enter_netns(netns).map_err(|error| error.to_string())?;
+            }
+            NotifySocket::with_abstract_name().map_err(|error| error.to_string())
+        };
+        scope.spawn(open).join()
+    });
+    opened.unwrap_or_else(|_| Err("its thread panicked".to_owned())).map_err(failed)
 }
 
 struct TargetProcesses(Arc<Procfs>);
@@ -274,7 +346,9 @@ impl HookedCalls {
     fn look(&self, held: &Held) -> Result<(Pid, Option<Concern>), SeccompError> {
         let caller = self.hook.caller(held)?;
         if held.number != libc::SYS_listen {
-            return Ok((caller.inner, self.hook.written_file(held)?.map(Concern::File)));
+            let named = self.hook.written_file(held)?.map(Concern::File);
+            let filled = self.hook.filled_file(held)?.map(Concern::Content);
+            return Ok((caller.inner, named.or(filled)));
         }
         // What is no socket fails by itself, and needs no holding.
         let address = self.hook.socket(held, caller).and_then(|socket| socket.address()).unwrap_or(None);

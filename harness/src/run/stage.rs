@@ -60,6 +60,8 @@ pub(super) struct Stage<'a> {
     pub(super) held: Vec<TcpStream>,
     /// The files of UNIX sockets that were bound when the stop was asked for.
     pub(super) socket_files: Vec<PathBuf>,
+    /// Where the log lies since it was renamed.
+    pub(super) rotated: Option<PathBuf>,
     pub(super) load: Option<Load>,
     /// The patterns that a schedule sends (parked connections have none).
     pub(super) patterns: Vec<Pattern>,
@@ -108,13 +110,14 @@ impl<'a> Stage<'a> {
             last_upgrade: None,
             main: None,
             launched: None,
-            ties: Ties::default(),
+            ties: Ties::to(plan.scenario.script().launcher),
             relative_from: None,
             start_took: Duration::ZERO,
             lent: None,
             stalled: Vec::new(),
             held: Vec::new(),
             socket_files: Vec::new(),
+            rotated: None,
             load: None,
             patterns: Vec::new(),
             diag,
@@ -135,7 +138,9 @@ impl<'a> Stage<'a> {
             let text = serde_json::to_string(step).unwrap_or_default();
             self.sink.put_at(self.clock.now(), What::StepBegan { index, step: text });
             self.step(step)?;
-            if matches!(step, Step::Start | Step::StartRelative) && self.main.is_none() {
+            if matches!(step, Step::Start | Step::StartUnmasked | Step::StartClosed | Step::StartRelative)
+                && self.main.is_none()
+            {
                 return Ok(());
             }
         }
@@ -143,30 +148,36 @@ impl<'a> Stage<'a> {
     }
 
     fn step(&mut self, step: &Step) -> Result<(), RunError> {
+        if launches(step) {
+            self.phase(Phase::Start);
+        }
         match step {
-            Step::Start => {
-                self.phase(Phase::Start);
-                self.start()
-            }
-            Step::StartBusy => {
-                self.phase(Phase::Start);
-                self.start_busy()
-            }
-            Step::StartBlocked => {
-                self.phase(Phase::Start);
-                self.start_blocked()
-            }
-            Step::Hangup => self.hangup(),
+            Step::Start => self.start(),
+            Step::StartBusy => self.start_busy(),
+            Step::StartBlocked => self.start_blocked(),
             Step::Suspend => self.suspend(),
-            Step::StartRelative => {
-                self.phase(Phase::Start);
-                self.start_relative()
-            }
+            Step::StartHung => self.start_hung(),
+            Step::Hup => self.hup(),
+            Step::Reload => self.reload(),
+            Step::CloseFirst => self.close_first(),
+            Step::Rest => self.rest(),
+            Step::Rotate => self.rotate(),
+            Step::Ask { requests } => self.ask_often(*requests),
+            Step::StartAgain => self.start_again(),
+            Step::StartUnmasked => self.start_unmasked(),
+            Step::StartClosed => self.start_closed(),
+            Step::RacingStarts { starts, rounds } => self.racing_starts(*starts, *rounds),
+            Step::ObstructedStarts(obstacles) => self.obstructed_starts(obstacles),
+            Step::Hangup => self.hangup(),
+            Step::StartsFrom(launchers) => self.starts_from(launchers),
+            Step::BusyStartsFrom(launchers) => self.busy_starts_from(launchers),
+            Step::StartRelative => self.start_relative(),
             Step::MarkedStarts => self.marked_starts(),
             Step::EarlyStop => {
                 self.phase(Phase::Start);
                 self.early_stop()
             }
+            Step::StaleListenPid => self.stale_listen_pid(),
             Step::Hold { connections } => self.hold(*connections),
             Step::Load(patterns) => self.begin_load(patterns),
             Step::Baseline { ms } => {
@@ -287,6 +298,22 @@ impl<'a> Stage<'a> {
         observers.finish();
         Ok(sandbox.teardown()?)
     }
+}
+
+/// Steps with which the phase of starting begins.
+fn launches(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Start
+            | Step::StartUnmasked
+            | Step::StartClosed
+            | Step::StartRelative
+            | Step::StartBusy
+            | Step::StartBlocked
+            | Step::StartHung
+            | Step::ObstructedStarts(_)
+            | Step::RacingStarts { .. }
+    )
 }
 
 fn canary_endpoint(address: std::net::SocketAddr) -> TargetEndpoint {

@@ -11,18 +11,19 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_reuseaddr;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
-use crate::event::{ExitStatus, LauncherTies, What};
+use crate::event::{ExitStatus, LauncherTies, Occasion, What};
 use crate::id::Pid;
 use crate::kernel::pidfd::Pidfd;
 use crate::kernel::seccomp::Hold;
-use crate::observe::Waiter;
+use crate::observe::{Notified, Term, Waiter};
 use crate::ready::{self, Probe, ProbeError};
 use crate::run::daemon::{self, PLANTED, link_of};
 use crate::run::deploy::COPY;
 use crate::run::observers::{HookedCalls, OutputWritten};
+use crate::run::upgrade::yes;
 use crate::run::{CommandKey, RunError, Stage};
 use crate::sandbox::SpawnRequest;
-use crate::scenario::Launcher;
+use crate::scenario::{Launcher, NotifyAddress};
 use crate::target::{Signal, TargetReady, Template};
 use crate::wait::{Look, WaitError, until};
 
@@ -37,7 +38,10 @@ const STARTING_DIRECTORY: &str = "start";
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// A probe that takes longer than this is asked again, so that the target's exit or an interrupt is not missed for long.
-const PROBE_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const PROBE_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long a descriptor may stay open after its newline: closing it is the next thing to do.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long the reaper may take to tell how a process ended; without its word only the status is missing in a sentence.
 const REAPER_LIMIT: Duration = Duration::from_secs(5);
@@ -62,19 +66,39 @@ impl Stage<'_> {
     /// calls its baseline broken); only a command that cannot be executed at all is an error.
     pub(super) fn start(&mut self) -> Result<(), RunError> {
         self.addresses_are_free()?;
-        let began = self.clock.now();
+        // Nothing of an earlier start counts.
+        self.main = None;
+        let (began, written) = (self.clock.now(), self.observers.output_written());
+        let notified = self.observers.notified().map(|it| (it.count(), it));
         let launched = self.launch()?;
         let returns = self.plan.target.launch.returns;
         if returns && !self.launcher_returned(&launched)? {
             return Ok(());
         }
         self.launched = Some(launched);
-        if self.await_ready(returns)? {
+        if self.await_ready(returns, written)? {
             self.start_took = self.clock.now().since(began);
             self.find_main()?;
+            self.await_notified(notified)?;
             if returns {
                 self.portray_daemon()?;
+            } else {
+                self.portray_service()?;
             }
+        }
+        Ok(())
+    }
+
+    /// Waits for the target's own word, where it has somebody to tell: it may come a moment after the first answer.
+    fn await_notified(&self, notified: Option<(usize, Notified)>) -> Result<(), RunError> {
+        let Some((before, notified)) = notified else { return Ok(()) };
+        let limit = self.plan.target.deadlines.start;
+        let by_fd = self.plan.scenario.script().notify == Some(NotifyAddress::Fd);
+        let (name, said) = if by_fd { ("newline", "\n") } else { ("READY=1", "READY=1") };
+        if !self.within(limit, || yes(notified.said(said, before).is_some()))? {
+            self.deadline_passed(name, limit);
+        } else if by_fd && !self.within(CLOSE_LIMIT, || yes(notified.ended(before)))? {
+            self.deadline_passed("close", CLOSE_LIMIT);
         }
         Ok(())
     }
@@ -90,6 +114,22 @@ impl Stage<'_> {
         fs::remove_dir_all(&directory)?;
         self.sink.put_at(self.clock.now(), What::DirectoryRemoved { path: directory.display().to_string() });
         Ok(())
+    }
+
+    /// The same from a launcher whose umask is 0.
+    pub(super) fn start_unmasked(&mut self) -> Result<(), RunError> {
+        let usual = std::mem::replace(&mut self.ties.from, Launcher::OpenUmask);
+        let started = self.start();
+        self.ties.from = usual;
+        started
+    }
+
+    /// The same with standard input, output and error closed.
+    pub(super) fn start_closed(&mut self) -> Result<(), RunError> {
+        self.ties.closed = true;
+        let started = self.start();
+        self.ties.closed = false;
+        started
     }
 
     /// Executes the launch command in the sandbox.
@@ -120,6 +160,7 @@ impl Stage<'_> {
             command[0] = Path::new("..").join(COPY).display().to_string();
         }
         let mut environment = environment(&launch.environment, |it| it.fill(&with));
+        environment.extend(self.observers.notify_socket().map(|it| ("NOTIFY_SOCKET".to_owned(), it.to_owned())));
         environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         CommandLine { words: command, directory, environment }
     }
@@ -143,7 +184,7 @@ impl Stage<'_> {
             (Some(hook), Some(Hold::Startup)) => {
                 let pidfd = launched.pidfd.as_fd().try_clone_to_owned()?;
                 let pidfile = self.plan.target.pidfile.as_ref().map(|path| path.fill(&self.placeholders()).into());
-                let waiter = Waiter { pid: launched.pid, pidfd, since: self.clock.now() };
+                let waiter = Waiter { pid: launched.pid, pidfd, since: self.clock.now(), term: self.term_of_hold() };
                 self.observers.hold_startup(HookedCalls::new(hook), waiter, pidfile)?;
             }
             (Some(hook), _) => self.observers.hook_listen(HookedCalls::new(hook))?,
@@ -159,15 +200,30 @@ impl Stage<'_> {
         command: CommandLine,
         hold: Option<Hold>,
     ) -> Result<(Launched, Option<OwnedFd>), RunError> {
-        let (mut stdio, readers) = self.observers.stdio(self.ties.occasion.prefix())?;
-        let pipes = vec![link_of("pipe", &stdio[1])?, link_of("pipe", &stdio[2])?];
-        // Only the launch comes from a shell; what stops or restarts a service may come from anywhere.
-        let terminal = key == CommandKey::Launch && self.plan.scenario.script().launcher == Launcher::Terminal;
+        let (mut stdio, readers) = self.observers.stdio(&self.ties.occasion.prefix())?;
+        let mut pipes = vec![link_of("pipe", &stdio[1])?, link_of("pipe", &stdio[2])?];
+        let closed = self.ties.closed && key == CommandKey::Launch;
+        if closed {
+            pipes.clear();
+        }
+        let launch = &self.plan.target.launch;
+        // Only the launch comes from such a launcher; what stops or restarts a service may come from anywhere.
+        let from = if key == CommandKey::Launch { self.ties.from } else { Launcher::Clean };
+        let terminal = from == Launcher::Terminal;
+        let removes_directory = from == Launcher::RemovedDirectory;
+        let directory = if removes_directory { self.directory_to_remove()? } else { command.directory };
         let (mut planted, planted_links) = if terminal { daemon::planted()? } else { Default::default() };
         let mut numbers = if terminal { PLANTED.to_vec() } else { Vec::new() };
         if let (CommandKey::Launch, Some(lent)) = (key, &self.lent) {
             planted.push(lent.try_clone()?);
             numbers.push(FIRST_INHERITED);
+        }
+        if key == CommandKey::Launch
+            && let Some(number) = self.plan.target.notify_fd
+            && let Some(descriptor) = self.observers.notify_fd()?
+        {
+            planted.push(descriptor);
+            numbers.push(number);
         }
         if terminal {
             stdio[0] = self.terminal()?;
@@ -176,11 +232,17 @@ impl Stage<'_> {
             program: command.words[0].clone(),
             argv: command.words.clone(),
             environment: command.environment,
-            directory: Some(command.directory),
-            umask: self.plan.target.launch.umask,
+            directory: Some(directory),
+            umask: from.umask().unwrap_or(launch.umask),
             hold,
-            terminal,
+            standing: from.standing(),
+            // Whoever launches a daemon is no init: it would adopt what it had launched itself.
+            between: key == CommandKey::Launch && launch.returns && from != Launcher::ChildOfInit,
+            closed,
             planted: numbers,
+            blocked: from.blocked().to_vec(),
+            ignored: from.ignored().to_vec(),
+            removes_directory,
         };
         let spawned = self
             .sandbox
@@ -188,12 +250,22 @@ impl Stage<'_> {
             .map_err(|source| RunError::of_launch(key, &command.words[0], source))?;
         self.sink.put_at(self.clock.now(), What::Launched { pid: spawned.pid, command: command.words });
         if key == CommandKey::Launch {
-            let session = if terminal { self.sandbox.init_pid() } else { spawned.pid };
-            let (pid, session) = (Some(spawned.pid), Some(session));
-            self.ties.launcher = LauncherTies { pid, session, terminal, pipes, planted: planted_links };
+            let (pid, session) = (Some(spawned.pid), Some(spawned.session));
+            let (umask, planted) = (request.umask, planted_links);
+            self.ties.launcher = LauncherTies { from, pid, session, terminal, umask, closed, pipes, planted };
             self.ties.readers = readers;
         }
         Ok((Launched { pid: spawned.pid, pidfd: spawned.pidfd }, spawned.hook))
+    }
+
+    /// A start that is to succeed must not be held until its launcher gives up: its listen(2), its pidfile, and the rest of
+    /// the start have a share each of the launcher's patience, and one is left over.
+    fn term_of_hold(&self) -> Term {
+        let deadlines = &self.plan.target.deadlines;
+        match self.ties.occasion {
+            Occasion::Hung => Term::Returned,
+            _ => Term::Shown(deadlines.give_up.unwrap_or(deadlines.start) / 4),
+        }
     }
 
     /// Which calls of a command are held: those of the launch alone by the adversary.
@@ -201,7 +273,7 @@ impl Stage<'_> {
         let script = self.plan.scenario.script();
         match key {
             _ if !self.plan.machine.listen_hook => None,
-            CommandKey::Launch if script.adversary => Some(Hold::Startup),
+            CommandKey::Launch if script.adversary || self.ties.occasion == Occasion::Hung => Some(Hold::Startup),
             _ => script.listen_hook.then_some(Hold::Listen),
         }
     }
@@ -219,7 +291,7 @@ impl Stage<'_> {
         }
     }
 
-    pub(super) fn await_ready(&mut self, returns: bool) -> Result<bool, RunError> {
+    pub(super) fn await_ready(&mut self, returns: bool, written: OutputWritten) -> Result<bool, RunError> {
         let limit = self.plan.target.deadlines.start;
         let with = self.placeholders();
         let stop = self.stop.clone();
@@ -240,7 +312,7 @@ impl Stage<'_> {
                 },
                 TargetReady::File(path) => exists(path, &with),
                 TargetReady::Output(text) => {
-                    if self.observers.output_contains(text, OutputWritten::default()) {
+                    if self.observers.output_contains(text, written) {
                         Look::Yes(format!("output {text:?}"))
                     } else {
                         Look::NotYet

@@ -37,6 +37,7 @@ impl Stage<'_> {
             self.action_failed(&action, "no main process is known");
             return Ok(());
         };
+        let mut commanded = None;
         match self.plan.target.stop.clone() {
             TargetStop::Signal(signal) => {
                 let sent = self.sandbox.open_pid(main.pid).map_err(|error| error.to_string());
@@ -48,10 +49,15 @@ impl Stage<'_> {
             TargetStop::Command(command) => {
                 let words = command.iter().map(|word| word.fill(&with)).collect();
                 let (directory, environment) = (self.target_dir.clone(), self.clean_environment());
-                self.spawn(CommandKey::Stop, CommandLine { words, directory, environment })?;
+                commanded = Some(self.spawn(CommandKey::Stop, CommandLine { words, directory, environment })?);
             }
         }
-        self.await_end(main)
+        self.await_end(main)?;
+        // What it still does, such as removing a pidfile, must not happen to the next start.
+        if let Some(command) = commanded {
+            let _ended = self.within(self.plan.target.deadlines.stop, || yes(command.pidfd.has_exited()))?;
+        }
+        self.read_logs()
     }
 
     /// Waits until a main process that was told to stop is gone.

@@ -1,6 +1,7 @@
 //! The tiny init: pid 1 of the target's world (in tier C: its nearest subreaper). It launches, it reaps everything,
 //! and it ends when the harness does.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -124,6 +125,7 @@ impl World {
         let world: Vec<_> = std::iter::once(procfs.as_fd()).chain(netns.as_ref().map(AsFd::as_fd)).collect();
         control.send(&Reply::Ready { init }, &world)?;
         drop((procfs, netns));
+        let mut between = BTreeSet::new();
         loop {
             let mut ready = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&control, PollFlags::IN)];
             match poll(&mut ready, None) {
@@ -135,12 +137,16 @@ impl World {
                 drain(&signals);
                 // Having no child at all is as good as having none that ended.
                 while let Ok(Some((pid, status))) = reap_one() {
+                    // The end of one that stood between is nobody's business: it was ours.
+                    if between.remove(&pid) {
+                        continue;
+                    }
                     exits.send(&Reaped { pid, status, monotonic: monotonic() }, &[])?;
                 }
             }
             if mail {
                 match control.receive()? {
-                    Some((request, descriptors)) => answer(&control, request, descriptors)?,
+                    Some((request, descriptors)) => between.extend(answer(&control, request, descriptors)?),
                     None => return Ok(()),
                 }
             }
@@ -148,7 +154,8 @@ impl World {
     }
 }
 
-fn answer(control: &Channel, request: Request, descriptors: Vec<OwnedFd>) -> Result<(), ChannelError> {
+/// Does what was asked for, and tells. Gives the process that stands between us and a launched one.
+fn answer(control: &Channel, request: Request, descriptors: Vec<OwnedFd>) -> Result<Option<Pid>, ChannelError> {
     match request {
         Request::Spawn(request) => {
             if descriptors.len() != 3 + request.planted.len() {
@@ -159,19 +166,21 @@ fn answer(control: &Channel, request: Request, descriptors: Vec<OwnedFd>) -> Res
                     let pidfd = launched.pidfd.as_fd();
                     let handed: Vec<_> =
                         std::iter::once(pidfd).chain(launched.hook.as_ref().map(AsFd::as_fd)).collect();
-                    control.send(&Reply::Spawned { pid: launched.pid }, &handed)
+                    control.send(&Reply::Spawned { pid: launched.pid, session: launched.session }, &handed)?;
+                    return Ok(launched.between);
                 }
-                Err((step, errno)) => control.send(&Reply::SpawnFailed { step, errno }, &[]),
+                Err((step, errno)) => control.send(&Reply::SpawnFailed { step, errno }, &[])?,
             }
         }
         Request::OpenPid(Pid(pid)) => {
             let pid = rustix::process::Pid::from_raw(pid).ok_or(Errno::SRCH);
             match pid.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())) {
-                Ok(pidfd) => control.send(&Reply::Opened, &[pidfd.as_fd()]),
-                Err(errno) => control.send(&Reply::NotOpened { errno: errno.raw_os_error() }, &[]),
+                Ok(pidfd) => control.send(&Reply::Opened, &[pidfd.as_fd()])?,
+                Err(errno) => control.send(&Reply::NotOpened { errno: errno.raw_os_error() }, &[])?,
             }
         }
     }
+    Ok(None)
 }
 
 /// The errno at the bottom of an error's sources.

@@ -15,17 +15,21 @@ use rustix::net::{
 };
 
 use super::init::{Failure, errno_below};
-use super::message::{SpawnRequest, Step};
+use super::message::{SpawnRequest, Standing, Step};
 use crate::id::Pid;
-use crate::kernel::clone::{Forked, Namespaces, fork};
+use crate::kernel::clone::{Forked, Namespaces, fork, fork_again};
 use crate::kernel::pidfd::{HostPid, Pidfd};
 use crate::kernel::seccomp::{Hold, hold_calls};
+use crate::target::Signal;
 
 /// A process that executes what was asked for.
 pub(super) struct Launched {
     pub(super) pid: Pid,
+    pub(super) session: Pid,
     pub(super) pidfd: Pidfd,
     pub(super) hook: Option<OwnedFd>,
+    /// The process between it and the init.
+    pub(super) between: Option<Pid>,
 }
 
 /// Everything the child needs, allocated before the fork.
@@ -37,7 +41,11 @@ struct Prepared {
     directory: CString,
     umask: u32,
     hold: Option<Hold>,
-    terminal: bool,
+    standing: Standing,
+    closed: bool,
+    blocked: Vec<Signal>,
+    ignored: Vec<Signal>,
+    removes_directory: bool,
     /// What stays open beside standard input, output and error, and under which number.
     planted: Vec<(OwnedFd, RawFd)>,
 }
@@ -72,7 +80,11 @@ impl Prepared {
             directory: c_string(directory)?,
             umask: request.umask,
             hold: request.hold,
-            terminal: request.terminal,
+            standing: request.standing,
+            closed: request.closed,
+            blocked: request.blocked.clone(),
+            ignored: request.ignored.clone(),
+            removes_directory: request.removes_directory,
             planted: lifted.into_iter().zip(request.planted.iter().copied()).collect(),
         })
     }
@@ -113,31 +125,54 @@ pub(super) fn launch(request: &SpawnRequest, descriptors: &[OwnedFd]) -> Result<
     let far = lift(&low)?;
     // A copy that the init kept would keep the end of file from it.
     drop(low);
-    if request.terminal {
+    if request.standing == Standing::Terminal {
         // The init leads the session that the launched process is part of, as a shell does: it outlives its launcher.
         rustix::process::ioctl_tiocsctty(&stdio[0]).map_err(failed(Step::Session))?;
     }
     let stdio = [stdio[0].as_raw_fd(), stdio[1].as_raw_fd(), stdio[2].as_raw_fd()];
-    // SAFETY: the child goes straight into `become_target`, which makes system calls only.
+    // SAFETY: the child goes straight into one of these two, which make system calls only.
     let forked = unsafe { fork(Namespaces::NONE) }.map_err(|error| (Step::Clone, errno_below(&error)))?;
-    let (HostPid(pid), pidfd) = match forked {
+    let (HostPid(first), pidfd) = match forked {
+        Forked::Child if request.between => stand_between(&prepared, stdio, far.as_fd()),
         Forked::Child => become_target(&prepared, stdio, far.as_fd()),
         Forked::Parent { pid, pidfd } => (pid, pidfd),
     };
     drop(far);
-    match hear(&near) {
-        Ok(hook) => Ok(Launched { pid: Pid(pid), pidfd, hook }),
-        Err(failure) => {
-            // It is about to exit, if it has not yet.
-            pidfd.reap().map_err(|error| (Step::Clone, errno_below(&error)))?;
-            Err(failure)
+    let Heard { hook, launcher, failure } = hear(&near);
+    let lost = (request.between && launcher.is_none()).then_some((Step::Clone, libc::EIO));
+    if let Some(failure) = failure.or(lost) {
+        // It is about to exit, if it has not yet; whom it leaves then is ours.
+        for process in std::iter::once(&pidfd).chain(launcher.as_ref().map(|(_, pidfd)| pidfd)) {
+            process.reap().map_err(|error| (Step::Clone, errno_below(&error)))?;
         }
+        return Err(failure);
     }
+    let between = launcher.is_some().then_some(Pid(first));
+    let (pid, pidfd) = launcher.unwrap_or((Pid(first), pidfd));
+    let session = match request.standing {
+        Standing::LeadsSession => pid,
+        Standing::Terminal => own_pid(),
+        Standing::LeadsGroup | Standing::LeadsNothing => between.unwrap_or_else(own_pid),
+    };
+    Ok(Launched { pid, session, pidfd, hook, between })
 }
 
-/// What the child has to say: a hook, a failure, or nothing because it is another program now.
-fn hear(near: &OwnedFd) -> Result<Option<OwnedFd>, Failure> {
-    let mut hook = None;
+fn own_pid() -> Pid {
+    Pid(rustix::process::getpid().as_raw_nonzero().get())
+}
+
+/// What the child has to say before it is another program.
+#[derive(Default)]
+struct Heard {
+    hook: Option<OwnedFd>,
+    /// The launched process, where it is not the child itself.
+    launcher: Option<(Pid, Pidfd)>,
+    failure: Option<Failure>,
+}
+
+/// Until the end: who has become another program says nothing more.
+fn hear(near: &OwnedFd) -> Heard {
+    let mut heard = Heard::default();
     loop {
         let mut report = [0; 8];
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
@@ -145,34 +180,90 @@ fn hear(near: &OwnedFd) -> Result<Option<OwnedFd>, Failure> {
         let length = match recvmsg(near, &mut [IoSliceMut::new(&mut report)], &mut control, RecvFlags::CMSG_CLOEXEC) {
             Ok(received) => received.bytes,
             Err(Errno::INTR) => continue,
-            Err(errno) => return Err((Step::Clone, errno.raw_os_error())),
+            Err(errno) => {
+                heard.failure.get_or_insert((Step::Clone, errno.raw_os_error()));
+                return heard;
+            }
         };
+        let mut handed = None;
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(rights) = message {
-                hook = rights.last();
+                handed = rights.last();
             }
         }
-        match report {
-            _ if length == 0 => return Ok(hook),
-            [HOOKED, ..] => {}
-            [step, a, b, c, d, ..] => {
-                return Err((Step::ALL[usize::from(step)], i32::from_ne_bytes([a, b, c, d])));
-            }
+        let [kind, a, b, c, d, ..] = report;
+        let number = i32::from_ne_bytes([a, b, c, d]);
+        match kind {
+            _ if length == 0 => return heard,
+            HOOKED => heard.hook = handed,
+            FORKED => heard.launcher = handed.map(|pidfd| (Pid(number), Pidfd::from(pidfd))),
+            step => heard.failure = Some((Step::ALL[usize::from(step)], number)),
         }
     }
 }
 
-/// First byte of the child's message that carries the hook; no [`Step`] has this number.
+/// First byte of the message that carries the hook; no [`Step`] has this number.
 const HOOKED: u8 = 255;
+
+/// First byte of the message of the process between: the launched one's pid, and its pidfd.
+const FORKED: u8 = 254;
+
+/// One message: kind, number, at most one descriptor. System calls only.
+fn tell(report: BorrowedFd<'_>, kind: u8, number: i32, handed: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+    let [a, b, c, d] = number.to_ne_bytes();
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let rights = handed.map(|fd| [fd]);
+    if let Some(rights) = &rights {
+        control.push(SendAncillaryMessage::ScmRights(rights));
+    }
+    sendmsg(report, &[IoSlice::new(&[kind, a, b, c, d])], &mut control, SendFlags::NOSIGNAL).map(|_| ())
+}
+
+/// The part of the process between the init and the launched one. It leaves that one's end to the init: it waits without
+/// reaping and ends, and the init, who adopts the zombie, tells its status like everybody's. Runs between two forks: system
+/// calls only.
+fn stand_between(prepared: &Prepared, stdio: [RawFd; 3], report: BorrowedFd<'_>) -> ! {
+    let forked = match prepared.standing {
+        Standing::Terminal => Ok(()),
+        Standing::LeadsSession | Standing::LeadsGroup | Standing::LeadsNothing => rustix::process::setsid().map(|_| ()),
+    };
+    // SAFETY: we are such a child; the new one goes straight into `become_target`.
+    let forked = forked.and_then(|()| unsafe { fork_again() }.map_err(|_| last_errno()));
+    match forked {
+        Ok(Forked::Child) => become_target(prepared, stdio, report),
+        Ok(Forked::Parent { pid: HostPid(pid), pidfd }) => {
+            // Without a reader there is no init, and soon no world.
+            let _ = tell(report, FORKED, pid, Some(pidfd.as_fd()));
+            wait_and_end(pid)
+        }
+        Err(errno) => {
+            let _ = tell(report, Step::Clone as u8, errno.raw_os_error(), None);
+            // SAFETY: as in `become_target`.
+            unsafe { libc::_exit(127) }
+        }
+    }
+}
+
+fn wait_and_end(pid: libc::pid_t) -> ! {
+    // SAFETY: system calls; all-zero is a valid siginfo_t, and no descriptor is used any more.
+    unsafe {
+        // The launched process's pipes must end with it, and the init's sockets with the init.
+        libc::close_range(0, libc::c_uint::MAX, 0);
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let id = libc::id_t::try_from(pid).unwrap_or(0);
+        while libc::waitid(libc::P_PID, id, &raw mut info, libc::WEXITED | libc::WNOWAIT) != 0
+            && last_errno() == Errno::INTR
+        {}
+        libc::_exit(0)
+    }
+}
 
 /// The child's part. Runs between fork and exec: no allocation, no lock, system calls only.
 fn become_target(prepared: &Prepared, stdio: [RawFd; 3], report: BorrowedFd<'_>) -> ! {
     let Err((step, errno)) = attempt(prepared, stdio, report);
-    let [a, b, c, d] = errno.raw_os_error().to_ne_bytes();
-    let text = [step as u8, a, b, c, d];
-    let mut none = SendAncillaryBuffer::default();
     // When even this fails, the exit status is what is left to see.
-    let _ = sendmsg(report, &[IoSlice::new(&text)], &mut none, SendFlags::NOSIGNAL);
+    let _ = tell(report, step as u8, errno.raw_os_error(), None);
     // SAFETY: ends the process without running anything of ours.
     unsafe { libc::_exit(127) }
 }
@@ -183,8 +274,10 @@ fn attempt(
     report: BorrowedFd<'_>,
 ) -> Result<std::convert::Infallible, (Step, Errno)> {
     let failed = |step| move |errno: Errno| (step, errno);
-    if !prepared.terminal {
-        rustix::process::setsid().map_err(failed(Step::Session))?;
+    match prepared.standing {
+        Standing::LeadsSession => drop(rustix::process::setsid().map_err(failed(Step::Session))?),
+        Standing::LeadsGroup => rustix::process::setpgid(None, None).map_err(failed(Step::Session))?,
+        Standing::LeadsNothing | Standing::Terminal => {}
     }
     for (number, source) in (0..).zip(stdio) {
         // The init's own 0 to 2 are open, so what it was handed has higher numbers: none is overwritten.
@@ -197,7 +290,7 @@ fn attempt(
     if unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) } != 0 {
         return Err((Step::Stdio, last_errno()));
     }
-    if prepared.terminal {
+    if prepared.standing == Standing::Terminal {
         take_foreground().map_err(failed(Step::Session))?;
     }
     for (planted, number) in &prepared.planted {
@@ -212,17 +305,42 @@ fn attempt(
     if unsafe { libc::chdir(prepared.directory.as_ptr()) } != 0 {
         return Err((Step::Directory, last_errno()));
     }
+    // SAFETY: the same path.
+    if prepared.removes_directory && unsafe { libc::rmdir(prepared.directory.as_ptr()) } != 0 {
+        return Err((Step::Directory, last_errno()));
+    }
     reset_signals().map_err(failed(Step::Signals))?;
+    soil_signals(prepared).map_err(failed(Step::Signals))?;
     if let Some(hold) = prepared.hold {
         let hook = hold_calls(hold).map_err(|_| (Step::ListenHook, last_errno()))?;
-        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        let rights = [hook.as_fd()];
-        control.push(SendAncillaryMessage::ScmRights(&rights));
-        sendmsg(report, &[IoSlice::new(&[HOOKED])], &mut control, SendFlags::NOSIGNAL)
-            .map_err(failed(Step::ListenHook))?;
+        tell(report, HOOKED, 0, Some(hook.as_fd())).map_err(failed(Step::ListenHook))?;
+    }
+    if prepared.closed {
+        // SAFETY: closes descriptors that nothing of ours uses any more.
+        unsafe { libc::close_range(0, 2, 0) };
     }
     Err((Step::Exec, execute(prepared)))
+}
+
+/// Blocks and ignores what is to be. Both survive execve(2).
+fn soil_signals(prepared: &Prepared) -> Result<(), Errno> {
+    // SAFETY: all-zero is a valid set; SIG_IGN installs no function; the set outlives the calls.
+    unsafe {
+        for Signal(number) in &prepared.ignored {
+            if libc::signal(*number, libc::SIG_IGN) == libc::SIG_ERR {
+                return Err(last_errno());
+            }
+        }
+        let mut blocked: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut blocked);
+        for Signal(number) in &prepared.blocked {
+            libc::sigaddset(&raw mut blocked, *number);
+        }
+        match libc::sigprocmask(libc::SIG_SETMASK, &raw const blocked, std::ptr::null_mut()) {
+            0 => Ok(()),
+            _ => Err(last_errno()),
+        }
+    }
 }
 
 /// A process group of its own, the foreground one of the terminal on standard input. SIGTTOU is still blocked here.

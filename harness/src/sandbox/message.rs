@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::event::ExitStatus;
 use crate::id::Pid;
 use crate::kernel::seccomp::Hold;
+use crate::target::Signal;
 
 /// What to launch. The process starts from a clean state: its own session, every signal at its default and none
 /// blocked, descriptors 0 to 2 only, exactly this environment. What is to be unclean is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SpawnRequest {
     /// The executable; without a slash it is looked up in the PATH of `environment`, as execvp(3) does.
     pub program: String,
@@ -26,11 +27,37 @@ pub struct SpawnRequest {
     pub umask: u32,
     /// Calls of it and its descendants to hold: see [`crate::kernel::seccomp::ListenHook`].
     pub hold: Option<Hold>,
-    /// As from an interactive shell: its standard input is a terminal, which becomes the controlling one of the init's
-    /// session; it is launched into that session, in a process group of its own, the foreground one.
-    pub terminal: bool,
+    /// Its place among sessions and process groups.
+    pub standing: Standing,
+    /// It is no child of the init: a process stands between, as a shell does, for as long as it lives.
+    pub between: bool,
+    /// Descriptors 0 to 2 are closed.
+    pub closed: bool,
     /// Numbers of further descriptors that stay open in it.
     pub planted: Vec<i32>,
+    /// Signals that are blocked in it.
+    pub blocked: Vec<Signal>,
+    /// Signals that it ignores.
+    pub ignored: Vec<Signal>,
+    /// Its working directory, which must be empty, is removed once it stands in it.
+    pub removes_directory: bool,
+}
+
+/// The place of a launched process among sessions and process groups. One that leads no session is part of that of the
+/// process between, or of the init's where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// It leads a session, without a terminal.
+    #[default]
+    LeadsSession,
+    /// It leads a process group, without a terminal.
+    LeadsGroup,
+    /// It leads nothing, without a terminal.
+    LeadsNothing,
+    /// As from an interactive shell: its standard input is a terminal, which becomes the controlling one of the init's
+    /// session; it is launched into that session, in a process group of its own, the foreground one.
+    Terminal,
 }
 
 /// What was being done when it failed.
@@ -55,9 +82,9 @@ pub enum Step {
     Session,
     /// Placing descriptors 0 to 2.
     Stdio,
-    /// chdir(2).
+    /// chdir(2), or rmdir(2) where that was asked for.
     Directory,
-    /// Resetting signals (rt_sigaction(2), rt_sigprocmask(2)).
+    /// Resetting signals, or blocking and ignoring them as asked (rt_sigaction(2), rt_sigprocmask(2)).
     Signals,
     /// Installing the hook on listen(2) (seccomp(2)) or handing it over.
     ListenHook,
@@ -97,7 +124,7 @@ impl fmt::Display for Step {
             Step::Session => "make a session",
             Step::Stdio => "place descriptors 0 to 2",
             Step::Directory => "change to its directory",
-            Step::Signals => "reset signals",
+            Step::Signals => "set signals",
             Step::ListenHook => "install the hook on listen",
             Step::Exec => "execute it",
         })
@@ -132,6 +159,8 @@ pub(super) enum Reply {
     Spawned {
         /// Pid as the target sees it.
         pid: Pid,
+        /// Its session.
+        session: Pid,
     },
     /// Not launched, and nothing of it is left.
     SpawnFailed {

@@ -9,6 +9,7 @@
 //! The roles are this very executable under another `argv[0]`: every `main` begins with [`run_if_asked`].
 //! PR_SET_PDEATHSIG is not used: it fires when the spawning *thread* ends and is lost on fork.
 
+mod bystander;
 mod canary;
 mod channel;
 mod enter;
@@ -22,11 +23,12 @@ mod role;
 mod server;
 mod world;
 
+pub use bystander::Bystander;
 pub use canary::{Canary, CanaryError};
 pub use channel::ChannelError;
 pub use enter::{EnterError, enter};
 pub use hog::Hog;
-pub use message::{SpawnRequest, Step};
+pub use message::{SpawnRequest, Standing, Step};
 pub use probe::{TierProbe, probe, probe_listen_hook};
 pub use role::run_if_asked;
 pub use world::{Exit, Sandbox, SandboxError, Spawned};

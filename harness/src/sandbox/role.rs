@@ -14,6 +14,8 @@ pub(super) const GUARDIAN: &CStr = c"unbroken-guardian";
 pub(super) const CANARY: &CStr = c"unbroken-canary";
 /// Burns a processor.
 pub(super) const HOG: &CStr = c"unbroken-hog";
+/// Lives beside a target.
+pub(super) const BYSTANDER: &CStr = c"unbroken-bystander";
 /// Tries a tier.
 pub(super) const PROBE: &CStr = c"unbroken-probe";
 
@@ -32,6 +34,7 @@ pub fn run_if_asked() {
         (GUARDIAN, super::guardian::run),
         (CANARY, super::server::run),
         (HOG, super::hog::run),
+        (BYSTANDER, super::bystander::run),
     ] {
         if is(role) {
             begin(role);

@@ -97,6 +97,8 @@ pub enum SandboxError {
 pub struct Spawned {
     /// As the target sees it.
     pub pid: Pid,
+    /// Its session.
+    pub session: Pid,
     /// Its identity.
     pub pidfd: Pidfd,
     /// The hook on listen(2), when it was asked for: for [`crate::kernel::seccomp::ListenHook`]. To be kept as long as
@@ -191,8 +193,8 @@ impl Sandbox {
         let (reply, descriptors) = self.ask(&Request::Spawn(launch.clone()), &lent)?;
         let mut descriptors = descriptors.into_iter();
         match (reply, descriptors.next()) {
-            (Reply::Spawned { pid }, Some(pidfd)) => {
-                Ok(Spawned { pid, pidfd: Pidfd::from(pidfd), hook: descriptors.next() })
+            (Reply::Spawned { pid, session }, Some(pidfd)) => {
+                Ok(Spawned { pid, session, pidfd: Pidfd::from(pidfd), hook: descriptors.next() })
             }
             (Reply::SpawnFailed { step, errno }, _) => {
                 let source = io::Error::from_raw_os_error(errno);

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::event::Obstacle;
 use crate::manifest::{Capability, Profile};
 use crate::request::Pattern;
 
@@ -32,6 +33,9 @@ pub struct Script {
     /// What a daemon is launched from.
     #[serde(default)]
     pub launcher: Launcher,
+    /// Where the target finds a supervisor to notify (capability `notify`, or `notify-fd`); nowhere when absent.
+    #[serde(default)]
+    pub notify: Option<NotifyAddress>,
     /// Ids of the checks that judge it.
     pub checks: Vec<String>,
     /// What is done, in order.
@@ -48,6 +52,59 @@ pub enum Launcher {
     /// An interactive shell's: part of a session with a controlling terminal, which is its standard input; descriptors 9
     /// (a pipe) and 200 (a socket) left open.
     Terminal,
+    /// A launcher of daemons in which TERM, HUP, USR1, USR2 and CHLD are blocked.
+    BlockedSignals,
+    /// One that ignores HUP and CHLD.
+    IgnoredSignals,
+    /// One whose umask is 0.
+    OpenUmask,
+    /// One whose umask is 022.
+    UsualUmask,
+    /// One whose umask is 077.
+    ClosedUmask,
+    /// A job's: it leads a process group, and no session.
+    GroupLeader,
+    /// A script's: it leads neither a session nor a process group.
+    Script,
+    /// Under nohup(1): HUP is ignored.
+    Nohup,
+    /// It stands in a directory that has been removed.
+    RemovedDirectory,
+    /// It is a child of whoever adopts orphans; every other launcher of a daemon has a parent between.
+    ChildOfInit,
+}
+
+impl Launcher {
+    /// The word as it stands in scenarios and reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Launcher::Clean => "clean",
+            Launcher::Terminal => "terminal",
+            Launcher::BlockedSignals => "blocked-signals",
+            Launcher::IgnoredSignals => "ignored-signals",
+            Launcher::OpenUmask => "open-umask",
+            Launcher::UsualUmask => "usual-umask",
+            Launcher::ClosedUmask => "closed-umask",
+            Launcher::GroupLeader => "group-leader",
+            Launcher::Script => "script",
+            Launcher::Nohup => "nohup",
+            Launcher::RemovedDirectory => "removed-directory",
+            Launcher::ChildOfInit => "child-of-init",
+        }
+    }
+}
+
+/// The form of a supervisor's address (sd_notify(3)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotifyAddress {
+    /// A socket with a file.
+    Path,
+    /// A socket in the abstract namespace.
+    Abstract,
+    /// No address: the descriptor at the manifest's `notify_fd` (capability `notify-fd`).
+    Fd,
 }
 
 /// One step.
@@ -56,14 +113,55 @@ pub enum Launcher {
 pub enum Step {
     /// Launch the target and wait until it is ready.
     Start,
+    /// As `start`, from the launcher `open-umask`, which lets every bit through.
+    StartUnmasked,
+    /// As `start`, with standard input, output and error closed.
+    StartClosed,
     /// Launch the target while the harness listens on its address, wait until the launcher returns, and clear away
     /// whatever of it is left.
     StartBusy,
     /// The same while a directory stands where its pidfile belongs; nothing where the target has none.
     StartBlocked,
+    /// Launch the target and hold its listen(2), or the call that makes its pidfile, until the launcher has returned; clear
+    /// away whatever of it is left.
+    StartHung,
+    /// Send SIGHUP to the main process, give it time to die, and ask until it answers.
+    Hup,
+    /// Send SIGHUP to the main process, and wait until it has announced a reload and its end (capability
+    /// `notify-reload`).
+    Reload,
+    /// Send requests with `Connection: close`, and wait until the target has closed those connections.
+    CloseFirst,
+    /// Wait until nothing changes any more, and take a snapshot of the target at rest.
+    Rest,
+    /// Rename the log, tell the target to open it anew, and send numbered requests before, meanwhile and after (capability
+    /// `log`).
+    Rotate,
+    /// Send this many requests one after the other, each on a fresh connection, until one is not answered.
+    Ask {
+        /// How many.
+        requests: u32,
+    },
+    /// Launch the target while it runs, wait until the launcher returns, and clear away whatever it left beside.
+    StartAgain,
+    /// Launch the target with each of these in its pidfile's place, see what comes of it, and end it again.
+    ObstructedStarts(Vec<Obstacle>),
+    /// So many launches at the same time; what they left is looked at and cleared away. Once more, as often as said; every
+    /// second time the pidfile of a killed daemon lies there.
+    RacingStarts {
+        /// How many launches.
+        starts: u32,
+        /// How often.
+        rounds: u32,
+    },
     /// Type ^C on the launcher's terminal, then close the terminal.
     Hangup,
-    /// The same by a relative path, from a directory that is removed once the target is ready (capability `exec-self`).
+    /// Launch the target from each of these in turn, look at it at rest, and stop it as declared. One that does not start is
+    /// evidence, and cleared away.
+    StartsFrom(Vec<Launcher>),
+    /// Launch the target from each of these in turn while the harness listens on its address.
+    BusyStartsFrom(Vec<Launcher>),
+    /// As `start`, by a relative path, from a directory that is removed once the target is ready (capability `exec-self`).
     StartRelative,
     /// Launch the target with each of the marks in its environment by which programs tell themselves that they inherited a
     /// listener, and no listener to inherit: until it answers, or ends, or has been silent for long enough.
@@ -71,6 +169,9 @@ pub enum Step {
     /// Launch the target, and send its stop signal to the process that stands in its listen(2), which is let go then; nothing
     /// where the target stops by a command.
     EarlyStop,
+    /// Launch the target with LISTEN_PID and LISTEN_FDS in its environment as they were meant for another process: until it
+    /// answers, or ends, or is stopped by the start deadline.
+    StaleListenPid,
     /// Begin these load patterns (they go on until `quiesce`).
     Load(Vec<Pattern>),
     /// Let the load run this long without a restart: the baseline that must be clean.
@@ -172,10 +273,25 @@ impl Step {
             Step::Start => "start",
             Step::StartBusy => "start-busy",
             Step::StartBlocked => "start-blocked",
+            Step::StartHung => "start-hung",
+            Step::Hup => "hup",
+            Step::Reload => "reload",
+            Step::CloseFirst => "close-first",
+            Step::Rest => "rest",
+            Step::Rotate => "rotate",
+            Step::Ask { .. } => "ask",
+            Step::StartAgain => "start-again",
+            Step::StartUnmasked => "start-unmasked",
+            Step::StartClosed => "start-closed",
+            Step::RacingStarts { .. } => "racing-starts",
+            Step::ObstructedStarts(_) => "obstructed-starts",
             Step::Hangup => "hangup",
+            Step::StartsFrom(_) => "starts-from",
+            Step::BusyStartsFrom(_) => "busy-starts-from",
             Step::StartRelative => "start-relative",
             Step::MarkedStarts => "marked-starts",
             Step::EarlyStop => "early-stop",
+            Step::StaleListenPid => "stale-listen-pid",
             Step::Hold { .. } => "hold",
             Step::Load(_) => "load",
             Step::Baseline { .. } => "baseline",

@@ -1,8 +1,14 @@
 //! A scenario, validated: its steps stand in an order that can be run.
 
-use super::{Launcher, Scenario, Script, ScriptProblem, Step};
+use super::{Launcher, NotifyAddress, Scenario, Script, ScriptProblem, Step};
+use crate::event::Obstacle;
 use crate::manifest::{Capability, KeyPath, ManifestError, Part, Profile, Source};
 use crate::request::Pattern;
+
+/// What a step's list is a list of.
+const LAUNCHERS: &str = "launcher, such as `blocked-signals`";
+const OBSTACLES: &str =
+    "obstacle: `dead-pid`, `reused-pid`, `empty`, `garbage`, `longer`, `symlink`, `fifo`, `directory`";
 
 impl Scenario {
     /// Reads and validates the text of a scenario; `file_name` is what errors show.
@@ -42,6 +48,14 @@ impl Scenario {
         if script.adversary && script.listen_hook {
             return Err(source.error(value("adversary"), Part::Value, ScriptProblem::TwoHooks));
         }
+        let spoken = script.notify.map(|form| match form {
+            NotifyAddress::Path | NotifyAddress::Abstract => Capability::Notify,
+            NotifyAddress::Fd => Capability::NotifyFd,
+        });
+        if let Some(capability) = spoken.filter(|capability| !script.needs.contains(capability)) {
+            let problem = ScriptProblem::Needs { step: "notify", capability };
+            return Err(source.error(value("notify"), Part::Value, problem));
+        }
         let mut order = Order::default();
         for (n, step) in script.steps.iter().enumerate() {
             let at = value("steps").index(n);
@@ -73,7 +87,10 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
     let capability = match step {
         Step::Stall | Step::Park { .. } | Step::Unstall => Some(Capability::Stall),
         Step::Change(_) => Some(Capability::Watch),
+        Step::Rotate => Some(Capability::Log),
+        Step::Reload => Some(Capability::NotifyReload),
         Step::BrokenUpgrade { .. } | Step::StartRelative => Some(Capability::ExecSelf),
+        Step::ObstructedStarts(_) | Step::RacingStarts { .. } => Some(Capability::Pidfile),
         _ => None,
     };
     if let Some(capability) = capability.filter(|capability| !script.needs.contains(capability)) {
@@ -86,7 +103,21 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
     if restarts && script.profile != Profile::Restart {
         return Err(ScriptProblem::NeedsRestart { step: step.word() });
     }
-    if matches!(step, Step::StartBusy | Step::StartBlocked | Step::Hangup) && script.profile != Profile::Daemon {
+    let of_daemons = matches!(
+        step,
+        Step::StartBusy
+            | Step::StartBlocked
+            | Step::StartHung
+            | Step::StartAgain
+            | Step::StartUnmasked
+            | Step::StartClosed
+            | Step::ObstructedStarts(_)
+            | Step::RacingStarts { .. }
+            | Step::Hangup
+            | Step::StartsFrom(_)
+            | Step::BusyStartsFrom(_)
+    );
+    if of_daemons && script.profile != Profile::Daemon {
         return Err(ScriptProblem::NeedsDaemon { step: step.word() });
     }
     if *step == Step::Hangup && script.launcher != Launcher::Terminal {
@@ -109,31 +140,42 @@ struct Order {
 impl Order {
     fn take(&mut self, step: &Step) -> Result<(), ScriptProblem> {
         let refuse = |reason, fix| Err(ScriptProblem::Order { step: step.word(), reason, fix });
-        let starts = matches!(
-            step,
-            Step::Start
-                | Step::StartBusy
-                | Step::StartBlocked
-                | Step::StartRelative
-                | Step::MarkedStarts
-                | Step::EarlyStop
-        );
-        if !self.started && !starts && *step != Step::Scan {
+        if !self.started && !starts(step) && *step != Step::Scan {
             return refuse("the target is not running", "put `start` before it");
         }
-        if self.started && starts {
+        if self.started && starts(step) {
             return refuse("the target is running", "put `stop` before it");
         }
         match step {
             // Whether anything can be said of a disturbed start is known once the target has started without.
-            Step::MarkedStarts | Step::EarlyStop if !self.stopped => {
+            Step::MarkedStarts | Step::StaleListenPid | Step::EarlyStop if !self.stopped => {
                 return refuse("whether it starts at all is not known", "put `start` and `stop` before it");
             }
-            Step::Start | Step::StartRelative => *self = Order { started: true, ..Order::default() },
-            Step::StartBusy | Step::StartBlocked | Step::MarkedStarts | Step::EarlyStop => {}
-            Step::Hangup | Step::Suspend => {}
+            // The same of other launchers.
+            Step::StartsFrom(_) | Step::BusyStartsFrom(_) if !self.stopped => {
+                return refuse("it was not started from the scenario's launcher", "put `start` and `stop` before it");
+            }
+            Step::StartsFrom(launchers) | Step::BusyStartsFrom(launchers) => {
+                return distinct(launchers, LAUNCHERS, Launcher::word);
+            }
+            Step::RacingStarts { .. } if !self.stopped => {
+                return refuse("it was not started alone", "put `start` and `stop` before it");
+            }
+            Step::ObstructedStarts(_) if !self.stopped => {
+                return refuse("it was not started without obstacles", "put `start` and `stop` before it");
+            }
+            Step::ObstructedStarts(obstacles) => return distinct(obstacles, OBSTACLES, Obstacle::word),
+            Step::Start | Step::StartUnmasked | Step::StartClosed | Step::StartRelative => {
+                *self = Order { started: true, ..Order::default() }
+            }
+            Step::StartBusy | Step::StartBlocked | Step::StartHung | Step::StartAgain => {}
+            Step::MarkedStarts | Step::StaleListenPid | Step::EarlyStop | Step::Hangup | Step::Suspend => {}
+            Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
             Step::Load(patterns) => return self.load(patterns),
-            Step::Baseline { ms: 0 }
+            Step::Ask { requests: 0 }
+            | Step::Baseline { ms: 0 }
+            | Step::RacingStarts { starts: 0, .. }
+            | Step::RacingStarts { rounds: 0, .. }
             | Step::Park { connections: 0 }
             | Step::Hold { connections: 0 }
             | Step::BrokenUpgrade { ms: 0 }
@@ -144,7 +186,7 @@ impl Order {
             Step::BrokenUpgrade { .. } | Step::Sequential { .. } | Step::Storm { .. } if !self.load => {
                 return refuse("there is no load", "put `load` before it");
             }
-            Step::BrokenUpgrade { .. } | Step::Hold { .. } => {}
+            Step::Ask { .. } | Step::RacingStarts { .. } | Step::BrokenUpgrade { .. } | Step::Hold { .. } => {}
             Step::Upgrade | Step::Change(_) | Step::Sequential { .. } | Step::Storm { .. } => self.upgraded = true,
             Step::Settle if !self.upgraded => return refuse("nothing was upgraded", "put `upgrade` before it"),
             Step::Settle => {}
@@ -198,5 +240,82 @@ impl Order {
             return Err(ScriptProblem::Unfinished { reason: "nothing was done", fix: "begin with `start`" });
         }
         Ok(())
+    }
+}
+
+/// Steps that launch the target, which must not run then.
+fn starts(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Start
+            | Step::StartUnmasked
+            | Step::StartClosed
+            | Step::StartBusy
+            | Step::StartBlocked
+            | Step::StartHung
+            | Step::StartRelative
+            | Step::MarkedStarts
+            | Step::StaleListenPid
+            | Step::EarlyStop
+            | Step::StartsFrom(_)
+            | Step::BusyStartsFrom(_)
+            | Step::ObstructedStarts(_)
+            | Step::RacingStarts { .. }
+    )
+}
+
+/// A step's list: at least one, each once.
+fn distinct<T: Copy + PartialEq>(
+    list: &[T],
+    of: &'static str,
+    word: fn(T) -> &'static str,
+) -> Result<(), ScriptProblem> {
+    if list.is_empty() {
+        return Err(ScriptProblem::Empty { of });
+    }
+    match list.iter().enumerate().find(|(n, one)| list[..*n].contains(one)) {
+        Some((_, twice)) => Err(ScriptProblem::Twice { what: word(*twice).to_owned() }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// These steps of a daemon with a pidfile are wrong in this way, or right.
+    fn check(steps: &str, want: Option<&str>) {
+        let text = format!(
+            "name = \"daemon/x\"\nabout = \"x\"\nprofile = \"daemon\"\nneeds = [\"pidfile\"]\nchecks = [\"a/b\"]\nsteps = [{steps}]\n"
+        );
+        let got = Scenario::parse(&text, "x.toml").err().map(|error| error.to_string());
+        match want {
+            None => assert_eq!(got, None, "{steps}"),
+            Some(part) => assert!(got.as_deref().is_some_and(|it| it.contains(part)), "{steps}: {got:?}"),
+        }
+    }
+
+    #[test]
+    fn odd_starts_come_after_one_that_was_not_odd() {
+        let odd = [r#"{ obstructed-starts = ["empty", "fifo"] }"#, "{ racing-starts = { starts = 16, rounds = 1 } }"];
+        for step in odd {
+            check(&format!(r#""start", "stop", {step}, "scan""#), None);
+            check(&format!(r#""start-unmasked", "stop", {step}, "start-closed", "stop""#), None);
+            check(&format!(r#"{step}, "start", "stop""#), Some("it was not started"));
+            check(&format!(r#""start", {step}, "stop""#), Some("the target is running"));
+        }
+    }
+
+    #[test]
+    fn obstacles_are_named_once_and_races_are_run() {
+        check(r#""start", "stop", { obstructed-starts = [] }"#, Some("the list is empty"));
+        check(r#""start", "stop", { obstructed-starts = ["empty", "empty"] }"#, Some("`empty` stands here twice"));
+        check(r#""start", "stop", { racing-starts = { starts = 0, rounds = 1 } }"#, Some("0 is not possible"));
+    }
+
+    #[test]
+    fn a_second_start_needs_a_first_one() {
+        check(r#""start", "start-again", "stop""#, None);
+        check(r#""start-again", "start", "stop""#, Some("the target is not running"));
     }
 }

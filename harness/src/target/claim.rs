@@ -33,12 +33,14 @@ impl Reader<'_> {
     }
 
     /// The keys that say how a capability is used, present or not.
-    fn keys_of_claims(&self) -> [(Capability, &'static str, bool); 3] {
+    fn keys_of_claims(&self) -> [(Capability, &'static str, bool); 5] {
         let watch = self.manifest.restart.as_ref().is_some_and(|restart| restart.watch.is_some());
         [
             (Capability::Pidfile, "pidfile", self.manifest.pidfile.is_some()),
             (Capability::Stall, "stall", self.manifest.stall.is_some()),
             (Capability::Watch, "restart.watch", watch),
+            (Capability::NotifyFd, "notify_fd", self.manifest.notify_fd.is_some()),
+            (Capability::Log, "log", self.manifest.log.is_some()),
         ]
     }
 

@@ -18,8 +18,10 @@ mod validate_restart;
 pub use problem::TargetProblem;
 pub use restart::{TargetAwait, TargetRecipient, TargetRestart, TargetRestartStep, TargetWatch};
 pub use restart_problem::RestartProblem;
-pub use signal::Signal;
+pub use signal::{Signal, SignalSet};
 pub use template::{Placeholders, Template};
 pub use text::TextProblem;
 pub(crate) use text::{check_id, name};
-pub use typed::{Claim, Target, TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, TargetReady, TargetStop};
+pub use typed::{
+    Claim, Target, TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, TargetLog, TargetReady, TargetStop,
+};

@@ -88,6 +88,12 @@ pub enum TargetProblem {
         /// Its length.
         bytes: u64,
     },
+    /// A descriptor that cannot be handed over.
+    #[error("this descriptor cannot be handed over at a launch")]
+    NoDescriptor {
+        /// Those that can.
+        possible: std::ops::RangeInclusive<i32>,
+    },
     /// Nothing to repeat.
     #[error("an empty content cannot be repeated up to {bytes} bytes")]
     NothingToRepeat {
@@ -123,6 +129,9 @@ impl TargetProblem {
                 "shorten the request, or raise `deadlines.request_ms`".to_owned()
             }
             TargetProblem::StreamTooShort { .. } => "make it 16777216 bytes (16 MiB) or more".to_owned(),
+            TargetProblem::NoDescriptor { possible } => {
+                format!("use a number from {} to {}", possible.start(), possible.end())
+            }
             TargetProblem::NothingToRepeat { .. } => "write a content, or remove `bytes`".to_owned(),
         }
     }

@@ -85,9 +85,67 @@ impl fmt::Display for Signal {
     }
 }
 
+/// A set of signals as `/proc/PID/status` shows it: bit n-1 for signal n. In files 16 hexadecimal digits, as there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SignalSet(pub u64);
+
+impl SignalSet {
+    /// It holds this signal.
+    #[must_use]
+    pub fn has(self, signal: Signal) -> bool {
+        (1..=64).contains(&signal.0) && self.0 & (1 << (signal.0 - 1)) != 0
+    }
+
+    /// Its signals by number.
+    pub fn signals(self) -> impl Iterator<Item = Signal> {
+        (1..=64).map(Signal).filter(move |signal| self.has(*signal))
+    }
+}
+
+impl FromIterator<Signal> for SignalSet {
+    fn from_iter<I: IntoIterator<Item = Signal>>(signals: I) -> SignalSet {
+        SignalSet(signals.into_iter().fold(0, |set, Signal(number)| set | 1 << (number - 1)))
+    }
+}
+
+impl TryFrom<String> for SignalSet {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(text: String) -> Result<SignalSet, Self::Error> {
+        u64::from_str_radix(&text, 16).map(SignalSet)
+    }
+}
+
+impl From<SignalSet> for String {
+    fn from(set: SignalSet) -> String {
+        format!("{:016x}", set.0)
+    }
+}
+
+/// Its names, "HUP, TERM"; "none".
+impl fmt::Display for SignalSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.signals().map(|signal| signal.to_string()).collect();
+        if names.is_empty() { f.write_str("none") } else { f.write_str(&names.join(", ")) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_set_has_the_signals_of_its_bits() {
+        let set = SignalSet(0x1_4001);
+        assert_eq!(set.to_string(), "HUP, TERM, CHLD");
+        assert_eq!(set.signals().collect::<SignalSet>(), set);
+        assert!(set.has(Signal(libc::SIGHUP)) && !set.has(Signal(libc::SIGINT)));
+        assert_eq!(SignalSet::default().to_string(), "none");
+        let text = serde_json::to_string(&set).expect("it is a string");
+        assert_eq!(text, "\"0000000000014001\"");
+        assert_eq!(serde_json::from_str::<SignalSet>(&text).expect("it was just written"), set);
+    }
 
     #[test]
     fn a_signal_is_known_with_and_without_its_prefix() {

@@ -37,6 +37,10 @@ pub struct Target {
     pub main: MainProcess,
     /// Its pidfile.
     pub pidfile: Option<Template>,
+    /// Its log.
+    pub log: Option<TargetLog>,
+    /// The descriptor on which it says that it is ready.
+    pub notify_fd: Option<i32>,
     /// How it is restarted.
     pub restart: Option<TargetRestart>,
     /// How it is stopped.
@@ -70,6 +74,15 @@ pub struct TargetLaunch {
     pub umask: u32,
     /// The launcher exits 0 when the service is up.
     pub returns: bool,
+}
+
+/// A log, parsed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetLog {
+    /// Where.
+    pub path: Template,
+    /// The signal to the main process that lets it open the log anew.
+    pub reopen: Signal,
 }
 
 /// A file, parsed.
@@ -162,6 +175,8 @@ pub enum TargetStop {
 pub struct TargetDeadlines {
     /// Launch to ready.
     pub start: Duration,
+    /// Launch to the error of a start that hangs, where one is declared.
+    pub give_up: Option<Duration>,
     /// Trigger to done.
     pub upgrade: Duration,
     /// Done to the old generation gone.

@@ -1,12 +1,16 @@
 //! From the manifest as written to the target: every text parsed, every reference resolved, every contradiction named.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::text;
-use super::typed::{TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, TargetReady, TargetStop};
+use super::typed::{TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, TargetLog, TargetReady, TargetStop};
 use super::{Signal, Target, TargetProblem, Template, TextProblem};
-use crate::manifest::{Endpoint, File, KeyPath, Manifest, ManifestError, Part, Ready, Source, Stop};
+use crate::manifest::{Endpoint, File, KeyPath, LogFile, Manifest, ManifestError, Part, Ready, Reopen, Source, Stop};
+
+/// Above the standard streams, and below what the launch needs for itself.
+const NOTIFY_FDS: RangeInclusive<i32> = 3..=255;
 
 /// 16 MiB: the kernel's buffers on both sides hold a quarter of that, so the handler is still writing.
 const STREAM_BYTES_MIN: u64 = 16 * 1024 * 1024;
@@ -64,6 +68,8 @@ impl Target {
             endpoints,
             main: reader.main_process()?,
             pidfile: manifest.pidfile.as_ref().map(|path| reader.rooted(KeyPath::of("pidfile"), path)).transpose()?,
+            log: manifest.log.as_ref().map(|log| reader.log(log)).transpose()?,
+            notify_fd: reader.notify_fd()?,
             restart: manifest.restart.as_ref().map(|restart| reader.restart(restart)).transpose()?,
             stop: reader.stop()?,
             stall: manifest.stall,
@@ -155,6 +161,25 @@ impl Reader<'_> {
             directory: directory.map(|path| self.rooted(at.clone().key("directory"), path)).transpose()?,
             umask: self.text(at.key("umask"), text::octal(&launch.umask, 0o777))?,
             returns: launch.returns,
+        })
+    }
+
+    fn notify_fd(&self) -> Result<Option<i32>, ManifestError> {
+        let number = self.manifest.notify_fd;
+        if number.is_some_and(|number| !NOTIFY_FDS.contains(&number)) {
+            let problem = TargetProblem::NoDescriptor { possible: NOTIFY_FDS };
+            return Err(self.source.error(KeyPath::of("notify_fd"), Part::Value, problem));
+        }
+        Ok(number)
+    }
+
+    fn log(&self, log: &LogFile) -> Result<TargetLog, ManifestError> {
+        let at = KeyPath::of("log");
+        let Reopen::Signal(signal) = &log.reopen;
+        Ok(TargetLog {
+            // Renamed by the run.
+            path: self.writable(at.clone().key("path"), &log.path)?,
+            reopen: self.signal(at.key("reopen").key("signal"), signal)?,
         })
     }
 
@@ -264,6 +289,7 @@ impl Reader<'_> {
         };
         Ok(TargetDeadlines {
             start: deadline("start_ms", written.start_ms)?,
+            give_up: written.give_up_ms.map(|ms| deadline("give_up_ms", ms)).transpose()?,
             upgrade: deadline("upgrade_ms", written.upgrade_ms)?,
             drain: deadline("drain_ms", written.drain_ms)?,
             stop: deadline("stop_ms", written.stop_ms)?,

@@ -12,7 +12,7 @@ use unbroken::kernel::clock::Clock;
 use unbroken::kernel::namespace::enter_netns;
 use unbroken::kernel::seccomp::{Hold, ListenHook};
 use unbroken::machine::Tier;
-use unbroken::sandbox::{Canary, Sandbox, SandboxError, Step};
+use unbroken::sandbox::{Canary, Sandbox, SandboxError, SpawnRequest, Standing, Step};
 use unbroken::target::Signal;
 use unbroken::wait::readable_within;
 
@@ -22,8 +22,10 @@ use super::play::{launch, line, request};
 type Case = (&'static str, fn(Tier));
 
 /// All of them.
-pub(crate) const CASES: [Case; 12] = [
+pub(crate) const CASES: [Case; 14] = [
     ("target_starts_from_a_clean_state", clean_state),
+    ("what_is_to_be_unclean_is", unclean_state),
+    ("a_process_between_shows_nowhere_but_as_the_parent", between),
     ("launch_errors_are_told_apart", launch_errors),
     ("exits_arrive_with_status_and_time", exits),
     ("orphan_is_adopted_by_the_init", orphan),
@@ -84,6 +86,59 @@ fn clean_state(tier: Tier) {
     let want = [format!("SigBlk:\t{zero}"), format!("SigIgn:\t{zero}"), format!("SigCgt:\t{zero}")];
     assert_eq!(signals.collect::<Vec<_>>(), want);
     sandbox.teardown().expect("a harness that ignores SIGCHLD can end a sandbox too");
+}
+
+/// Lines of what a program prints.
+fn printed(sandbox: &Sandbox, wanted: &SpawnRequest) -> Vec<String> {
+    let (_, output) = launch(sandbox, wanted).expect("it is executable");
+    output.lines().map(|line| line.expect("it is text").replace('\t', " ").trim_end().to_owned()).collect()
+}
+
+fn unclean_state(tier: Tier) {
+    let sandbox = sandbox(tier);
+    let mut wanted = request("");
+    (wanted.program, wanted.argv) = ("/bin/cat".to_owned(), vec!["cat".to_owned(), "/proc/self/status".to_owned()]);
+    wanted.blocked = vec![Signal(libc::SIGTERM), Signal(libc::SIGHUP)];
+    wanted.ignored = vec![Signal(libc::SIGCHLD)];
+    let lines = printed(&sandbox, &wanted);
+    for want in ["SigBlk: 0000000000004001", "SigIgn: 0000000000010000"] {
+        assert!(lines.iter().any(|line| line == want), "{want} is not in {lines:#?}");
+    }
+    for (standing, between) in [(Standing::LeadsGroup, false), (Standing::LeadsNothing, true)] {
+        let wanted = SpawnRequest { standing, between, ..request("describe") };
+        let lines = printed(&sandbox, &wanted);
+        assert!(lines.iter().any(|line| line == "leads its session: false"), "{standing:?}: {lines:#?}");
+    }
+    let directory = std::env::temp_dir().join(format!("unbroken-removed-{}", std::process::id()));
+    std::fs::create_dir(&directory).expect("a fresh directory");
+    let mut wanted = request("");
+    (wanted.program, wanted.argv) = ("readlink".to_owned(), vec!["readlink".to_owned(), "/proc/self/cwd".to_owned()]);
+    (wanted.directory, wanted.removes_directory) = (Some(directory.clone()), true);
+    assert_eq!(printed(&sandbox, &wanted), [format!("{} (deleted)", directory.display())]);
+    assert!(!directory.exists());
+}
+
+fn between(tier: Tier) {
+    let sandbox = sandbox(tier);
+    let exits = sandbox.take_exits();
+    let mut wanted = SpawnRequest { between: true, ..request("no-such-program") };
+    wanted.program = "/no/such/program".to_owned();
+    assert!(matches!(launch(&sandbox, &wanted), Err(SandboxError::Launch { step: Step::Exec, .. })));
+    for (kind, status) in [("seven", ExitStatus::Code(7)), ("killed", ExitStatus::Signal(libc::SIGKILL))] {
+        let wanted = SpawnRequest { between: true, ..request(kind) };
+        let (spawned, mut output) = launch(&sandbox, &wanted).expect("it is executable");
+        // The first exit that is told of is this one's: not that of the launch that failed, and of nobody between.
+        let exit = exits.recv_timeout(LIMIT).expect("it exits");
+        assert_eq!((exit.pid, exit.status), (spawned.pid, status));
+        assert_eq!(line(&mut output), "", "nobody else holds its output");
+        assert_eq!(sandbox.procfs().scan().expect("readable").iter().filter(|stat| !stat.is_dead()).count(), 0);
+    }
+    let wanted = SpawnRequest { between: true, ..request("sleeper") };
+    let (spawned, mut output) = launch(&sandbox, &wanted).expect("it is executable");
+    assert_eq!(line(&mut output), "here");
+    let stat = sandbox.procfs().stat(spawned.pid).expect("readable").expect("it lives");
+    assert_ne!(stat.ppid, sandbox.init_pid());
+    assert_eq!((stat.session, spawned.session), (spawned.pid, spawned.pid));
 }
 
 fn launch_errors(tier: Tier) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use unbroken::kernel::clock::Clock;
 use unbroken::machine::Tier;
-use unbroken::sandbox::{Sandbox, SandboxError, SpawnRequest, Spawned};
+use unbroken::sandbox::{Sandbox, SandboxError, SpawnRequest, Spawned, Standing};
 use unbroken::wait::Stop;
 
 /// A launch of this executable as a target. Inside the init, `/proc/self/exe` is this executable too.
@@ -21,8 +21,13 @@ pub(crate) fn request(kind: &str) -> SpawnRequest {
         directory: None,
         umask: 0o22,
         hold: None,
-        terminal: false,
+        standing: Standing::LeadsSession,
+        between: false,
+        closed: false,
         planted: Vec::new(),
+        blocked: Vec::new(),
+        ignored: Vec::new(),
+        removes_directory: false,
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
+use crate::activation;
 use crate::defect::{Defect, Entrance, Executed, KeptConnection, LongBody, Succession, YoungConnection};
 use crate::drain::{Drain, Patience};
 use crate::generation::{Farewell, Generation};
@@ -18,6 +19,7 @@ use crate::inherit;
 use crate::listener;
 use crate::log::Log;
 use crate::master::{self, Settings};
+use crate::notify::{Newline, Notifier};
 use crate::process::{self, Program};
 use crate::service::Service;
 use crate::signal::Signals;
@@ -57,6 +59,9 @@ pub struct Options {
     /// Open connections at which a generation stops accepting; the others wait in the queue [default: no limit]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub connections_max: Option<u64>,
+    /// Descriptor that gets a newline when the first generation is ready, and is closed then
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(3..))]
+    pub notify_fd: Option<i32>,
     /// Switch on a deliberate bug, to prove that a check catches it
     #[arg(long, value_name = "NAME")]
     pub defect: Option<Defect>,
@@ -104,6 +109,10 @@ pub fn run(options: &Options) -> Result<(), String> {
         return serve(options);
     }
     match options.defect {
+        Some(Defect::ForegroundStays) => {
+            process::fork_away().map_err(|error| format!("master failed to fork: {error}"))?;
+            command(options, None)
+        }
         Some(Defect::BinaryReplaced(Executed::OwnInode)) => command(options, Some(Path::new("/proc/self/exe"))),
         Some(Defect::BinaryReplaced(Executed::ThroughStart)) => {
             let zeroth = std::env::args_os().next().unwrap_or_default();
@@ -121,6 +130,12 @@ pub fn run(options: &Options) -> Result<(), String> {
 pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
     process::seal_descriptors();
     let failed = |what: &'static str| move |error: std::io::Error| format!("master failed to {what}: {error}");
+    // First of all: later another descriptor may get the number. What was activated is no pipe.
+    let activated =
+        activation::take(options.address, options.defect).map_err(|error| format!("master failed to {error}"))?;
+    let newline = options.notify_fd.filter(|_| activated.is_none()).and_then(Newline::take);
+    // What copies the environment must not copy this.
+    let notifier = Notifier::take().map_err(failed("find its supervisor"))?;
     let own = Program::own().map_err(failed("find its own path"))?;
     // Now, while the working directory exists: the file is written later.
     let pidfile = options.pidfile.as_ref().map(std::path::absolute).transpose().map_err(failed("find its pidfile"))?;
@@ -143,9 +158,12 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
     let signals = Signals::take().map_err(failed("take its signals"))?;
     let settings = Settings {
         address: options.address,
+        activated,
         pidfile,
         program,
         watch,
+        notifier,
+        newline,
         ready_timeout: Duration::from_millis(options.ready_timeout_ms),
         patience: options.patience_with_generations(),
         defect: options.defect,
@@ -192,6 +210,7 @@ pub fn serve(options: &Options) -> Result<(), String> {
         alive: Some(inherited.alive),
         listener_closed,
         connections_max: options.connections_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
+        forgets_after: None,
         farewell,
         overstay: None,
     };

@@ -85,6 +85,7 @@ impl Standing {
             alive: None,
             listener_closed: None,
             connections_max: None,
+            forgets_after: None,
             farewell: Farewell::Drain,
             overstay: None,
         };

@@ -1,3 +1,8 @@
-//! What a launcher leaves lying about, and who believes it.
+//! What a launcher hands down without meaning to, and who believes it.
 
+pub mod exit_code_under_sigchld_ignore;
 pub mod false_mark;
+pub mod signal_dispositions;
+pub mod signal_mask;
+pub mod threads;
+pub mod umask;

@@ -16,7 +16,7 @@ pub static CHECK: Check = Check {
     source: "daemon(7), \"SysV Daemons\"; FHS 3.0, \"/run\"",
     reports: &["gracehttp#6", "teleport#1852"],
     observed: "The first number in the file at rest after the start, against the process that holds the listener of the \
-               endpoints, or is the nearest ancestor of all that do.",
+               endpoints, or is an ancestor of all that do: the nearest, unless the file names one above it.",
     needs: &[],
     observers: &[],
     chance: false,

@@ -72,12 +72,13 @@ mod tests {
     use crate::check::script::Script;
     use crate::event::{Answer, ExitStatus, LauncherReturn, Occasion, What};
     use crate::id::Pid;
+    use crate::scenario::Launcher;
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
 
     fn check(status: ExitStatus, said: Option<&str>, want: Verdict) {
         let answer = Answer::Missing("the harness listens there".to_owned());
-        let occasion = Occasion::AddressBusy;
-        let returned = LauncherReturn { occasion, pid: Pid(5), status, pidfile: None, answer };
+        let (occasion, from) = (Occasion::AddressBusy, Launcher::Clean);
+        let returned = LauncherReturn { occasion, from, pid: Pid(5), status, pidfile: None, answer };
         let mut script = Script::new().event(50, What::LauncherReturned(returned));
         if let Some(line) = said {
             let (stream, line) = ("busy-start.stderr".to_owned(), line.to_owned());
@@ -102,8 +103,8 @@ mod tests {
     #[test]
     fn a_pidfile_that_cannot_be_written_is_no_better_an_excuse() {
         let answer = Answer::Answered;
-        let occasion = Occasion::PidfileBlocked;
-        let returned = LauncherReturn { occasion, pid: Pid(5), status: ExitStatus::Code(0), pidfile: None, answer };
+        let (occasion, from, status) = (Occasion::PidfileBlocked, Launcher::Clean, ExitStatus::Code(0));
+        let returned = LauncherReturn { occasion, from, pid: Pid(5), status, pidfile: None, answer };
         let history = Script::new().event(50, What::LauncherReturned(returned)).history();
         assert_eq!((super::CHECK.decide)(&history)[0].verdict, Fail);
     }
@@ -112,7 +113,8 @@ mod tests {
     fn a_launcher_that_never_returns_fails_though_another_start_was_reported() {
         let late = What::DeadlinePassed { name: Occasion::PidfileBlocked.deadline().to_owned(), length_ms: 1000 };
         let (occasion, answer) = (Occasion::AddressBusy, Answer::Missing("the harness listens there".to_owned()));
-        let returned = LauncherReturn { occasion, pid: Pid(5), status: ExitStatus::Code(1), pidfile: None, answer };
+        let (from, status) = (Launcher::Clean, ExitStatus::Code(1));
+        let returned = LauncherReturn { occasion, from, pid: Pid(5), status, pidfile: None, answer };
         let said = What::Output { stream: "busy-start.stderr".to_owned(), line: "address in use".to_owned() };
         let script = Script::new().event(50, What::LauncherReturned(returned)).event(60, said).event(900, late);
         let verdicts: Vec<Verdict> = (super::CHECK.decide)(&script.history()).iter().map(|it| it.verdict).collect();

@@ -2,10 +2,13 @@
 
 use super::{Script, image};
 use crate::event::{
-    Answer, DaemonPortrait, ExitStatus, LauncherReturn, LauncherTies, Occasion, OpenDescriptor, ProcessPortrait,
-    Released, StartupCall, What,
+    Answer, Artefact, DaemonPortrait, ExitStatus, FileKind, FileLook, LauncherReturn, LauncherTies, Obstacle,
+    ObstructedStart, Occasion, OpenDescriptor, ProcessPortrait, Released, SecondStart, StartFrom, StartupCall,
+    ThreadPortrait, What,
 };
 use crate::id::Pid;
+use crate::scenario::Launcher;
+use crate::target::SignalSet;
 
 impl Script {
     /// A right daemon at rest, changed.
@@ -13,6 +16,41 @@ impl Script {
         let mut portrait = right();
         change(&mut portrait);
         self.event(at, What::Daemonised(portrait))
+    }
+
+    /// A right second start while pid 7 runs, changed.
+    pub(crate) fn started_again(self, at: u64, change: impl FnOnce(&mut SecondStart)) -> Script {
+        let mut second = SecondStart {
+            status: Some(ExitStatus::Code(1)),
+            daemon: Pid(7),
+            lives: true,
+            answer: Answer::Answered,
+            before: file("7\n"),
+            after: file("7\n"),
+        };
+        change(&mut second);
+        self.event(at, What::StartedAgain(second))
+    }
+
+    /// A start of pid 7 that replaces what lay in its pidfile's place, changed.
+    pub(crate) fn obstructed(self, at: u64, obstacle: Obstacle, change: impl FnOnce(&mut ObstructedStart)) -> Script {
+        let kind = match obstacle {
+            Obstacle::Symlink => FileKind::Symlink,
+            Obstacle::Fifo => FileKind::Fifo,
+            Obstacle::Directory => FileKind::Directory,
+            _ => FileKind::Regular,
+        };
+        let mut start = ObstructedStart {
+            obstacle,
+            before: FileLook { kind, ..file("9\n") },
+            status: Some(ExitStatus::Code(0)),
+            daemon: Some(Pid(7)),
+            after: file("7\n"),
+            victim: (obstacle == Obstacle::Symlink).then(|| [file("precious"), file("precious")]),
+            bystander_lives: (obstacle == Obstacle::ReusedPid).then_some(true),
+        };
+        change(&mut start);
+        self.event(at, What::StartedObstructed(start))
     }
 
     /// Pid 7 was held in a call of its start.
@@ -23,7 +61,15 @@ impl Script {
     /// Pid 5 returned after a start.
     pub(crate) fn returned(self, at: u64, status: i32, pidfile: Option<&str>, answer: Answer) -> Script {
         let (occasion, status, pidfile) = (Occasion::Start, ExitStatus::Code(status), pidfile.map(str::to_owned));
-        self.event(at, What::LauncherReturned(LauncherReturn { occasion, pid: Pid(5), status, pidfile, answer }))
+        let from = Launcher::Clean;
+        self.event(at, What::LauncherReturned(LauncherReturn { occasion, from, pid: Pid(5), status, pidfile, answer }))
+    }
+
+    /// A launch from somewhere else: the launcher's status and what a client met; if it was answered, the stop worked.
+    pub(crate) fn started_from(self, from: Launcher, status: i32, answer: Answer) -> Script {
+        let stopped = (answer == Answer::Answered).then_some(true);
+        let status = Some(ExitStatus::Code(status));
+        self.event(200, What::StartedFrom(StartFrom { from, status, answer, stopped }))
     }
 }
 
@@ -31,30 +77,54 @@ impl Script {
 pub(crate) fn opened(portrait: &mut DaemonPortrait, number: i32, link: &str) {
     let descriptors = &mut portrait.processes[0].descriptors;
     descriptors.retain(|it| it.number != number);
-    descriptors.push(OpenDescriptor { number, link: link.to_owned() });
+    descriptors.push(OpenDescriptor { number, link: link.to_owned(), flags: 0o2, inode: 0 });
+}
+
+/// A regular file.
+pub(crate) fn file(content: &str) -> FileLook {
+    FileLook { kind: FileKind::Regular, inode: 40, mode: 0o644, content: Some(content.to_owned()) }
 }
 
 fn right() -> DaemonPortrait {
-    let links = ["/dev/null", "/target/log", "/target/log", "socket:[33]"];
-    let descriptors = (0..).zip(links).map(|(number, link)| OpenDescriptor { number, link: link.to_owned() });
+    // To read, to append, and both with close-on-exec (open(2)).
+    let open = [("/dev/null", 0o0), ("/target/log", 0o2001), ("/target/log", 0o2001), ("socket:[33]", 0o2_000_002)];
+    let descriptors = (0..).zip(open).map(|(number, (link, flags))| OpenDescriptor {
+        number,
+        link: link.to_owned(),
+        flags,
+        inode: 0,
+    });
     DaemonPortrait {
         launcher: LauncherTies {
+            from: Launcher::Clean,
             pid: Some(Pid(5)),
             session: Some(Pid(1)),
             terminal: true,
+            umask: 0o22,
+            closed: false,
             pipes: ["pipe:[50]", "pipe:[51]"].map(str::to_owned).to_vec(),
             planted: ["pipe:[90]", "socket:[91]"].map(str::to_owned).to_vec(),
         },
         reaper: Pid(1),
+        declared_directory: None,
         main: image(7),
         processes: vec![ProcessPortrait {
             image: image(7),
             ppid: Pid(1),
             session: Pid(6),
             tty: 0,
+            directory: Some("/".to_owned()),
+            root: Some("/".to_owned()),
+            umask: Some(0o27),
+            ignored: SignalSet::default(),
+            caught: SignalSet::default(),
+            threads: vec![ThreadPortrait { tid: Pid(7), blocked: SignalSet::default() }],
             descriptors: descriptors.collect(),
         }],
         pidfile: Some("7\n".to_owned()),
+        artefacts: vec![Artefact { path: "log".to_owned(), mode: 0o644 }],
+        pidfile_mode: Some(0o644),
+        pidfile_inode: Some(40),
         end_of_output: true,
     }
 }

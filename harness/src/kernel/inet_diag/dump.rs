@@ -130,6 +130,16 @@ impl Diag {
         Ok(connections)
     }
 
+    /// How many connections whose local port this is are in TIME_WAIT there: this side closed them first.
+    ///
+    /// # Errors
+    /// When the kernel refuses the dump.
+    pub fn time_wait(&mut self, port: u16) -> io::Result<usize> {
+        let mut count = 0;
+        self.dump(TIME_WAIT.bit(), port, |_row| count += 1)?;
+        Ok(count)
+    }
+
     fn dump(&mut self, states: u32, sport: u16, mut take: impl FnMut(&Row)) -> io::Result<()> {
         for family in FAMILIES {
             let family = u8::try_from(family).expect("address families are small");
@@ -197,6 +207,25 @@ mod tests {
             assert!(first.inode != 0 && second.inode == 0);
             assert_eq!((first.rqueue, first.state), (5, TcpState::ESTABLISHED));
             drop(accepted);
+        });
+    }
+
+    #[test]
+    fn the_side_that_closes_first_is_in_time_wait() {
+        in_fresh_netns(|_| {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+            let address = listener.local_addr().expect("bound");
+            let mut diag = Diag::open().expect("open");
+            for (server_first, want) in [(false, 0), (true, 1)] {
+                let client = TcpStream::connect(address).expect("connect");
+                let server = listener.accept().expect("accept").0;
+                if server_first {
+                    drop((server, client));
+                } else {
+                    drop((client, server));
+                }
+                assert_eq!(diag.time_wait(address.port()).expect("dump"), want);
+            }
         });
     }
 

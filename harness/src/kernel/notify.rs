@@ -1,0 +1,213 @@
+//! The supervisor's end of a notification: a socket that tells who sent what, and when (sd_notify(3)), or a pair of which
+//! the other end is handed over.
+
+use std::fs;
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::PathBuf;
+
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, setsockopt, socketpair,
+    sockopt,
+};
+use nix::sys::time::TimeSpec;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::clock::monotonic;
+use crate::id::Pid;
+
+/// More than any message that systemd takes (4096 bytes).
+const MESSAGE_BYTES_MAX: usize = 8192;
+
+/// A notification socket.
+#[derive(Debug)]
+pub struct NotifySocket {
+    socket: OwnedFd,
+    address: String,
+    /// Where its file is, removed at the end.
+    directory: Option<PathBuf>,
+}
+
+/// A message and its sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification {
+    /// The message, lossily decoded; empty for the end of a pair.
+    pub text: String,
+    /// The sender as its own pid namespace knows it (SCM_CREDENTIALS); `None` when it had ended before it could be asked.
+    pub pid: Option<Pid>,
+    /// When it was sent, by the kernel's own stamp, in nanoseconds of CLOCK_MONOTONIC: not before the first and not after the
+    /// second. The end of a pair has no stamp: it is of the look at it.
+    pub sent: (u64, u64),
+}
+
+impl NotifySocket {
+    /// A socket with a file, in a directory of its own: the name must be short (unix(7): 107 bytes), which a run's directory
+    /// need not be. Anybody may write to it, whatever a target makes of itself.
+    ///
+    /// # Errors
+    /// When the directory or the socket cannot be made.
+    pub fn with_path() -> io::Result<NotifySocket> {
+        let directory = nix::unistd::mkdtemp(&std::env::temp_dir().join("unbroken-notify-XXXXXX"))?;
+        let path = directory.join("socket");
+        let bound = fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))
+            .and_then(|()| UnixDatagram::bind(&path))
+            .and_then(|socket| NotifySocket::new(socket.into(), path.display().to_string()));
+        match bound {
+            Ok(mut it) => {
+                it.directory = Some(directory);
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o777))?;
+                Ok(it)
+            }
+            Err(error) => {
+                // What is empty, or holds the socket alone, is ours.
+                let _ = fs::remove_dir_all(&directory);
+                Err(error)
+            }
+        }
+    }
+
+    /// A socket in the abstract namespace, which belongs to the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub fn with_abstract_name() -> io::Result<NotifySocket> {
+        // On a shared network another run has one too.
+        let name = format!("unbroken-notify-{}-{}", std::process::id(), monotonic());
+        let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
+        NotifySocket::new(socket.into(), format!("@{name}"))
+    }
+
+    /// A pair that is written to and closed as a pipe is, and whose end is seen as a pipe's is; but the kernel stamps what
+    /// comes through it (SOCK_SEQPACKET, unix(7)). The second one is to be handed over.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn pair() -> io::Result<(NotifySocket, OwnedFd)> {
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        Ok((NotifySocket::new(ours, String::new())?, theirs))
+    }
+
+    fn new(socket: OwnedFd, address: String) -> io::Result<NotifySocket> {
+        setsockopt(&socket, sockopt::PassCred, &true)?;
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+        Ok(NotifySocket { socket, address, directory: None })
+    }
+
+    /// What NOTIFY_SOCKET says; empty for a pair.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The next message; `None` when there is none.
+    ///
+    /// # Errors
+    /// What recvmsg(2) reports.
+    pub fn receive(&self) -> io::Result<Option<Notification>> {
+        let mut buffer = [0; MESSAGE_BYTES_MAX];
+        let mut control = nix::cmsg_space!(libc::ucred, TimeSpec);
+        let mut parts = [IoSliceMut::new(&mut buffer)];
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let received = match recvmsg::<UnixAddr>(self.socket.as_raw_fd(), &mut parts, Some(&mut control), flags) {
+            Ok(received) => received,
+            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let looked = monotonic();
+        let (mut pid, mut sent) = (None, (looked, looked));
+        for message in received.cmsgs()? {
+            match message {
+                ControlMessageOwned::ScmCredentials(sender) => pid = inner(sender.pid()),
+                ControlMessageOwned::ScmTimestampns(stamp) => sent = on_monotonic(stamp),
+                _ => {}
+            }
+        }
+        let length = received.bytes;
+        Ok(Some(Notification { text: String::from_utf8_lossy(&buffer[..length]).into_owned(), pid, sent }))
+    }
+}
+
+impl AsFd for NotifySocket {
+    /// Readable while there is a message.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for NotifySocket {
+    fn drop(&mut self) {
+        if let Some(directory) = &self.directory {
+            let _ = fs::remove_dir_all(directory);
+        }
+    }
+}
+
+/// A process of ours as its own pid namespace knows it (proc_pid_status(5), NStgid).
+fn inner(outer: i32) -> Option<Pid> {
+    let status = fs::read_to_string(format!("/proc/{outer}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("NStgid:"))?;
+    line.split_ascii_whitespace().last()?.parse().ok().map(Pid)
+}
+
+/// A stamp of CLOCK_REALTIME, the only one that the kernel gives, on CLOCK_MONOTONIC. Between the two looks lies one at the
+/// other clock, so that the instant is known to some hundred nanoseconds. Now, when somebody has set the clock back.
+fn on_monotonic(stamp: TimeSpec) -> (u64, u64) {
+    let before = monotonic();
+    let now = clock_gettime(ClockId::Realtime);
+    let after = monotonic();
+    let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+    let age = nanoseconds(now.tv_sec, now.tv_nsec) - nanoseconds(stamp.tv_sec(), stamp.tv_nsec());
+    let age = u64::try_from(age).unwrap_or(0);
+    (before.saturating_sub(age), after.saturating_sub(age))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::wait::readable_within;
+
+    fn check(socket: &NotifySocket, address: &SocketAddr) {
+        let sender = UnixDatagram::unbound().expect("socket");
+        let began = monotonic();
+        sender.send_to_addr(b"READY=1\nSTATUS=up", address).expect("send");
+        assert!(readable_within(socket.as_fd(), Duration::from_secs(20)));
+        let looked = monotonic();
+        let received = socket.receive().expect("receive").expect("a message");
+        assert_eq!(received.text, "READY=1\nSTATUS=up");
+        assert_eq!(received.pid, Some(Pid(i32::try_from(std::process::id()).expect("a pid"))));
+        // Sent after the first look at the clock, and before the second one.
+        assert!(began <= received.sent.1 && received.sent.0 <= received.sent.1 && received.sent.0 < looked);
+        assert_eq!(socket.receive().expect("receive"), None);
+    }
+
+    #[test]
+    fn a_pair_stamps_what_comes_through_it_and_shows_its_end() {
+        let (socket, theirs) = NotifySocket::pair().expect("socket");
+        let began = monotonic();
+        rustix::io::write(&theirs, b"\n").expect("write");
+        drop(theirs);
+        let looked = monotonic();
+        let newline = socket.receive().expect("receive").expect("a message");
+        assert_eq!(newline.text, "\n");
+        assert!(began <= newline.sent.1 && newline.sent.0 <= newline.sent.1 && newline.sent.0 < looked);
+        let end = socket.receive().expect("receive").expect("the end");
+        assert_eq!((end.text.as_str(), end.pid), ("", None));
+    }
+
+    #[test]
+    fn a_message_tells_its_sender_and_its_time_by_path_and_by_abstract_name() {
+        let socket = NotifySocket::with_path().expect("socket");
+        let path = PathBuf::from(socket.address());
+        check(&socket, &SocketAddr::from_pathname(&path).expect("address"));
+        drop(socket);
+        assert!(!path.exists() && !path.parent().expect("a directory").exists());
+        let socket = NotifySocket::with_abstract_name().expect("socket");
+        let name = socket.address().strip_prefix('@').expect("abstract").to_owned();
+        check(&socket, &SocketAddr::from_abstract_name(name).expect("address"));
+    }
+}
