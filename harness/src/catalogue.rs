@@ -3,7 +3,7 @@
 use unbroken_scenarios::Embedded;
 
 use crate::expectation::Expectations;
-use crate::manifest::{ManifestError, Source, nearest};
+use crate::manifest::{ManifestError, Program, Source, nearest};
 use crate::scenario::Scenario;
 use crate::target::Target;
 
@@ -42,6 +42,12 @@ impl Catalogue {
             Ok(catalogue) => catalogue,
             Err(error) => panic!("the embedded catalogue is invalid:\n{}", error.render(false)),
         }
+    }
+
+    /// Every program that a target or a scenario needs.
+    pub fn programs(&self) -> impl Iterator<Item = &Program> {
+        let of_targets = self.targets.iter().flat_map(|it| &it.requires);
+        of_targets.chain(self.scenarios.iter().flat_map(|it| &it.script().requires))
     }
 
     /// A catalogue of these files.

@@ -173,6 +173,46 @@ pub enum StartupCall {
     Pidfile,
 }
 
+/// When systemd was asked about the target's unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnitMoment {
+    /// While a process of the unit had stood in its listen(2) for a while: it could serve nobody.
+    Held,
+    /// Once the start was over, well or not.
+    Started,
+    /// Once the restart after a kill was over, well or not.
+    CameBack,
+    /// After the stop.
+    Stopped,
+}
+
+/// What came of a main process that was killed under its supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComeBack {
+    /// Who was killed.
+    pub killed: Pid,
+    /// Who was started instead and lives.
+    pub main: Option<Pid>,
+    /// How often the supervisor has started it since.
+    pub starts: usize,
+    /// The supervisor calls it running.
+    pub running: bool,
+    /// What a client met then.
+    pub answer: Answer,
+    /// Processes of the killed one that still lived.
+    pub survivors: Vec<Image>,
+}
+
+/// A stop through a supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SupervisedStop {
+    /// The supervisor lost patience and sent SIGKILL.
+    pub killed: bool,
+    /// Processes of the target that still lived afterwards.
+    pub living: Vec<Image>,
+}
+
 /// Why a held call of a daemon's start was let go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -253,6 +293,28 @@ pub enum What {
         /// What a client met after that.
         answer: Answer,
     },
+    /// The supervisor was waited for after a start of its program.
+    Supervised {
+        /// It calls the program running.
+        running: bool,
+        /// How often it has started it.
+        starts: usize,
+    },
+    /// What systemd showed of the target's unit.
+    Unit {
+        /// When it was asked.
+        moment: UnitMoment,
+        /// Its properties (systemctl(1), `show`).
+        properties: BTreeMap<String, String>,
+        /// Its MainPID, as the target's world knows that process.
+        main: Option<Pid>,
+        /// The process that serves: the nearest that is, or is an ancestor of, all that hold a listener.
+        server: Option<Pid>,
+    },
+    /// The main process was killed under its supervisor.
+    CameBack(ComeBack),
+    /// The supervisor was told to stop its program, and has.
+    SupervisedStop(SupervisedStop),
     /// A start that was made to hang is over, or its deadline has passed.
     HungStartOver {
         /// Processes of the target that still lived, some time after a launcher that gave up had returned.

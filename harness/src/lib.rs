@@ -4,7 +4,7 @@
 //! The code in the order of its data flow:
 //!
 //! - vocabulary, without I/O: [`clock`], [`id`], [`machine`], [`manifest`] → [`target`], [`scenario`], [`plan`],
-//!   [`event`] and [`request`] → [`history`], [`verdict`], [`expectation`]; [`catalogue`] holds the embedded files
+//!   [`supervisord`], [`systemd`], [`event`] and [`request`] → [`history`], [`verdict`], [`expectation`]; [`catalogue`] holds the embedded files
 //! - effects: [`kernel`], [`wait`], [`sandbox`], [`process`], [`ready`], [`load`], [`observe`], and [`run`], which turns
 //!   a plan into a history
 //! - judgement, pure: [`check`], [`report`]
@@ -38,6 +38,8 @@ pub mod sandbox;
 pub mod scenario;
 pub mod selftest;
 pub mod summary;
+pub mod supervisord;
+pub mod systemd;
 pub mod target;
 pub mod verdict;
 pub mod verify;

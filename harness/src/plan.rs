@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::machine::Machine;
 use crate::manifest::{Program, WatchKind};
 use crate::request::Pattern;
-use crate::scenario::{Scenario, Script, Step, Way};
+use crate::scenario::{Scenario, Script, Step, Supervisor, Way};
 use crate::target::{Claim, Target, TargetRestartStep, Template};
 
 /// Everything that a run does, fixed before it begins; part of its history.
@@ -55,12 +55,21 @@ impl Plan {
                 return Err(NotRun::Unsupported { reason });
             }
         }
-        let holds = scenario.script().adversary || scenario.script().steps.contains(&Step::StartHung);
+        let systemd = scenario.script().supervisor == Some(Supervisor::Systemd);
+        if systemd && !machine.tier.isolates_processes() {
+            let reason = "systemd needs namespaces of its own".to_owned();
+            return Err(NotRun::Unavailable { reason, remedy: "use tier A or B".to_owned() });
+        }
+        let holds = systemd || scenario.script().adversary || scenario.script().steps.contains(&Step::StartHung);
         if holds && !machine.listen_hook {
             let reason = "no call of a launched process can be held here (seccomp user notification)".to_owned();
             return Err(NotRun::Unavailable { reason, remedy: "use Linux 5.5 or newer, in tier A or B".to_owned() });
         }
-        for Program { program, install } in &target.requires {
+        if scenario.script().supervisor == Some(Supervisor::Supervisord) && !machine.tier.isolates_network() {
+            let reason = "supervisord is driven through a port, which would be the host's own here".to_owned();
+            return Err(NotRun::Unavailable { reason, remedy: "use tier A or B".to_owned() });
+        }
+        for Program { program, install } in target.requires.iter().chain(&scenario.script().requires) {
             if machine.programs.get(program).is_none_or(Option::is_none) {
                 return Err(NotRun::Unavailable { reason: lacking(program), remedy: install.clone() });
             }

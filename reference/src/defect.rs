@@ -137,6 +137,16 @@ pub enum Defect {
     StaleListenPid,
     /// The launched process only waits, and an orphan in a session of its own serves.
     ForegroundStays,
+    /// SIGHUP kills, whatever it was started by.
+    Nohup,
+    /// The process that was started ends at once, and a child of it serves.
+    Supervisord,
+    /// The pidfile is written a moment after the launcher has returned.
+    SystemdForking,
+    /// Its supervisor hears of its readiness from a child only.
+    SystemdNotify,
+    /// A generation whose master is gone serves on.
+    ComesBack,
     /// A stop that was asked for ends with status 1.
     TermClean,
     /// A stop that comes before the service is there is forgotten.
@@ -286,6 +296,7 @@ impl Defect {
                 | Self::LogAppendKept
                 | Self::LogMode
                 | Self::NoZombies
+                | Self::SystemdForking
         )
     }
 

@@ -396,7 +396,7 @@ impl Master {
         let notifier = &self.settings.notifier;
         match self.settings.defect {
             Some(Defect::NotifyOnce) => {}
-            Some(Defect::NotifyOnceChild) => process::in_a_child(|| notifier.ready())?,
+            Some(Defect::NotifyOnceChild | Defect::SystemdNotify) => process::in_a_child(|| notifier.ready())?,
             _ => notifier.ready(),
         }
         Ok(())

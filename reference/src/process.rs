@@ -288,6 +288,20 @@ pub fn fork_away() -> io::Result<()> {
     }
 }
 
+/// Goes on in an orphan, in a session of its own, while the process that was started ends at once: the mistake of
+/// [`crate::defect::Defect::Supervisord`]. Call it before the first thread.
+///
+/// # Errors
+/// What fork(2) or setsid(2) report.
+pub fn leave() -> io::Result<()> {
+    // SAFETY: there is no other thread, so no lock is held by anybody in the child; the parent ends without running anything.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(rustix::process::setsid().map(|_session| ())?),
+        _ => unsafe { libc::_exit(0) },
+    }
+}
+
 /// Acts in a child and waits for its end: the mistake of [`crate::defect::Defect::NotifyOnceChild`]. Only for what is
 /// async-signal-safe, such as one system call.
 ///

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     std::fs::create_dir_all(&directory).expect("the target directory is writable");
     // The examples need it, and are no part of the catalogue.
     let python = Program { program: "python3".to_owned(), install: "apt-get install -y python3".to_owned() };
-    let programs = catalogue.targets.iter().flat_map(|target| &target.requires).chain([&python]);
+    let programs = catalogue.programs().chain([&python]);
     let machine = run::machine::prepare(tier, programs, std::slice::from_ref(&directory)).expect("the tier works here");
     let trials = trials(&catalogue, &machine, &directory);
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -25,6 +25,7 @@ mod rest;
 pub mod rollback;
 #[cfg(test)]
 pub(crate) mod script;
+pub mod supervise;
 pub mod trigger;
 pub mod witness;
 
@@ -107,6 +108,11 @@ pub static CHECKS: &[&Check] = &[
     &life::log_mode::CHECK,
     &life::no_zombies::CHECK,
     &life::nothing_left::CHECK,
+    &supervise::nohup::CHECK,
+    &supervise::supervisord::CHECK,
+    &supervise::systemd_notify::CHECK,
+    &supervise::systemd_forking::CHECK,
+    &supervise::comes_back::CHECK,
     &handoff::took_over::CHECK,
     &handoff::old_stops_accepting::CHECK,
     &handoff::no_refused::CHECK,

@@ -13,7 +13,7 @@ use crate::machine::{Machine, Tier};
 use crate::manifest::{Done, MainProcess, Profile, Protocol, Role, WatchKind};
 use crate::plan::Plan;
 use crate::request::{Ending, FailureClass, LoadAccount, Pattern, Request, SocketEvidence};
-use crate::scenario::{Scenario, Script as Written, Step};
+use crate::scenario::{Scenario, Script as Written, Step, Supervisor};
 use crate::target::{
     Target, TargetDeadlines, TargetEndpoint, TargetLaunch, TargetReady, TargetRestart, TargetRestartStep, TargetStop,
     TargetWatch, Template,
@@ -99,15 +99,22 @@ pub(crate) struct Script {
     events: Vec<Event>,
     requests: Vec<Request>,
     steps: Vec<Step>,
+    supervisor: Option<Supervisor>,
 }
 
 impl Script {
     pub(crate) fn new() -> Script {
-        Script { events: Vec::new(), requests: Vec::new(), steps: Vec::new() }
+        Script { events: Vec::new(), requests: Vec::new(), steps: Vec::new(), supervisor: None }
     }
 
     pub(crate) fn event(mut self, at: u64, what: What) -> Script {
         self.events.push(Event { seq: 0, at: Interval::at(ms(at)), what });
+        self
+    }
+
+    /// The scenario has the target run by this one.
+    pub(crate) fn under(mut self, supervisor: Supervisor) -> Script {
+        self.supervisor = Some(supervisor);
         self
     }
 
@@ -227,7 +234,7 @@ impl Script {
         let count = self.requests.iter().filter(|it| it.pattern != Pattern::Canary).count() as u64;
         History {
             began: String::new(),
-            plan: plan(self.steps),
+            plan: plan(self.steps, self.supervisor),
             events: self.events,
             requests: self.requests,
             account: LoadAccount { scheduled: count, ended: count, ..LoadAccount::default() },
@@ -248,7 +255,7 @@ fn rows(cookies: &[u64]) -> Vec<Listener> {
     cookies.iter().map(row).collect()
 }
 
-fn plan(steps: Vec<Step>) -> Plan {
+fn plan(steps: Vec<Step>, supervisor: Option<Supervisor>) -> Plan {
     let machine = Machine {
         tier: Tier::A,
         tier_reason: String::new(),
@@ -268,6 +275,9 @@ fn plan(steps: Vec<Step>) -> Plan {
         adversary: false,
         launcher: crate::scenario::Launcher::Clean,
         notify: None,
+        supervisor,
+        unit: Vec::new(),
+        requires: Vec::new(),
         checks: Vec::new(),
         steps,
     });

@@ -81,7 +81,8 @@ impl Check {
         let reports = Reports::open(&self.reports)?;
         let directory = directory(self.how.directory.as_deref(), here);
         prepare(&directory)?;
-        let programs = subjects.iter().flat_map(|it| &it.target.requires);
+        let scenarios = selection.scenarios.iter().flat_map(|it| &it.script().requires);
+        let programs = subjects.iter().flat_map(|it| &it.target.requires).chain(scenarios);
         let machine = effect::prepare(self.how.tier, programs, std::slice::from_ref(&directory))?;
         let request = Request {
             subjects,

@@ -100,11 +100,7 @@ impl List {
         let catalogue = Catalogue::embedded();
         let asked = |kind: Kind| self.kind.is_none_or(|it| it == kind);
         // Only targets depend on the machine, and probing it takes a moment.
-        let machine = if asked(Kind::Targets) {
-            Some(effect::prepare(None, catalogue.targets.iter().flat_map(|it| &it.requires), &[])?)
-        } else {
-            None
-        };
+        let machine = if asked(Kind::Targets) { Some(effect::prepare(None, catalogue.programs(), &[])?) } else { None };
         let targets = machine.as_ref().map(|machine| targets(&catalogue, machine));
         let listing = Listing {
             format: FORMAT,

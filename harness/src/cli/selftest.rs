@@ -46,7 +46,7 @@ impl Selftest {
         let mut reports = Reports::open(&self.reports)?;
         let directory = directory(self.how.directory.as_deref(), &here);
         prepare(&directory)?;
-        let programs = catalogue.targets.iter().flat_map(|it| &it.requires);
+        let programs = catalogue.programs();
         let machine = effect::prepare(self.how.tier, programs, std::slice::from_ref(&directory))?;
         let request = Request {
             catalogue: &catalogue,

@@ -47,6 +47,9 @@ fn baseline(target: &Target) -> Scenario {
         adversary: false,
         launcher: Launcher::Clean,
         notify: None,
+        supervisor: None,
+        unit: Vec::new(),
+        requires: Vec::new(),
         checks: vec!["life/nothing-left".to_owned()],
         steps: vec![
             Step::Start,

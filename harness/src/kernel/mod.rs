@@ -1,5 +1,6 @@
 //! Safe wrappers over single system calls that no crate has, one noun per file.
 
+pub mod cgroup;
 pub mod clock;
 pub mod clone;
 pub mod counter;

@@ -27,7 +27,7 @@ use crate::run::obstructed::clear;
 use crate::run::start::Launched;
 use crate::run::upgrade::yes;
 use crate::run::{RunError, Stage};
-use crate::scenario::Launcher;
+use crate::scenario::{Launcher, Supervisor};
 use crate::target::{Signal, TargetReady};
 use crate::wait::{readable_within, ready_within};
 
@@ -355,29 +355,44 @@ impl Stage<'_> {
         Ok(stats.filter(|stat| !stat.is_dead()).map(|stat| stat.image).collect())
     }
 
-    /// ^C and then the end of the terminal that the launcher was started from.
+    /// ^C and then the end of the terminal that the launcher was started from. Under nohup(1), which does not keep ^C away: the
+    /// end of the terminal, and what a shell then does to its jobs (bash(1), "Signals").
     pub(super) fn hangup(&mut self) -> Result<(), RunError> {
-        let failed =
-            |what: &str| RunError::Environment(format!("failed to type ^C on the launcher's terminal: {what}"));
-        let Some((master, _slave)) = self.ties.terminal.take() else { return Err(failed("there is none")) };
-        rustix::io::write(&master, b"\x03").map_err(|errno| failed(&errno.to_string()))?;
-        // The echo comes after the signal (n_tty): closed before, the terminal would forget the character.
-        let mut echo = Vec::new();
-        while !echo.windows(2).any(|pair| pair == b"^C") {
-            if !readable_within(master.as_fd(), ECHO_LIMIT) {
-                return Err(failed("it is not echoed"));
-            }
-            let mut piece = [0; 256];
-            let length = rustix::io::read(&master, &mut piece).map_err(|errno| failed(&errno.to_string()))?;
-            echo.extend_from_slice(&piece[..length]);
+        let Some((master, _slave)) = self.ties.terminal.take() else {
+            return Err(RunError::Environment("failed to close the launcher's terminal: there is none".to_owned()));
+        };
+        let is_job = self.plan.scenario.script().supervisor == Some(Supervisor::Nohup);
+        if !is_job {
+            interrupt(&master)?;
         }
         drop(master);
+        for image in self.living()?.iter().filter(|_| is_job) {
+            // One that has ended meanwhile needs no signal.
+            let _gone = self.sandbox.open_pid(image.pid).map(|it| it.send_signal(Signal(libc::SIGHUP)));
+        }
         let Some(main) = &self.main else { return Ok(()) };
         let lives = !main.pidfd.wait(HANGUP_WINDOW);
         let answer = self.ask()?;
         self.sink.put_at(self.clock.now(), What::HungUp { lives, answer });
         Ok(())
     }
+}
+
+/// Types ^C, and waits for its effect.
+fn interrupt(master: &OwnedFd) -> Result<(), RunError> {
+    let failed = |what: &str| RunError::Environment(format!("failed to type ^C on the launcher's terminal: {what}"));
+    rustix::io::write(master, b"\x03").map_err(|errno| failed(&errno.to_string()))?;
+    // The echo comes after the signal (n_tty): closed before, the terminal would forget the character.
+    let mut echo = Vec::new();
+    while !echo.windows(2).any(|pair| pair == b"^C") {
+        if !readable_within(master.as_fd(), ECHO_LIMIT) {
+            return Err(failed("it is not echoed"));
+        }
+        let mut piece = [0; 256];
+        let length = rustix::io::read(master, &mut piece).map_err(|errno| failed(&errno.to_string()))?;
+        echo.extend_from_slice(&piece[..length]);
+    }
+    Ok(())
 }
 
 /// A process, looked at closely, and whether all its threads sleep.

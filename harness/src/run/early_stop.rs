@@ -71,7 +71,11 @@ impl Stage<'_> {
 
     /// The held listen(2) of the process that starts. `None`: it served before anything could be held (a launcher may
     /// listen for its daemon, and is never held), or it is gone.
-    fn until_listening(&self, calls: &mut HookedCalls, launched: &Launched) -> Result<Option<HeldCall>, RunError> {
+    pub(super) fn until_listening(
+        &self,
+        calls: &mut HookedCalls,
+        launched: &Launched,
+    ) -> Result<Option<HeldCall>, RunError> {
         let returns = self.plan.target.launch.returns;
         let deadline = Instant::now() + self.plan.target.deadlines.start;
         loop {

@@ -6,6 +6,7 @@
 //!   steps; `census`: who is who; `deploy`: files and versions
 //! - `launcher`, `daemon`: what a daemon is launched from, and what still ties it to its launcher; `second`: a start while
 //!   it runs; `obstructed`: starts with something in the pidfile's place; `race`: several starts at once
+//! - `supervised`: the target under supervisord; `systemd`: as a unit
 //! - `observers`: the observers of a run, started before the target
 //! - [`machine`]: what this machine can do
 
@@ -33,6 +34,8 @@ mod start;
 mod stop;
 pub mod store;
 mod storm;
+mod supervised;
+mod systemd;
 mod upgrade;
 
 use std::fs;

@@ -188,13 +188,23 @@ impl Observers {
 
     /// Whether the target has written this to standard output or error since then.
     pub(super) fn output_contains(&self, text: &str, since: OutputWritten) -> bool {
-        STREAMS.iter().zip(since.0).any(|(stream, from)| {
+        self.new_output(since).any(|new| new.contains(text))
+    }
+
+    /// What it has written since then, to standard output first.
+    pub(super) fn output_since(&self, since: OutputWritten) -> String {
+        self.new_output(since).collect()
+    }
+
+    fn new_output(&self, since: OutputWritten) -> impl Iterator<Item = String> {
+        STREAMS.into_iter().zip(since.0).map(|(stream, from)| {
             let mut new = Vec::new();
-            let read = File::open(self.log_of(stream)).and_then(|mut log| {
+            // One that is not there yet holds nothing.
+            let _length = File::open(self.log_of(stream)).and_then(|mut log| {
                 log.seek(SeekFrom::Start(from))?;
                 log.read_to_end(&mut new)
             });
-            read.is_ok() && String::from_utf8_lossy(&new).contains(text)
+            String::from_utf8_lossy(&new).into_owned()
         })
     }
 

@@ -25,9 +25,10 @@ use crate::run::daemon::Ties;
 use crate::run::deploy::Deployer;
 use crate::run::observers::{Observers, open_diag};
 use crate::run::start::Launched;
+use crate::run::systemd::Systemd;
 use crate::run::upgrade::Before;
 use crate::sandbox::{Canary, Sandbox};
-use crate::scenario::Step;
+use crate::scenario::{Step, Supervisor};
 use crate::target::TargetEndpoint;
 use crate::wait::Stop;
 
@@ -56,6 +57,8 @@ pub(super) struct Stage<'a> {
     /// What the next launch gets as its first descriptor after the standard ones.
     pub(super) lent: Option<OwnedFd>,
     pub(super) stalled: Vec<Pidfd>,
+    /// The systemd that runs the target, if one does.
+    pub(super) systemd: Option<Systemd>,
     /// Connections that never end, until the stop.
     pub(super) held: Vec<TcpStream>,
     /// The files of UNIX sockets that were bound when the stop was asked for.
@@ -115,6 +118,7 @@ impl<'a> Stage<'a> {
             start_took: Duration::ZERO,
             lent: None,
             stalled: Vec::new(),
+            systemd: None,
             held: Vec::new(),
             socket_files: Vec::new(),
             rotated: None,
@@ -152,10 +156,18 @@ impl<'a> Stage<'a> {
             self.phase(Phase::Start);
         }
         match step {
-            Step::Start => self.start(),
+            Step::Start => match self.plan.scenario.script().supervisor {
+                Some(Supervisor::Supervisord) => self.start_supervised(),
+                Some(Supervisor::Systemd) => self.start_under_systemd(),
+                Some(Supervisor::Nohup) | None => self.start(),
+            },
             Step::StartBusy => self.start_busy(),
             Step::StartBlocked => self.start_blocked(),
             Step::Suspend => self.suspend(),
+            Step::KillMain => match self.plan.scenario.script().supervisor {
+                Some(Supervisor::Systemd) => self.kill_main_under_systemd(),
+                _ => self.kill_main(),
+            },
             Step::StartHung => self.start_hung(),
             Step::Hup => self.hup(),
             Step::Reload => self.reload(),
@@ -198,7 +210,11 @@ impl<'a> Stage<'a> {
                 Ok(())
             }
             Step::Quiesce => self.quiesce(),
-            Step::Stop => self.stop_target(),
+            Step::Stop => match self.plan.scenario.script().supervisor {
+                Some(Supervisor::Supervisord) => self.stop_supervised(),
+                Some(Supervisor::Systemd) => self.stop_under_systemd(),
+                Some(Supervisor::Nohup) | None => self.stop_target(),
+            },
             Step::Scan => self.scan(),
         }
     }

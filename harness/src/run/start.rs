@@ -23,7 +23,7 @@ use crate::run::observers::{HookedCalls, OutputWritten};
 use crate::run::upgrade::yes;
 use crate::run::{CommandKey, RunError, Stage};
 use crate::sandbox::SpawnRequest;
-use crate::scenario::{Launcher, NotifyAddress};
+use crate::scenario::{Launcher, NotifyAddress, Supervisor};
 use crate::target::{Signal, TargetReady, Template};
 use crate::wait::{Look, WaitError, until};
 
@@ -49,6 +49,8 @@ const REAPER_LIMIT: Duration = Duration::from_secs(5);
 /// A command as it is executed.
 #[derive(Debug)]
 pub(super) struct CommandLine {
+    /// What is executed, where that is not the first word.
+    pub(super) program: Option<&'static str>,
     pub(super) words: Vec<String>,
     pub(super) directory: PathBuf,
     pub(super) environment: BTreeMap<String, String>,
@@ -149,7 +151,7 @@ impl Stage<'_> {
         self.execute(CommandKey::Launch, command, Some(Hold::Listen))
     }
 
-    fn launch_command(&self, variables: &[(&str, &str)]) -> CommandLine {
+    pub(super) fn launch_command(&self, variables: &[(&str, &str)]) -> CommandLine {
         let launch = &self.plan.target.launch;
         let with = self.placeholders();
         let mut command: Vec<String> = launch.command.iter().map(|word| word.fill(&with)).collect();
@@ -159,10 +161,13 @@ impl Stage<'_> {
             directory = from.clone();
             command[0] = Path::new("..").join(COPY).display().to_string();
         }
+        if self.plan.scenario.script().supervisor == Some(Supervisor::Nohup) {
+            command.insert(0, "nohup".to_owned());
+        }
         let mut environment = environment(&launch.environment, |it| it.fill(&with));
         environment.extend(self.observers.notify_socket().map(|it| ("NOTIFY_SOCKET".to_owned(), it.to_owned())));
         environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        CommandLine { words: command, directory, environment }
+        CommandLine { program: None, words: command, directory, environment }
     }
 
     /// Where the host's network is shared, a stranger's listener would be taken for the target's.
@@ -194,7 +199,7 @@ impl Stage<'_> {
     }
 
     /// Executes a command; what it calls of `hold` waits for the hook's owner.
-    fn execute(
+    pub(super) fn execute(
         &mut self,
         key: CommandKey,
         command: CommandLine,
@@ -229,7 +234,7 @@ impl Stage<'_> {
             stdio[0] = self.terminal()?;
         }
         let request = SpawnRequest {
-            program: command.words[0].clone(),
+            program: command.program.map_or_else(|| command.words[0].clone(), str::to_owned),
             argv: command.words.clone(),
             environment: command.environment,
             directory: Some(directory),

@@ -49,7 +49,8 @@ impl Stage<'_> {
             TargetStop::Command(command) => {
                 let words = command.iter().map(|word| word.fill(&with)).collect();
                 let (directory, environment) = (self.target_dir.clone(), self.clean_environment());
-                commanded = Some(self.spawn(CommandKey::Stop, CommandLine { words, directory, environment })?);
+                commanded =
+                    Some(self.spawn(CommandKey::Stop, CommandLine { program: None, words, directory, environment })?);
             }
         }
         self.await_end(main)?;

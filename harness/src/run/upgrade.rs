@@ -179,7 +179,8 @@ impl Stage<'_> {
     fn run_command(&mut self, command: Vec<String>, before: &Before) -> Result<Result<(), String>, RunError> {
         let name = command.join(" ");
         let (directory, environment) = (self.target_dir.clone(), self.clean_environment());
-        let launched = self.spawn(CommandKey::Restart, CommandLine { words: command, directory, environment })?;
+        let launched =
+            self.spawn(CommandKey::Restart, CommandLine { program: None, words: command, directory, environment })?;
         let mut ended = None;
         self.until_deadline(before, || {
             ended = self.observers.exit_status(launched.pid);

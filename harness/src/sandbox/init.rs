@@ -19,6 +19,7 @@ use super::message::{Reaped, Reply, Request, Step};
 use super::role::{EXIT_BUG, handed};
 use crate::event::ExitStatus;
 use crate::id::Pid;
+use crate::kernel::cgroup;
 use crate::kernel::clock::monotonic;
 use crate::kernel::namespace::loopback_up;
 
@@ -126,6 +127,7 @@ impl World {
         control.send(&Reply::Ready { init }, &world)?;
         drop((procfs, netns));
         let mut between = BTreeSet::new();
+        let mut owned = None;
         loop {
             let mut ready = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&control, PollFlags::IN)];
             match poll(&mut ready, None) {
@@ -146,8 +148,16 @@ impl World {
             }
             if mail {
                 match control.receive()? {
+                    Some((Request::Own(group), _)) => {
+                        owned = Some(group);
+                        control.send(&Reply::Owned, &[])?;
+                    }
                     Some((request, descriptors)) => between.extend(answer(&control, request, descriptors)?),
-                    None => return Ok(()),
+                    None => {
+                        // The harness is gone: nobody else would. With a failure it stays, and nobody is there to tell.
+                        let _ended = owned.map(|group| cgroup::end(&group));
+                        return Ok(());
+                    }
                 }
             }
         }
@@ -172,6 +182,7 @@ fn answer(control: &Channel, request: Request, descriptors: Vec<OwnedFd>) -> Res
                 Err((step, errno)) => control.send(&Reply::SpawnFailed { step, errno }, &[])?,
             }
         }
+        Request::Own(_) => unreachable!("whoever serves keeps it"),
         Request::OpenPid(Pid(pid)) => {
             let pid = rustix::process::Pid::from_raw(pid).ok_or(Errno::SRCH);
             match pid.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())) {

@@ -138,6 +138,8 @@ pub(super) enum Request {
     Spawn(SpawnRequest),
     /// A pidfd of this process, please.
     OpenPid(Pid),
+    /// This control group is the world's: should the harness end without a word, it is to be ended too.
+    Own(PathBuf),
 }
 
 /// From the init to the harness.
@@ -171,6 +173,8 @@ pub(super) enum Reply {
     },
     /// Descriptor: the pidfd.
     Opened,
+    /// It will be.
+    Owned,
     /// No pidfd.
     NotOpened {
         /// errno; ESRCH: no such process.

@@ -21,6 +21,7 @@ mod message;
 mod probe;
 mod role;
 mod server;
+mod systemd;
 mod world;
 
 pub use bystander::Bystander;
@@ -30,5 +31,5 @@ pub use enter::{EnterError, enter};
 pub use hog::Hog;
 pub use message::{SpawnRequest, Standing, Step};
 pub use probe::{TierProbe, probe, probe_listen_hook};
-pub use role::run_if_asked;
+pub use role::{SYSTEMD, run_if_asked};
 pub use world::{Exit, Sandbox, SandboxError, Spawned};

@@ -16,6 +16,8 @@ pub(super) const CANARY: &CStr = c"unbroken-canary";
 pub(super) const HOG: &CStr = c"unbroken-hog";
 /// Lives beside a target.
 pub(super) const BYSTANDER: &CStr = c"unbroken-bystander";
+/// Makes namespaces for systemd and becomes it.
+pub const SYSTEMD: &CStr = c"unbroken-systemd";
 /// Tries a tier.
 pub(super) const PROBE: &CStr = c"unbroken-probe";
 
@@ -35,6 +37,7 @@ pub fn run_if_asked() {
         (CANARY, super::server::run),
         (HOG, super::hog::run),
         (BYSTANDER, super::bystander::run),
+        (SYSTEMD, super::systemd::run),
     ] {
         if is(role) {
             begin(role);

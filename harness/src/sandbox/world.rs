@@ -2,6 +2,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -17,6 +19,7 @@ use super::role::{GUARDIAN, INIT};
 use crate::clock::Nanos;
 use crate::event::ExitStatus;
 use crate::id::Pid;
+use crate::kernel::cgroup;
 use crate::kernel::clock::Clock;
 use crate::kernel::clone::{CloneError, Namespaces, Role, execute_self};
 use crate::kernel::pidfd::{Pidfd, PidfdError};
@@ -124,6 +127,9 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// How long the kernel may take to end every process of a world after SIGKILL.
 const END: Duration = Duration::from_secs(30);
 
+/// Numbers of control groups: each world of this process has one of its own.
+static GROUPS: AtomicU32 = AtomicU32::new(0);
+
 /// One target's world. Dropping it takes it down: kills, and waits for the kernel to have ended every process of it.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -134,6 +140,8 @@ pub struct Sandbox {
     procfs: Arc<Procfs>,
     netns: Option<OwnedFd>,
     init: Pid,
+    /// The control group that it owns, to be removed once nobody is in it.
+    group: Mutex<Option<PathBuf>>,
 }
 
 impl Sandbox {
@@ -168,7 +176,16 @@ impl Sandbox {
             .spawn(move || read_exits(exits, clock, &sender))
             .map_err(|source| SandboxError::Resource { action: "start a thread for exits", source })?;
         let (control, exits) = (Mutex::new(control), Mutex::new(Some(receiver)));
-        Ok(Sandbox { control, root, reader: Some(reader), exits, procfs: Arc::new(procfs), netns, init })
+        Ok(Sandbox {
+            control,
+            root,
+            reader: Some(reader),
+            exits,
+            procfs: Arc::new(procfs),
+            netns,
+            init,
+            group: Mutex::new(None),
+        })
     }
 
     /// Launches from a clean state with these as standard input, output and error.
@@ -221,6 +238,28 @@ impl Sandbox {
         }
     }
 
+    /// A control group of the world's own, which ends with it. Asked again it is the same.
+    ///
+    /// # Errors
+    /// [`SandboxError::Resource`] where control groups cannot be made.
+    pub fn own_group(&self) -> Result<PathBuf, SandboxError> {
+        let mut group = self.group.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(group) = &*group {
+            return Ok(group.clone());
+        }
+        let failed = |source| SandboxError::Resource { action: "make a control group", source };
+        let name = format!("unbroken-{}-{}", std::process::id(), GROUPS.fetch_add(1, Ordering::Relaxed));
+        let place = cgroup::place(&name).map_err(failed)?;
+        // Known to the init before it is made: whatever happens now, somebody removes it.
+        match self.ask(&Request::Own(place.clone()), &[])? {
+            (Reply::Owned, _) => {}
+            (reply, _) => return Err(unexpected(&reply).into()),
+        }
+        *group = Some(place.clone());
+        std::fs::create_dir(&place).map_err(failed)?;
+        Ok(place)
+    }
+
     /// The world's `/proc`.
     #[must_use]
     pub fn procfs(&self) -> &Arc<Procfs> {
@@ -254,10 +293,15 @@ impl Sandbox {
     /// [`SandboxError::Teardown`] when something outlived SIGKILL by 30 s; and when the exits were not all read.
     pub fn teardown(mut self) -> Result<(), SandboxError> {
         self.root.end()?;
+        self.end_group().map_err(|source| SandboxError::Resource { action: "remove its control group", source })?;
         if self.init == Pid(1) && self.procfs.stat(self.init)?.is_some() {
             return Err(SandboxError::Teardown(END));
         }
         self.join()
+    }
+
+    fn end_group(&self) -> io::Result<()> {
+        self.group.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), |group| cgroup::end(&group))
     }
 
     /// Collects the thread, which ends with the init.
@@ -290,6 +334,7 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         // Nobody can be told here; `teardown` tells. What the kernel was asked to kill it kills even if late.
         if self.root.end().is_ok() {
+            let _ = self.end_group();
             let _ = self.reader.take().map(JoinHandle::join);
         }
     }

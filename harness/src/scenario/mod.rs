@@ -8,4 +8,4 @@ mod script;
 mod validate;
 
 pub use problem::ScriptProblem;
-pub use script::{Launcher, NotifyAddress, Scenario, Script, Step, Way, schema};
+pub use script::{Launcher, NotifyAddress, Scenario, Script, Step, Supervisor, Way, schema};

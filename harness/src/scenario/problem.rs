@@ -72,6 +72,12 @@ pub enum ScriptProblem {
         /// The step's word.
         step: &'static str,
     },
+    /// A step that needs somebody to restart the target.
+    #[error("`{step}` needs a supervisor")]
+    NeedsSupervisor {
+        /// The step's word.
+        step: &'static str,
+    },
     /// A number that must not be 0.
     #[error("0 is not possible here")]
     Zero,
@@ -97,6 +103,7 @@ impl ScriptProblem {
             ScriptProblem::NeedsRestart { .. } => "set `profile = \"restart\"`".to_owned(),
             ScriptProblem::NeedsDaemon { .. } => "set `profile = \"daemon\"`".to_owned(),
             ScriptProblem::NeedsTerminal { .. } => "set `launcher = \"terminal\"`".to_owned(),
+            ScriptProblem::NeedsSupervisor { .. } => "set `supervisor = \"supervisord\"`".to_owned(),
             ScriptProblem::Zero => "write a number from 1 on".to_owned(),
             ScriptProblem::Pattern { .. } => {
                 "`park` parks connections, and the canary always runs: use `fresh`, `busy`, `slow`, `idle`, `silent`, `half`, `reader`, `upload`".to_owned()

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Obstacle;
-use crate::manifest::{Capability, Profile};
+use crate::manifest::{Capability, Profile, Program};
 use crate::request::Pattern;
 
 /// The scenario file as written.
@@ -36,6 +36,16 @@ pub struct Script {
     /// Where the target finds a supervisor to notify (capability `notify`, or `notify-fd`); nowhere when absent.
     #[serde(default)]
     pub notify: Option<NotifyAddress>,
+    /// Who runs the target; the harness itself when absent.
+    #[serde(default)]
+    pub supervisor: Option<Supervisor>,
+    /// Lines of `[Service]` in the target's unit beside its command, such as `Type=notify`; `{pidfile}` is the target's
+    /// (`supervisor = "systemd"`).
+    #[serde(default)]
+    pub unit: Vec<String>,
+    /// Programs that the scenario needs beside the target's own.
+    #[serde(default)]
+    pub requires: Vec<Program>,
     /// Ids of the checks that judge it.
     pub checks: Vec<String>,
     /// What is done, in order.
@@ -93,6 +103,18 @@ impl Launcher {
             Launcher::ChildOfInit => "child-of-init",
         }
     }
+}
+
+/// A program that runs the target in the harness's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Supervisor {
+    /// nohup(1), from a terminal: it only keeps the hangup away.
+    Nohup,
+    /// supervisord, with the target as its one program.
+    Supervisord,
+    /// systemd, with the target as a unit of type notify.
+    Systemd,
 }
 
 /// The form of a supervisor's address (sd_notify(3)).
@@ -206,6 +228,8 @@ pub enum Step {
         /// How many.
         connections: u32,
     },
+    /// Kill the main process, and wait for what its supervisor makes of that (`supervisor = "supervisord"`).
+    KillMain,
     /// Stop the main process with SIGSTOP, and continue it with SIGCONT once it stands still.
     Suspend,
     /// Wait until the previous generation is gone (or its drain deadline passed), with the load on.
@@ -299,6 +323,7 @@ impl Step {
             Step::BrokenUpgrade { .. } => "broken-upgrade",
             Step::Sequential { .. } => "sequential",
             Step::Storm { .. } => "storm",
+            Step::KillMain => "kill-main",
             Step::Suspend => "suspend",
             Step::Settle => "settle",
             Step::Change(_) => "change",

@@ -1,6 +1,6 @@
 //! A scenario, validated: its steps stand in an order that can be run.
 
-use super::{Launcher, NotifyAddress, Scenario, Script, ScriptProblem, Step};
+use super::{Launcher, NotifyAddress, Scenario, Script, ScriptProblem, Step, Supervisor};
 use crate::event::Obstacle;
 use crate::manifest::{Capability, KeyPath, ManifestError, Part, Profile, Source};
 use crate::request::Pattern;
@@ -113,12 +113,15 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
             | Step::StartClosed
             | Step::ObstructedStarts(_)
             | Step::RacingStarts { .. }
-            | Step::Hangup
             | Step::StartsFrom(_)
             | Step::BusyStartsFrom(_)
     );
+    let of_daemons = of_daemons || (*step == Step::Hangup && script.supervisor != Some(Supervisor::Nohup));
     if of_daemons && script.profile != Profile::Daemon {
         return Err(ScriptProblem::NeedsDaemon { step: step.word() });
+    }
+    if *step == Step::KillMain && script.supervisor.is_none() {
+        return Err(ScriptProblem::NeedsSupervisor { step: step.word() });
     }
     if *step == Step::Hangup && script.launcher != Launcher::Terminal {
         return Err(ScriptProblem::NeedsTerminal { step: step.word() });
@@ -170,6 +173,7 @@ impl Order {
             }
             Step::StartBusy | Step::StartBlocked | Step::StartHung | Step::StartAgain => {}
             Step::MarkedStarts | Step::StaleListenPid | Step::EarlyStop | Step::Hangup | Step::Suspend => {}
+            Step::KillMain => {}
             Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
             Step::Load(patterns) => return self.load(patterns),
             Step::Ask { requests: 0 }

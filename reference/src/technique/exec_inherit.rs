@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 
 use crate::activation;
+use crate::daemon;
 use crate::defect::{Defect, Entrance, Executed, KeptConnection, LongBody, Succession, YoungConnection};
 use crate::drain::{Drain, Patience};
 use crate::generation::{Farewell, Generation};
@@ -113,6 +114,10 @@ pub fn run(options: &Options) -> Result<(), String> {
             process::fork_away().map_err(|error| format!("master failed to fork: {error}"))?;
             command(options, None)
         }
+        Some(Defect::Supervisord) => {
+            process::leave().map_err(|error| format!("master failed to fork: {error}"))?;
+            command(options, None)
+        }
         Some(Defect::BinaryReplaced(Executed::OwnInode)) => command(options, Some(Path::new("/proc/self/exe"))),
         Some(Defect::BinaryReplaced(Executed::ThroughStart)) => {
             let zeroth = std::env::args_os().next().unwrap_or_default();
@@ -156,6 +161,9 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
         None => program,
     };
     let signals = Signals::take().map_err(failed("take its signals"))?;
+    if options.defect == Some(Defect::Nohup) {
+        daemon::let_hangup_kill();
+    }
     let settings = Settings {
         address: options.address,
         activated,
@@ -207,7 +215,7 @@ pub fn serve(options: &Options) -> Result<(), String> {
         service,
         signals,
         log,
-        alive: Some(inherited.alive),
+        alive: (options.defect != Some(Defect::ComesBack)).then_some(inherited.alive),
         listener_closed,
         connections_max: options.connections_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
         forgets_after: None,

@@ -198,7 +198,7 @@ impl Daemon {
         if options.defect != Some(Defect::AtReturn) {
             daemon.listen(options)?;
         }
-        if options.defect != Some(Defect::PresentAtReturn) {
+        if !matches!(options.defect, Some(Defect::PresentAtReturn | Defect::SystemdForking)) {
             daemon.sign(options.defect)?;
         }
         if options.defect == Some(Defect::TermCleanEarly) {

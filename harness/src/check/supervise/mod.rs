@@ -1,0 +1,8 @@
+//! supervise/…: the target in the hands of somebody who keeps it running. What these do is the witness; the target's part is
+//! judged.
+
+pub mod comes_back;
+pub mod nohup;
+pub mod supervisord;
+pub mod systemd_forking;
+pub mod systemd_notify;
