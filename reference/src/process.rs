@@ -298,6 +298,7 @@ pub fn leave() -> io::Result<()> {
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(rustix::process::setsid().map(|_session| ())?),
+        // SAFETY: ends the process without running anything that it is still to run.
         _ => unsafe { libc::_exit(0) },
     }
 }

@@ -72,15 +72,15 @@ impl Launcher {
 impl Stage<'_> {
     /// One start from each, ended before the next.
     pub(super) fn starts_from(&mut self, launchers: &[Launcher]) -> Result<(), RunError> {
-        self.from_each(launchers, Stage::start_from)
+        self.each_launcher(launchers, Stage::start_from)
     }
 
     /// One start from each while the harness listens on the address.
     pub(super) fn busy_starts_from(&mut self, launchers: &[Launcher]) -> Result<(), RunError> {
-        self.from_each(launchers, |stage, _| stage.start_busy())
+        self.each_launcher(launchers, |stage, _| stage.start_busy())
     }
 
-    fn from_each(
+    fn each_launcher(
         &mut self,
         launchers: &[Launcher],
         mut start: impl FnMut(&mut Self, Launcher) -> Result<(), RunError>,

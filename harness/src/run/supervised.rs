@@ -115,7 +115,7 @@ impl Stage<'_> {
     /// Who was spawned last is the main process, if it still lives.
     fn find_supervised(&mut self, since: OutputWritten) {
         let spawned = |said: &Said| if let Said::Spawned(pid) = said { Some(*pid) } else { None };
-        self.main = self.said_since(since).iter().filter_map(spawned).last().and_then(|pid| self.identify(pid));
+        self.main = self.said_since(since).iter().rev().find_map(spawned).and_then(|pid| self.identify(pid));
         if let Some(main) = &self.main {
             self.sink.put_at(self.clock.now(), What::Main { image: main.image });
         }

@@ -86,14 +86,6 @@ mod tests {
     }
 
     #[test]
-    fn one_that_came_and_went_before_anybody_looked_is_gone() {
-        let unseen = |change| What::Pidfile { change, inode: None, content: None };
-        let asked = What::StopAsked { action: "signal TERM to main".to_owned() };
-        let script = Script::new().event(50, unseen(PidfileChange::Created)).event(100, asked);
-        check(script.event(110, unseen(PidfileChange::Deleted)), Pass);
-    }
-
-    #[test]
     fn without_a_stop_nothing_is_proven() {
         check(Script::new().pidfile(50, PidfileChange::Created, Some("7\n")), Inconclusive);
     }
