@@ -75,6 +75,7 @@ pub const TARGETS: &[Embedded] = embedded![
     "peers/go-daemon/target.toml",
     "peers/glibc-daemon/target.toml",
     "peers/python-daemon/target.toml",
+    "peers/rust-daemonize/target.toml",
     "peers/daemonize/target.toml",
     "peers/daemon-command/target.toml",
 ];
@@ -90,6 +91,7 @@ pub const EXPECTATIONS: &[Embedded] = embedded![
     "expectations/go-daemon.toml",
     "expectations/glibc-daemon.toml",
     "expectations/python-daemon.toml",
+    "expectations/rust-daemonize.toml",
     "expectations/daemonize.toml",
     "expectations/daemon-command.toml",
 ];

@@ -77,6 +77,8 @@ pub struct LauncherReturn {
     pub occasion: Occasion,
     /// What it was launched from.
     pub from: Launcher,
+    /// Its standard streams were closed.
+    pub closed: bool,
     /// Its pid.
     pub pid: Pid,
     /// How it ended.

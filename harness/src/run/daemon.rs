@@ -45,6 +45,10 @@ const HANGUP_WINDOW: Duration = Duration::from_millis(200);
 /// How long the kernel may take to echo a typed character.
 const ECHO_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long a start hangs where the manifest does not say when it is given up: whoever returns at once has returned by then,
+/// and of anybody else nothing can be said.
+const UNDECLARED: Duration = Duration::from_secs(10);
+
 /// How long SIGKILL may take.
 pub(super) const KILL_LIMIT: Duration = Duration::from_secs(10);
 
@@ -105,17 +109,18 @@ impl Stage<'_> {
         }
         let pidfile = self.pidfile_content();
         let answer = match self.ties.occasion {
-            Occasion::Start
+            // Of a start that was never held this tells whether its launcher does everything itself.
+            Occasion::Hung
+            | Occasion::Start
             | Occasion::PidfileBlocked
             | Occasion::AlreadyRunning
             | Occasion::Racing
             | Occasion::Obstructed(_) => self.ask()?,
             Occasion::AddressBusy => Answer::Missing("the harness listens there".to_owned()),
-            Occasion::Hung => Answer::Missing("its start is held".to_owned()),
         };
         let status = self.exit_status_of(launched).unwrap_or(ExitStatus::Unknown);
-        let (occasion, from) = (self.ties.occasion, self.ties.from);
-        let what = LauncherReturn { occasion, from, pid: launched.pid, status, pidfile, answer };
+        let (occasion, from, closed) = (self.ties.occasion, self.ties.from, self.ties.closed);
+        let what = LauncherReturn { occasion, from, closed, pid: launched.pid, status, pidfile, answer };
         self.sink.put_at(at, What::LauncherReturned(what));
         Ok(Some(status))
     }
@@ -125,7 +130,7 @@ impl Stage<'_> {
     pub(super) fn launch_for(&mut self, occasion: Occasion) -> Result<Option<ExitStatus>, RunError> {
         let deadlines = self.plan.target.deadlines;
         let limit = match occasion {
-            Occasion::Hung => deadlines.give_up.unwrap_or(deadlines.start),
+            Occasion::Hung => deadlines.give_up.unwrap_or(UNDECLARED.min(deadlines.start)),
             _ => deadlines.start,
         };
         self.launch_for_within(occasion, limit)
@@ -195,9 +200,15 @@ impl Stage<'_> {
         let stats = self.sandbox.procfs().scan()?;
         let parents: BTreeMap<Pid, Pid> = stats.iter().map(|stat| (stat.image.pid, stat.ppid)).collect();
         let Some(nearest) = nearest_ancestor(&holders, &parents) else { return Ok(None) };
+        Ok(self.identify(self.named_above(nearest)?.unwrap_or(nearest)))
+    }
+
+    /// The ancestor of a process that the pidfile names.
+    pub(super) fn named_above(&self, pid: Pid) -> Result<Option<Pid>, RunError> {
+        let stats = self.sandbox.procfs().scan()?;
+        let parents: BTreeMap<Pid, Pid> = stats.iter().map(|stat| (stat.image.pid, stat.ppid)).collect();
         let named = self.pidfile_path().and_then(|path| self.pid_in(&path));
-        let above = named.filter(|pid| *pid != self.sandbox.init_pid() && is_above(*pid, nearest, &parents));
-        Ok(self.identify(above.unwrap_or(nearest)))
+        Ok(named.filter(|elder| *elder != self.sandbox.init_pid() && is_above(*elder, pid, &parents)))
     }
 
     /// Tells what a daemon at rest looks like.
@@ -330,7 +341,17 @@ impl Stage<'_> {
             let _ended = self.within(self.plan.target.deadlines.stop, || yes(living().is_empty()))?;
         }
         self.sink.put_at(self.clock.now(), What::HungStartOver { living: self.living()? });
-        self.kill_all_but(&[])
+        self.begin_anew()
+    }
+
+    /// Kills whatever of the target is left, and removes the pidfile of whoever had no chance to: a daemon that takes that for a
+    /// held lock has failed where that is asked (pidfile/stale-replaced), and shall not fail everywhere else for it.
+    pub(super) fn begin_anew(&self) -> Result<(), RunError> {
+        if self.living()?.is_empty() {
+            return Ok(());
+        }
+        self.kill_all_but(&[])?;
+        Ok(self.pidfile_path().map_or(Ok(()), |path| clear(&path))?)
     }
 
     /// Kills every process of the target but these and their children, and waits until they are gone: what comes next begins

@@ -54,14 +54,16 @@ impl Stage<'_> {
 
     /// Sends the stop signal to a process that is held.
     fn stop_held(&mut self, pid: Pid, signal: Signal) -> Result<Option<Image>, RunError> {
+        // Whoever the pidfile names already, above the process that is held, is whom a stop is for.
+        let above = || self.named_above(pid).ok().flatten().unwrap_or(pid);
         // Only init tells how its children end: first whatever is between is to be gone.
         let (init, procfs) = (self.sandbox.init_pid(), self.sandbox.procfs());
-        let adopted = || procfs.stat(pid).is_ok_and(|stat| stat.is_some_and(|stat| stat.ppid == init));
-        let _adopted = self.within(REST, || yes(adopted()))?;
-        self.main = self.identify(pid);
+        let adopted = |pid| procfs.stat(pid).is_ok_and(|stat| stat.is_some_and(|stat| stat.ppid == init));
+        let _adopted = self.within(REST, || yes(adopted(above())))?;
+        self.main = self.identify(above());
         let Some(main) = &self.main else { return Ok(None) };
         self.tell_main(main)?;
-        let action = format!("signal {signal} to pid {pid} in its listen(2)");
+        let action = format!("signal {signal} to pid {}, with pid {pid} in its listen(2)", main.image.pid);
         self.sink.put_at(self.clock.now(), What::StopAsked { action: action.clone() });
         if let Err(error) = main.pidfd.send_signal(signal) {
             self.action_failed(&action, &error.to_string());

@@ -120,7 +120,7 @@ impl Stage<'_> {
                 stopped = Some(!self.lives(main));
             }
         }
-        self.kill_all_but(&[])?;
+        self.begin_anew()?;
         let what = What::StartedFrom(StartFrom { from, status, answer, stopped });
         self.sink.put(crate::clock::Interval::new(began, self.clock.now()), what);
         Ok(())

@@ -144,6 +144,8 @@ impl<'a> Stage<'a> {
             self.step(step)?;
             if matches!(step, Step::Start | Step::StartUnmasked | Step::StartClosed | Step::StartRelative)
                 && self.main.is_none()
+                // A unit can be stopped without knowing who it is.
+                && self.systemd.is_none()
             {
                 return Ok(());
             }

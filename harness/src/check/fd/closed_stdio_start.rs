@@ -1,8 +1,8 @@
 //! fd/closed-stdio-start: a daemon that finds its standard streams closed puts nothing else in their place.
 
 use crate::check::Check;
-use crate::check::daemon::{open, unless};
-use crate::event::{DaemonPortrait, OpenDescriptor, What};
+use crate::check::daemon::{open, returns, unless};
+use crate::event::{DaemonPortrait, Event, ExitStatus, LauncherReturn, Occasion, OpenDescriptor, What};
 use crate::history::History;
 use crate::manifest::Profile;
 use crate::verdict::{Evidence, Finding, Level};
@@ -13,13 +13,14 @@ pub static CHECK: Check = Check {
     level: Level::Must,
     profile: Some(Profile::Daemon),
     capability: None,
-    requirement: "Started with its standard streams closed, the daemon has no listener, log or pidfile as descriptor 0, 1 or 2, where \
-                  whatever is printed would be written into it.",
+    requirement: "Started with its standard streams closed, the daemon works, and has no listener, log or pidfile as descriptor 0, 1 or \
+                  2, where whatever is printed would be written into it.",
     source: "daemon(7), \"SysV Daemons\"; open(2): the lowest number that is free",
     reports: &["sockproc#13"],
     observed: "A launch with 0, 1 and 2 closed; then the links and flags of 0, 1 and 2 of every process of the target at rest: no \
                socket, not the pidfile (by its inode), and no file that is open for writing as 0. A log as 1 and 2 is what they are \
-               for.",
+               for. A launcher that fails then, and a daemon that never answers, have lost \
+               something by it.",
     needs: &[],
     observers: &[],
     chance: false,
@@ -38,8 +39,36 @@ fn decide(history: &History) -> Vec<Finding> {
             Err(wrong) => Finding::fail(wrong.into_iter().map(|text| Evidence::text(text).event(event.seq)).collect()),
         })
         .collect();
-    let none = "no daemon came to rest after a start with closed standard streams";
-    if findings.is_empty() { vec![Finding::inconclusive(none)] } else { findings }
+    if findings.is_empty() { vec![without_daemon(history)] } else { findings }
+}
+
+/// No daemon came to rest. Its start without closed streams has worked in the same scenario: whatever the descriptors 0, 1 and 2
+/// are to a daemon that its launcher believes in, they are not what it needs.
+fn without_daemon(history: &History) -> Finding {
+    let closed = |(event, seen): (&Event, &LauncherReturn)| seen.closed.then_some((event.seq, seen.status));
+    let Some((returned, status)) = returns(history, Occasion::Start).find_map(closed) else {
+        return Finding::inconclusive("no daemon came to rest after a start with closed standard streams");
+    };
+    let late = history.events.iter().find(|event| {
+        event.seq > returned && matches!(&event.what, What::DeadlinePassed { name, .. } if name == "ready")
+    });
+    match (status, late) {
+        (ExitStatus::Code(0), Some(late)) => {
+            let text = "the launcher exited with 0, and the daemon, which works when they are open, never answered";
+            Finding::fail(vec![Evidence::text(text).event(returned).event(late.seq)]).on_time()
+        }
+        (ExitStatus::Code(0) | ExitStatus::Unknown, _) => {
+            Finding::inconclusive("whether it works with closed standard streams was not seen")
+        }
+        (ExitStatus::Code(code), _) => {
+            let text = format!("the launcher, which works when they are open, exited with {code}");
+            Finding::fail(vec![Evidence::text(text).event(returned)])
+        }
+        (ExitStatus::Signal(signal), _) => {
+            let text = format!("signal {signal} killed the launcher, which works when they are open");
+            Finding::fail(vec![Evidence::text(text).event(returned)])
+        }
+    }
 }
 
 fn judge(portrait: &DaemonPortrait) -> Result<String, Vec<String>> {
@@ -58,7 +87,9 @@ fn judge(portrait: &DaemonPortrait) -> Result<String, Vec<String>> {
 mod tests {
     use crate::check::script::Script;
     use crate::check::script::daemon::opened;
-    use crate::event::DaemonPortrait;
+    use crate::event::{Answer, DaemonPortrait, ExitStatus, LauncherReturn, Occasion, What};
+    use crate::id::Pid;
+    use crate::scenario::Launcher;
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
 
     fn check(change: impl FnOnce(&mut DaemonPortrait), want: Verdict) {
@@ -74,6 +105,20 @@ mod tests {
     fn a_start_with_open_streams_proves_nothing() {
         check(|portrait| portrait.launcher.closed = false, Inconclusive);
         assert_eq!((super::CHECK.decide)(&Script::new().history())[0].verdict, Inconclusive);
+    }
+
+    #[test]
+    fn a_launcher_that_fails_and_a_daemon_that_never_answers_fail() {
+        let returned = |status| {
+            let (occasion, from, answer) = (Occasion::Start, Launcher::Clean, Answer::Refused);
+            let it = LauncherReturn { occasion, from, closed: true, pid: Pid(5), status, pidfile: None, answer };
+            Script::new().event(50, What::LauncherReturned(it))
+        };
+        let late = || What::DeadlinePassed { name: "ready".to_owned(), length_ms: 1000 };
+        let verdict = |script: Script| (super::CHECK.decide)(&script.history())[0].verdict;
+        assert_eq!(verdict(returned(ExitStatus::Code(1))), Fail);
+        assert_eq!(verdict(returned(ExitStatus::Code(0)).event(90, late())), Fail);
+        assert_eq!(verdict(returned(ExitStatus::Code(0))), Inconclusive);
     }
 
     #[test]

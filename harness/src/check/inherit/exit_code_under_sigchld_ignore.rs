@@ -97,7 +97,7 @@ mod tests {
     fn check_busy(from: Launcher, status: i32, want: Verdict) {
         let answer = Answer::Missing("the harness listens there".to_owned());
         let (occasion, status) = (Occasion::AddressBusy, ExitStatus::Code(status));
-        let it = LauncherReturn { occasion, from, pid: Pid(5), status, pidfile: None, answer };
+        let it = LauncherReturn { occasion, from, closed: false, pid: Pid(5), status, pidfile: None, answer };
         let script = Script::new().started_from(FROM, 0, Answer::Answered);
         assert_eq!(worst(script.event(100, What::LauncherReturned(it))), want, "{from:?} {status:?}");
     }

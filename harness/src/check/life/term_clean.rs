@@ -32,11 +32,15 @@ fn decide(history: &History) -> Vec<Finding> {
         return vec![Finding::inconclusive("no stop was asked for")];
     }
     let ends = asked.iter().skip(1).map(|(next, _)| next.seq).chain([u64::MAX]);
-    asked.iter().zip(ends).map(|((asked, action), end)| judge(history, asked, action, end)).collect()
+    let stops = asked.iter().zip(ends);
+    let findings: Vec<Finding> =
+        stops.filter_map(|((asked, action), end)| judge(history, asked, action, end)).collect();
+    let none = "the main process had ended before the stop";
+    if findings.is_empty() { vec![Finding::inconclusive(none)] } else { findings }
 }
 
-/// One stop, as far as to the next one.
-fn judge(history: &History, asked: &Event, action: &str, end: u64) -> Finding {
+/// One stop, as far as to the next one. `None` when there was nobody any more to be stopped.
+fn judge(history: &History, asked: &Event, action: &str, end: u64) -> Option<Finding> {
     let until_next = |event: &Event| asked.seq < event.seq && event.seq < end;
     let mut late = history.find(|what| match what {
         What::DeadlinePassed { name, length_ms } if name == "stop" => Some(*length_ms),
@@ -44,11 +48,11 @@ fn judge(history: &History, asked: &Event, action: &str, end: u64) -> Finding {
     });
     if let Some((event, length_ms)) = late.find(|(event, _)| until_next(event)) {
         let text = format!("{action}: the main process still lived {length_ms} ms later");
-        return Finding::fail(vec![Evidence::text(text).event(event.seq)]).on_time();
+        return Some(Finding::fail(vec![Evidence::text(text).event(event.seq)]).on_time());
     }
     let mains = history.find(|what| if let What::Main { image } = what { Some(image.pid) } else { None });
     let Some((_, main)) = mains.filter(|(event, _)| event.seq < asked.seq).last() else {
-        return Finding::inconclusive("no main process was known");
+        return Some(Finding::inconclusive("no main process was known"));
     };
     let ended = history.find(|what| match what {
         What::Exited { pid, status } if *pid == main => Some(*status),
@@ -56,11 +60,12 @@ fn judge(history: &History, asked: &Event, action: &str, end: u64) -> Finding {
     });
     // A pidfd tells of the end, the reaper of the status: the last word counts.
     let Some((event, status)) = ended.filter(|(event, _)| event.seq < end).last() else {
-        return Finding::inconclusive("the end of the main process was not seen");
+        return Some(Finding::inconclusive("the end of the main process was not seen"));
     };
-    if event.at.not_after < asked.at.not_before {
-        return Finding::inconclusive("the main process had ended before the stop");
-    }
+    (event.at.not_after >= asked.at.not_before).then(|| of_status(history, event, action, status))
+}
+
+fn of_status(history: &History, event: &Event, action: &str, status: ExitStatus) -> Finding {
     let stop = match &history.plan.target.stop {
         TargetStop::Signal(signal) => Some(signal.0),
         TargetStop::Command(_) => None,

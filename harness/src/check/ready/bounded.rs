@@ -2,7 +2,7 @@
 
 use crate::check::Check;
 use crate::check::daemon::returns;
-use crate::event::{Event, ExitStatus, Occasion, What};
+use crate::event::{Answer, Event, ExitStatus, LauncherReturn, Occasion, What};
 use crate::history::History;
 use crate::manifest::Profile;
 use crate::verdict::{Evidence, Finding, Level};
@@ -18,7 +18,8 @@ pub static CHECK: Check = Check {
     reports: &["janus#408"],
     observed: "A launch whose daemon is held in its listen(2), or in the call that makes its pidfile (seccomp_unotify(2)), until \
                the launcher has returned: its exit status, within `deadlines.give_up_ms`; and whether the daemon, let go then, \
-               ends too. The launcher's own calls are never held.",
+               ends too. A launcher that exits with 0 before anything was held, while nobody listens, waits for nothing. The \
+               launcher's own calls are never held.",
     needs: &[],
     observers: &["adversary"],
     chance: false,
@@ -34,11 +35,7 @@ fn decide(history: &History) -> Vec<Finding> {
     let mut findings: Vec<Finding> = late.map(|late| never(history, late)).collect();
     let held = history.events.iter().any(|event| matches!(event.what, What::StartupHeld { .. }));
     for (event, seen) in returns(history, Occasion::Hung) {
-        findings.push(if held {
-            returned(history, event, seen.status)
-        } else {
-            Finding::inconclusive("nothing of its start was held: the launcher listens itself")
-        });
+        findings.push(if held { returned(history, event, seen.status) } else { unheld(event, seen) });
     }
     if findings.is_empty() {
         findings.push(Finding::inconclusive("no start was made to hang"));
@@ -53,6 +50,19 @@ fn never(history: &History, (event, length_ms): (&Event, u64)) -> Finding {
         Finding::fail(vec![Evidence::text(text).event(event.seq)]).on_time()
     } else {
         Finding::inconclusive(format!("{text}; the manifest declares no time (`deadlines.give_up_ms`)"))
+    }
+}
+
+/// The launcher returned before anything of its start could be held.
+fn unheld(event: &Event, seen: &LauncherReturn) -> Finding {
+    match (seen.status, &seen.answer) {
+        (ExitStatus::Code(0), Answer::Refused) => {
+            let text = "the launcher exited with 0 before its daemon had begun what could hang: nobody listened yet";
+            Finding::fail(vec![Evidence::text(text).event(event.seq)])
+        }
+        _ => {
+            Finding::inconclusive("nothing of its start was held: the launcher listens, and makes the pidfile, itself")
+        }
     }
 }
 
@@ -84,7 +94,7 @@ fn returned(history: &History, event: &Event, status: ExitStatus) -> Finding {
 mod tests {
     use super::*;
     use crate::check::script::{Script, image};
-    use crate::event::{Answer, LauncherReturn, Released, StartupCall};
+    use crate::event::{Released, StartupCall};
     use crate::id::{Image, Pid};
     use crate::scenario::Launcher;
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
@@ -97,7 +107,7 @@ mod tests {
         let status = ExitStatus::Code(code);
         let answer = Answer::Missing("its start is held".to_owned());
         let (occasion, from) = (Occasion::Hung, Launcher::Clean);
-        let returned = LauncherReturn { occasion, from, pid: Pid(5), status, pidfile: None, answer };
+        let returned = LauncherReturn { occasion, from, closed: false, pid: Pid(5), status, pidfile: None, answer };
         script.event(60, What::LauncherReturned(returned)).event(70, What::HungStartOver { living })
     }
 

@@ -78,7 +78,7 @@ mod tests {
     fn check(status: ExitStatus, said: Option<&str>, want: Verdict) {
         let answer = Answer::Missing("the harness listens there".to_owned());
         let (occasion, from) = (Occasion::AddressBusy, Launcher::Clean);
-        let returned = LauncherReturn { occasion, from, pid: Pid(5), status, pidfile: None, answer };
+        let returned = LauncherReturn { occasion, from, closed: false, pid: Pid(5), status, pidfile: None, answer };
         let mut script = Script::new().event(50, What::LauncherReturned(returned));
         if let Some(line) = said {
             let (stream, line) = ("busy-start.stderr".to_owned(), line.to_owned());
@@ -104,7 +104,7 @@ mod tests {
     fn a_pidfile_that_cannot_be_written_is_no_better_an_excuse() {
         let answer = Answer::Answered;
         let (occasion, from, status) = (Occasion::PidfileBlocked, Launcher::Clean, ExitStatus::Code(0));
-        let returned = LauncherReturn { occasion, from, pid: Pid(5), status, pidfile: None, answer };
+        let returned = LauncherReturn { occasion, from, closed: false, pid: Pid(5), status, pidfile: None, answer };
         let history = Script::new().event(50, What::LauncherReturned(returned)).history();
         assert_eq!((super::CHECK.decide)(&history)[0].verdict, Fail);
     }
@@ -114,7 +114,7 @@ mod tests {
         let late = What::DeadlinePassed { name: Occasion::PidfileBlocked.deadline().to_owned(), length_ms: 1000 };
         let (occasion, answer) = (Occasion::AddressBusy, Answer::Missing("the harness listens there".to_owned()));
         let (from, status) = (Launcher::Clean, ExitStatus::Code(1));
-        let returned = LauncherReturn { occasion, from, pid: Pid(5), status, pidfile: None, answer };
+        let returned = LauncherReturn { occasion, from, closed: false, pid: Pid(5), status, pidfile: None, answer };
         let said = What::Output { stream: "busy-start.stderr".to_owned(), line: "address in use".to_owned() };
         let script = Script::new().event(50, What::LauncherReturned(returned)).event(60, said).event(900, late);
         let verdicts: Vec<Verdict> = (super::CHECK.decide)(&script.history()).iter().map(|it| it.verdict).collect();

@@ -30,16 +30,16 @@ pub static CHECK: Check = Check {
 
 fn decide(history: &History) -> Vec<Finding> {
     let starts = history.events.iter().filter(|event| matches!(event.what, What::Phase(Phase::Start)));
-    let findings: Vec<Finding> = starts.map(|start| judge(&history.events[index(history, start)..])).collect();
-    if findings.is_empty() { vec![Finding::inconclusive("nothing was launched")] } else { findings }
+    let findings: Vec<Finding> = starts.filter_map(|start| judge(&history.events[index(history, start)..])).collect();
+    if findings.is_empty() { vec![Finding::inconclusive("nothing that was launched worked")] } else { findings }
 }
 
 fn index(history: &History, event: &Event) -> usize {
     history.events.iter().position(|it| it.seq == event.seq).expect("it is one of them")
 }
 
-/// One start: `events` begin with it.
-fn judge(events: &[Event]) -> Finding {
+/// One start: `events` begin with it. `None` when what was launched failed.
+fn judge(events: &[Event]) -> Option<Finding> {
     // From a signal on, an end has another reason.
     let ends = |event: &&Event| {
         let signalled = matches!(event.what, What::StopAsked { .. } | What::HupSent { .. } | What::ReloadAsked);
@@ -51,7 +51,7 @@ fn judge(events: &[Event]) -> Finding {
         What::Launched { pid, .. } => Some((event, pid)),
         _ => None,
     });
-    let Some((launch, pid)) = launched else { return Finding::inconclusive("nothing was launched") };
+    let Some((launch, pid)) = launched else { return Some(Finding::inconclusive("nothing was launched")) };
     // Who reports an end may do so a moment later than it was.
     let signal = after.first().map(|event| event.at.not_before);
     let in_time = |event: &&Event| signal.is_none_or(|signal| event.at.not_after < signal);
@@ -62,11 +62,15 @@ fn judge(events: &[Event]) -> Finding {
     match ended {
         Some((event, ExitStatus::Code(0))) => {
             let text = format!("the launched process {pid} ended with status 0{}", left_behind(events, pid));
-            return Finding::fail(vec![Evidence::text(text).event(launch.seq).event(event.seq)]);
+            Some(Finding::fail(vec![Evidence::text(text).event(launch.seq).event(event.seq)]))
         }
-        Some(_) => return Finding::inconclusive("the launched process failed"),
-        None => {}
+        Some(_) => None,
+        None => Some(who_serves(events, launch, pid)),
     }
+}
+
+/// Of a launched process that stayed.
+fn who_serves(events: &[Event], launch: &Event, pid: Pid) -> Finding {
     let serving = events.iter().find_map(|event| match &event.what {
         What::Serving { holders, strays, .. } if !holders.is_empty() => Some((event, strays)),
         _ => None,

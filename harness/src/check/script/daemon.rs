@@ -62,7 +62,18 @@ impl Script {
     pub(crate) fn returned(self, at: u64, status: i32, pidfile: Option<&str>, answer: Answer) -> Script {
         let (occasion, status, pidfile) = (Occasion::Start, ExitStatus::Code(status), pidfile.map(str::to_owned));
         let from = Launcher::Clean;
-        self.event(at, What::LauncherReturned(LauncherReturn { occasion, from, pid: Pid(5), status, pidfile, answer }))
+        self.event(
+            at,
+            What::LauncherReturned(LauncherReturn {
+                occasion,
+                from,
+                closed: false,
+                pid: Pid(5),
+                status,
+                pidfile,
+                answer,
+            }),
+        )
     }
 
     /// A launch from somewhere else: the launcher's status and what a client met; if it was answered, the stop worked.

@@ -21,7 +21,7 @@ pub static CHECK: Check = Check {
                complaints.",
     needs: &[],
     observers: &[],
-    chance: false,
+    chance: true,
     unproven_bare: None,
     decide,
 };
