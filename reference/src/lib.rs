@@ -7,6 +7,8 @@
 //! | [`run`](mod@run) | dispatch: which technique, with which options |
 //! | [`technique`] | one way of restarting per file, composed of the rest |
 //! | [`daemon`] | becoming a daemon: two forks, a session, a launcher that waits for the service |
+//! | [`logfile`], [`environment`] | where its output goes; what its children get |
+//! | [`confine`] | another root, other credentials, verified |
 //! | [`master`] | holds the listener, starts generations, judges their readiness, drains the old |
 //! | [`generation`] | accepts, serves, drains, ends |
 //! | [`listener`] | the listening socket and its accept queue |
@@ -25,14 +27,17 @@
 //! Linux only. The crate knows nothing of the harness that tests it and shares no code with it: a bug in common would cancel out.
 
 pub mod activation;
+pub mod confine;
 pub mod daemon;
 pub mod defect;
 pub mod drain;
+pub mod environment;
 pub mod generation;
 pub mod http;
 pub mod inherit;
 pub mod listener;
 pub mod log;
+pub mod logfile;
 pub mod master;
 pub mod notify;
 pub mod pidfile;
