@@ -19,6 +19,7 @@
 //! | [`watch`] | a finished change of a file, however it was written |
 //! | [`notify`], [`watchdog`] | telling a supervisor: ready, reloading, stopping, alive; leaving descriptors with it |
 //! | [`pidfile`] | atomic, locked, removed by its owner only |
+//! | [`control`] | finding, signalling and stopping a daemon by its pidfile, and never a stranger |
 //! | [`process`] | starting a program again, pidfds |
 //! | [`signal`], [`poll`], [`log`] | signals as a descriptor; waiting; debug lines |
 //! | [`version`] | the deployed version, carried by the executable file |
@@ -28,6 +29,7 @@
 
 pub mod activation;
 pub mod confine;
+pub mod control;
 pub mod daemon;
 pub mod defect;
 pub mod drain;

@@ -271,7 +271,7 @@ fn lock_existing(path: &Path) -> Result<Option<File>, PidfileError> {
 }
 
 /// Opens what lies at the path without following a link, waiting for a FIFO's writer, or touching a device.
-fn open_existing(path: &Path) -> Result<Option<File>, PidfileError> {
+pub(crate) fn open_existing(path: &Path) -> Result<Option<File>, PidfileError> {
     let failed = |error| PidfileError::Io(path.to_owned(), error);
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits();
     let flags = i32::try_from(flags).expect("open flags fit an int");

@@ -26,12 +26,21 @@ fn scratch(name: &str) -> PathBuf {
     path
 }
 
+fn orphan(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("unbroken-reference").arg("orphan").args(arguments).current_dir(directory).stdin(Stdio::null());
+    command
+}
+
 /// Launches in this directory and waits for the launcher; its output ends only when nobody holds it any more.
 fn launch(directory: &Path, address: SocketAddr, arguments: &[&str]) -> Output {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("unbroken-reference").arg("orphan").current_dir(directory).stdin(Stdio::null());
-    command.args(["--address", &address.to_string()]).args(arguments);
-    command.output().expect("launch")
+    orphan(directory, arguments).args(["--address", &address.to_string()]).output().expect("launch")
+}
+
+/// Exit code and standard output of an action.
+fn act(directory: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = orphan(directory, arguments).output().expect("run");
+    (output.status.code(), String::from_utf8(output.stdout).expect("text"))
 }
 
 /// An address that was free a moment ago.
@@ -227,6 +236,59 @@ fn a_confinement_that_fails_is_reported_and_leaves_nothing() {
     fs::remove_dir_all(directory).expect("remove");
 }
 
+fn the_actions_of_an_init_script_have_its_exit_codes() {
+    let (directory, address) = (scratch("actions"), free());
+    let act = |action: &str| act(&directory, &[action, "--address", &address.to_string()]);
+    let not_running = (Some(3), "not running\n".to_owned());
+    assert_eq!(act("status"), not_running);
+    assert_eq!(act("stop").0, Some(0), "none is as good");
+    assert_eq!(act("reload").0, Some(7));
+    assert_eq!(act("restart").0, Some(0));
+    let first = daemon(&directory);
+    assert_eq!(act("status"), (Some(0), format!("running, pid {first}\n")));
+    assert_eq!(act("start").0, Some(1));
+    fs::rename(directory.join("child_process.log"), directory.join("rotated")).expect("rename");
+    assert_eq!(act("reopen").0, Some(0));
+    until(|| directory.join("child_process.log").exists());
+    assert_eq!(act("restart").0, Some(0));
+    let second = daemon(&directory);
+    assert_ne!(first, second);
+    kill_process(second, Signal::KILL).expect("it lives");
+    waitid(WaitId::Pid(second), WaitIdOptions::EXITED).expect("it was adopted");
+    assert_eq!(act("status").0, Some(1), "its pidfile is left");
+    assert_eq!((act("stop").0, act("reopen").0), (Some(0), Some(7)));
+    assert_eq!(act("start").0, Some(0));
+    assert_eq!(act("stop").0, Some(0));
+    assert_eq!(act("status"), not_running);
+    assert!(!directory.join("child_process.pid").exists());
+    assert_eq!(
+        waitid(WaitId::Pid(first), WaitIdOptions::EXITED).expect("adopted").and_then(|it| it.exit_status()),
+        Some(0)
+    );
+    fs::remove_dir_all(directory).expect("remove");
+}
+
+/// EPERM is no death, and no proof.
+fn another_user_sees_a_daemon_run_and_does_not_signal_it() {
+    let (directory, address) = (scratch("another-user"), free());
+    assert!(launch(&directory, address, &["--user", "65534", "--group", "65534"]).status.success());
+    let daemon = daemon(&directory);
+    for stranger in [65534, 54321] {
+        let act = |action: &str| orphan(&directory, &[action]).uid(stranger).gid(stranger).output().expect("run");
+        let status = act("status");
+        assert_eq!(status.status.code(), Some(0), "{status:?}");
+        assert!(String::from_utf8_lossy(&status.stdout).starts_with(&format!("running, pid {daemon} (")), "{status:?}");
+        assert_eq!(act("stop").status.code(), Some(4));
+    }
+    TcpStream::connect(address).expect("it listens");
+    assert_eq!(act(&directory, &["stop"]).0, Some(0));
+    assert_eq!(
+        waitid(WaitId::Pid(daemon), WaitIdOptions::EXITED).expect("adopted").and_then(|it| it.exit_status()),
+        Some(0)
+    );
+    fs::remove_dir_all(directory).expect("remove");
+}
+
 fn until(condition: impl Fn() -> bool) {
     let patience = Instant::now() + DEADLINE;
     while !condition() {
@@ -248,12 +310,14 @@ fn main() {
     a_pidfile_that_cannot_be_written_is_a_failure_that_leaves_nothing();
     no_terminal_that_it_opens_becomes_its_own_unless_it_leads_its_session();
     environment_and_umask_are_what_was_said_also_when_that_is_nothing();
-    let mut passed = 4;
+    the_actions_of_an_init_script_have_its_exit_codes();
+    let mut passed = 5;
     if rustix::process::geteuid().is_root() {
         a_confined_daemon_has_the_root_and_the_credentials_that_were_asked_for();
         files_inside_the_root_can_be_opened_anew_and_removed();
         a_confinement_that_fails_is_reported_and_leaves_nothing();
-        passed += 3;
+        another_user_sees_a_daemon_run_and_does_not_signal_it();
+        passed += 4;
     }
     let _ = writeln!(std::io::stdout(), "{passed} passed; those of credentials and chroot are run by root only");
 }

@@ -3,8 +3,10 @@
 //! The article's daemon starts itself again with an extra argument and returns at once. Here nothing is executed anew: two
 //! forks, one session, and a launcher that returns only when the service is there ([`crate::daemon`]).
 
+mod action;
 mod options;
 
+pub use action::Action;
 pub use options::Options;
 
 use std::net::TcpListener;
@@ -22,6 +24,7 @@ use crate::logfile::LogFile;
 use crate::pidfile::{self, Careless, Claim, Pidfile, PidfileError};
 use crate::poll;
 use crate::process;
+use crate::run::Failure;
 use crate::service::Service;
 use crate::signal::Signals;
 use crate::version;
@@ -30,11 +33,26 @@ use crate::version;
 /// any look.
 const LATE: Duration = Duration::from_millis(200);
 
-/// Launches the daemon. Returns in the daemon, at its end; the launcher exits inside.
+/// Does what was asked for; the exit code. In a daemon that was started it returns at its end.
 ///
 /// # Errors
-/// The reason, complete, for standard error (which is the log in the daemon).
-pub fn run(options: &Options) -> Result<(), String> {
+/// The reason, complete, for standard error (which is the log in the daemon), and its code.
+pub fn run(options: &Options) -> Result<u8, Failure> {
+    match options.action {
+        Action::Start => start(options)?,
+        Action::Stop => action::stop(options)?,
+        Action::Restart => {
+            action::stop(options)?;
+            start(options)?;
+        }
+        Action::Reload | Action::Reopen => action::hang_up(options)?,
+        Action::Status => return action::status(options),
+    }
+    Ok(0)
+}
+
+/// Launches the daemon. Returns in the daemon, at its end; the launcher exits inside.
+fn start(options: &Options) -> Result<(), String> {
     match options.defect {
         Some(Defect::FromAnyLauncher(Unexpected::RemovedDirectory)) => {
             let _unused = std::env::current_dir().map_err(failed("find its directory"))?;

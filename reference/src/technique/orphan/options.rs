@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
+use super::Action;
 use crate::confine::{ConfineError, Confinement, Credentials};
 use crate::daemon::Manner;
 use crate::defect::Defect;
@@ -16,6 +17,9 @@ use crate::logfile::LogFile;
 /// The command line.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
+    /// What to do
+    #[arg(value_enum, default_value_t = Action::Start)]
+    pub action: Action,
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:10099")]
     pub address: SocketAddr,
@@ -58,6 +62,9 @@ pub struct Options {
     /// When a stopping daemon cuts what is left
     #[arg(long, value_name = "N", default_value_t = 5000)]
     pub drain_timeout_ms: u64,
+    /// How long stop and restart wait for the daemon's end
+    #[arg(long, value_name = "N", default_value_t = 10000)]
+    pub stop_timeout_ms: u64,
     /// Switch on a deliberate bug, to prove that a check catches it
     #[arg(long, value_name = "NAME")]
     pub defect: Option<Defect>,
@@ -84,6 +91,10 @@ impl Options {
             patience: Duration::from_millis(self.ready_timeout_ms),
             defect: self.defect,
         })
+    }
+
+    pub(super) fn stop_timeout(&self) -> Duration {
+        Duration::from_millis(self.stop_timeout_ms)
     }
 
     fn environment(&self) -> Environment {
