@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::defect::DefectRow;
-use crate::technique::{exec_inherit, null, orphan};
+use crate::technique::{exec_inherit, nohup, null, orphan};
 
 /// File name, or its end, that makes [`run_if_asked`] act.
 pub const NAME: &str = "unbroken-reference";
@@ -132,6 +132,12 @@ enum Technique {
     /// The program puts itself into the background and is adopted by init
     #[command(after_long_help = with_defects(ORPHAN, Kind::Daemon), after_help = "--help says when to use it and what it guarantees")]
     Orphan(orphan::Options),
+    /// Runs a command immune to hangups, in its own place: no daemon, and often enough
+    ///
+    /// SIGHUP is ignored; standard output and error are appended to a file of mode 0600; standard input cannot be read. Session,
+    /// process group, terminal, directory and descriptors stay what they are. Exit status: the command's; 127 when it was not
+    /// found, 126 when it cannot be executed, 125 when the file cannot be opened. In a shell: unbroken-reference nohup -- COMMAND &
+    Nohup(nohup::Options),
     /// Null target: exits at once with status 0
     ///
     /// It claims by its status that all is well and never listens. Must never pass.
@@ -202,6 +208,7 @@ impl Technique {
         match self {
             Self::ExecInherit(options) => exec_inherit::run(options)?,
             Self::Orphan(options) => return orphan::run(options),
+            Self::Nohup(options) => nohup::run(options)?,
             Self::NullExit(_) => {}
             Self::NullSilent(options) => null::silent(options)?,
             Self::NullDeaf(options) => null::deaf(options)?,
@@ -228,7 +235,7 @@ pub fn run_if_asked() {
 ///
 /// A server that starts itself again uses the arguments of the *process*, so whatever led here leads here again. Call it before any
 /// thread is started. Exit codes: 0 ended as told (or help), 1 failed, with the reason on standard error, 2 usage; of `orphan`'s
-/// actions also 3, 4 and 7 (see its help).
+/// actions also 3, 4 and 7, of `nohup` 125 to 127 (see their help).
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     ExitCode::from(dispatch(arguments))
 }
