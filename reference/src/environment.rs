@@ -1,13 +1,18 @@
 //! The environment of a daemon: what the programs that it executes will get.
 //!
-//! A launcher's environment is full of what is nobody else's business (LISTEN_FDS, NOTIFY_SOCKET, a user's DISPLAY), and a
-//! list that is empty is something else than no list: here nothing at all can be said.
+//! Some of what a launcher has was meant for that very process ([`ADDRESSED`]); a daemon is another one, and its children are yet
+//! others. And a list that is empty is something else than no list: here nothing at all can be said.
 //!
 //! Nothing is executed anew, so `/proc/PID/environ` goes on showing what the *launcher* was given: the kernel shows the first
 //! stack of the program. Secrets do not belong there in any case.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+
+/// What a supervisor tells the process that it started: which descriptors are handed over, where to report. A daemon has closed the
+/// former, and whoever else reports would be believed.
+pub const ADDRESSED: [&str; 6] =
+    ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
 
 /// What to do with what the launcher has; in this order: all gone, some gone, some set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +23,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The launcher's.
+    /// The launcher's, but for what is [`ADDRESSED`] to it.
     #[must_use]
     pub fn inherited() -> Self {
         Self::default()
@@ -51,7 +56,8 @@ impl Environment {
     /// The variables that there will be, from those that there are.
     #[must_use]
     pub fn applied_to(&self, before: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
-        let stays = |name: &OsString| !self.cleared && !self.unset.contains(name);
+        let is_addressed = |name: &OsString| ADDRESSED.iter().any(|addressed| name == addressed);
+        let stays = |name: &OsString| !self.cleared && !is_addressed(name) && !self.unset.contains(name);
         let is_set = |name: &OsString| self.set.iter().any(|(set, _)| set == name);
         let kept = before.into_iter().filter(|(name, value)| is_possible(name, value) && stays(name) && !is_set(name));
         let last =
@@ -61,9 +67,6 @@ impl Environment {
 
     /// Makes it this process's. Call it before the first thread.
     pub(crate) fn apply(&self) {
-        if *self == Self::default() {
-            return;
-        }
         let after = self.applied_to(std::env::vars_os());
         // clearenv(3) also drops what setenv(3) would refuse, and execve(2) handed over all the same.
         // SAFETY: there is no other thread that could read the environment at the same time (documented above, and counted by
@@ -102,17 +105,15 @@ mod tests {
     #[test]
     fn the_launchers_is_kept_changed_or_dropped() {
         let check = |environment: Environment, want: &[(&str, &str)]| {
-            let before = pairs(&[("HOME", "/root"), ("LISTEN_FDS", "1"), ("PATH", "/bin")]);
+            let before = pairs(&[("HOME", "/root"), ("LISTEN_FDS", "1"), ("NOTIFY_SOCKET", "@x"), ("PATH", "/bin")]);
             assert_eq!(environment.applied_to(before), pairs(want), "{environment:?}");
         };
         let (inherited, empty) = (Environment::inherited, Environment::empty);
-        let [listen, path, value] = ["LISTEN_FDS", "PATH", "/sbin"].map(OsStr::new);
-        check(inherited(), &[("HOME", "/root"), ("LISTEN_FDS", "1"), ("PATH", "/bin")]);
-        check(inherited().without(listen), &[("HOME", "/root"), ("PATH", "/bin")]);
-        check(
-            inherited().without(path).with(path, value),
-            &[("HOME", "/root"), ("LISTEN_FDS", "1"), ("PATH", "/sbin")],
-        );
+        let [home, path, value] = ["HOME", "PATH", "/sbin"].map(OsStr::new);
+        check(inherited(), &[("HOME", "/root"), ("PATH", "/bin")]);
+        check(inherited().without(home), &[("PATH", "/bin")]);
+        check(inherited().without(path).with(path, value), &[("HOME", "/root"), ("PATH", "/sbin")]);
+        check(inherited().without(home).with(ADDRESSED[1].as_ref(), home), &[("PATH", "/bin"), ("LISTEN_FDS", "HOME")]);
         check(empty(), &[]);
         check(empty().with(path, value).with(path, OsStr::new("")), &[("PATH", "")]);
     }
