@@ -123,8 +123,10 @@ pub fn search(path: &Path) -> io::Result<Found> {
     }
     Ok(match holder {
         Holder::It => Found::Alive(Running { pid, pidfd }),
-        Holder::Somebody => Found::Unproven(pid),
         Holder::NotIt => Found::Foreign(pid),
+        // Only now: while it lives and has the lock, nobody is disturbed by the attempt.
+        Holder::Hidden if is_locked(&file)? => Found::Unproven(pid),
+        Holder::Hidden => Found::Foreign(pid),
     })
 }
 
@@ -206,17 +208,17 @@ fn has_ended(pidfd: &OwnedFd) -> io::Result<bool> {
 enum Holder {
     /// The process in question.
     It,
-    /// Somebody; the process in question is not to be looked into.
-    Somebody,
     /// Somebody else, or nobody.
     NotIt,
+    /// The process in question is not to be looked into.
+    Hidden,
 }
 
 /// Whether a process has a descriptor of this file whose description holds a lock of flock(2).
 fn holder(pid: Pid, file: &File) -> io::Result<Holder> {
     let wanted = file.metadata()?;
     let process = PathBuf::from(format!("/proc/{pid}"));
-    let Ok(descriptors) = std::fs::read_dir(process.join("fd")) else { return somebody(file) };
+    let Ok(descriptors) = std::fs::read_dir(process.join("fd")) else { return Ok(Holder::Hidden) };
     for descriptor in descriptors {
         // One that is closed meanwhile is not the pidfile's.
         let Ok(descriptor) = descriptor else { continue };
@@ -239,15 +241,12 @@ fn is_lock(line: &str) -> bool {
     words.next() == Some("lock:") && words.clone().any(|word| word == "FLOCK") && words.any(|word| word == "WRITE")
 }
 
-/// Where a process is not to be looked into: whether anybody has the lock. To try is to have it for an instant, where nobody has; a
-/// start at that instant finds it taken. No other way tells in a pid namespace.
-fn somebody(file: &File) -> io::Result<Holder> {
+/// Whether anybody has the lock. To try is to have it for an instant, where nobody has; a start at that instant finds it taken. No
+/// other way tells in a pid namespace.
+fn is_locked(file: &File) -> io::Result<bool> {
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => {
-            rustix::fs::flock(file, FlockOperation::Unlock)?;
-            Ok(Holder::NotIt)
-        }
-        Err(Errno::WOULDBLOCK) => Ok(Holder::Somebody),
+        Ok(()) => rustix::fs::flock(file, FlockOperation::Unlock).map(|()| false).map_err(io::Error::from),
+        Err(Errno::WOULDBLOCK) => Ok(true),
         Err(error) => Err(error.into()),
     }
 }
@@ -383,13 +382,13 @@ mod tests {
 
     #[test]
     fn whether_anybody_holds_the_lock_is_told_without_keeping_it() {
-        let scratch = Scratch::new("control-somebody");
+        let scratch = Scratch::new("control-locked");
         let path = scratch.path().join("pid");
         let own = Pidfile::create(&path).expect("create");
         let file = File::open(&path).expect("open");
-        assert!(matches!(somebody(&file).expect("try"), Holder::Somebody));
+        assert!(is_locked(&file).expect("try"));
         drop(own);
-        assert!(matches!(somebody(&file).expect("try"), Holder::NotIt));
+        assert!(!is_locked(&file).expect("try"));
         Claim::take(&path).expect("it was not kept");
     }
 }

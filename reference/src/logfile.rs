@@ -18,7 +18,7 @@ const MODE: u32 = 0o644;
 pub struct LogFile {
     /// Absolute: the daemon changes its directory.
     pub path: PathBuf,
-    /// Mode of a file that is made, exactly this whatever the umask; `None`: [`MODE`] less the umask. Others can write to it only if
+    /// Mode of a file that is made, exactly this whatever the umask; `None`: 0644 less the umask. Others can write to it only if
     /// this says so. A file that is there keeps its own.
     pub mode: Option<u32>,
     /// Who owns a file that is made: whom the daemon is to become, so that it can open it again. Whoever that is may write to the

@@ -36,6 +36,9 @@ use crate::watchdog::Watchdog;
 /// not replaced by it. Far longer than a storm, so that no order of starts and readiness makes them successors.
 const TOGETHER: Duration = Duration::from_millis(200);
 
+/// The name of the listener that is left with a supervisor.
+const STORED: &str = "listener";
+
 /// First and longest pause before a generation that died is replaced; doubled as long as they die at once.
 const RESPAWN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -59,6 +62,8 @@ pub struct Settings {
     pub notifier: Notifier,
     /// When to tell it that the loop goes round.
     pub watchdog: Option<Watchdog>,
+    /// Whether it keeps a copy of the listener for the next master, unless the listener is the supervisor's already.
+    pub stores_listener: bool,
     /// Whom to tell once that it serves.
     pub newline: Option<Newline>,
     /// How long a generation may take to become ready.
@@ -159,7 +164,10 @@ impl Master {
             settings.notifier.ready();
         }
         let listener = match settings.activated.take() {
-            Some(activated) => activated,
+            Some(activated) => {
+                settings.stores_listener = false;
+                activated
+            }
             None => listener::bind(asked, Succession::of(settings.defect).sharing())
                 .map_err(|error| MasterError::Listen(asked, error))?,
         };
@@ -410,6 +418,11 @@ impl Master {
             None => {}
         }
         let notifier = &self.settings.notifier;
+        if let (Some(listener), true) = (&self.listener, self.settings.stores_listener)
+            && let Err(error) = notifier.store(STORED, &[listener.as_fd()])
+        {
+            self.log.line(format_args!("cannot leave its listener with its supervisor: {error}"));
+        }
         match self.settings.defect {
             Some(Defect::NotifyOnce) => {}
             Some(Defect::NotifyOnceChild | Defect::SystemdNotify) => process::in_a_child(|| notifier.ready())?,

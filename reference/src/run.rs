@@ -51,8 +51,8 @@ FILES
 
 ENVIRONMENT
   LISTEN_PID, LISTEN_FDS=1
-                  a listener on the address as descriptor 3 (sd_listen_fds(3)); for another
-                  process they mean nothing
+                  a listener on the address as descriptor 3 (sd_listen_fds(3)): a supervisor's,
+                  or what --store-listener left there. For another process they mean nothing
   NOTIFY_SOCKET   where READY=1, RELOADING=1, STOPPING=1 and a STATUS are sent (sd_notify(3)); not
                   passed on
   WATCHDOG_USEC, WATCHDOG_PID

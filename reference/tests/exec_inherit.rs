@@ -324,9 +324,58 @@ fn a_supervisor_is_told_and_its_watchdog_is_fed_through_an_upgrade() {
     heard("STOPPING=1");
 }
 
+/// The supervisor's copy keeps the queue of a master that was killed, and the next one answers what waits there.
+fn a_stored_listener_outlives_its_master() {
+    let directory = std::env::temp_dir().join(format!("unbroken-reference-{}-stored", std::process::id()));
+    fs::create_dir(&directory).expect("a fresh directory");
+    install(&directory, 1);
+    let supervisor = UnixDatagram::bind(directory.join("notify")).expect("bind");
+    supervisor.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+    let mut first = command(&directory);
+    first.args(["exec-inherit", "--address", "127.0.0.1:0", "--no-watch", "--store-listener"]);
+    let mut server = Server::spawned(directory.clone(), first.env("NOTIFY_SOCKET", directory.join("notify")));
+    let (message, stored) = received(&supervisor);
+    assert_eq!(message, "FDSTORE=1\nFDNAME=listener");
+    assert!(received(&supervisor).0.starts_with("READY=1"));
+    server.child.kill().expect("it lives");
+    server.wait_for("draining");
+    server.child.wait().expect("wait");
+    let mut waiting = TcpStream::connect(server.address).expect("the queue is there");
+
+    let script = format!(
+        "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=listener exec ./unbroken-reference exec-inherit --address {} --no-watch \
+         --store-listener 3<&0 </dev/null",
+        server.address
+    );
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &script]).current_dir(&directory).stdin(stored.expect("the listener")).stdout(Stdio::null());
+    shell.env("NOTIFY_SOCKET", directory.join("notify"));
+    let again = Server::spawned(directory, &mut shell);
+    assert!(ask(&mut waiting, "/").is_ok());
+    let (message, stored) = received(&supervisor);
+    assert!(message.starts_with("READY=1") && stored.is_none(), "it has it already: {message}");
+    again.signal(Signal::TERM);
+    again.wait_for("master stopped");
+}
+
+/// One message of a notification socket, and the descriptor that came with it.
+fn received(supervisor: &UnixDatagram) -> (String, Option<OwnedFd>) {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+    let (mut text, mut space) = ([0; 200], [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))]);
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let buffers = &mut [std::io::IoSliceMut::new(&mut text)];
+    let length =
+        rustix::net::recvmsg(supervisor, buffers, &mut control, RecvFlags::CMSG_CLOEXEC).expect("receive").bytes;
+    let descriptor = match control.drain().next() {
+        Some(RecvAncillaryMessage::ScmRights(mut descriptors)) => descriptors.next(),
+        _ => None,
+    };
+    (String::from_utf8_lossy(&text[..length]).into_owned(), descriptor)
+}
+
 fn main() {
     unbroken_reference::run_if_asked();
-    let tests: [(&str, fn()); 8] = [
+    let tests: [(&str, fn()); 9] = [
         ("upgrades_under_load_lose_nothing", upgrades_under_load_lose_nothing),
         (
             "a_bad_executable_changes_nothing_and_a_good_one_follows",
@@ -337,6 +386,7 @@ fn main() {
         ("the_old_inode_never_changes_its_version", the_old_inode_never_changes_its_version),
         ("a_false_mark_is_refused", a_false_mark_is_refused),
         ("an_activated_listener_is_served", an_activated_listener_is_served),
+        ("a_stored_listener_outlives_its_master", a_stored_listener_outlives_its_master),
         (
             "a_supervisor_is_told_and_its_watchdog_is_fed_through_an_upgrade",
             a_supervisor_is_told_and_its_watchdog_is_fed_through_an_upgrade,

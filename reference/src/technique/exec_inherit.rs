@@ -64,6 +64,9 @@ pub struct Options {
     /// Descriptor that gets a newline when the first generation is ready, and is closed then
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(3..))]
     pub notify_fd: Option<i32>,
+    /// Leave the listener with the supervisor (FDSTORE=1), which hands it back after a crash
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub store_listener: bool,
     /// Switch on a deliberate bug, to prove that a check catches it
     #[arg(long, value_name = "NAME")]
     pub defect: Option<Defect>,
@@ -173,6 +176,7 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
         watch,
         notifier,
         watchdog,
+        stores_listener: options.store_listener,
         newline,
         ready_timeout: Duration::from_millis(options.ready_timeout_ms),
         patience: options.patience_with_generations(),
