@@ -15,6 +15,19 @@
 //!
 //! Nothing is changed by looking. Where `/proc` does not let one look into the process (it is another user's, or gave up its
 //! privileges), it can be seen that somebody holds the lock, and not who: it is said to run, and is not signalled.
+//!
+//! ```no_run
+//! # use std::{path::Path, time::Duration};
+//! # use unbroken_reference::control::{self, ControlError};
+//! # fn main() -> Result<(), ControlError> {
+//! match control::find(Path::new("/run/web.pid")) {
+//!     // Returns when it has ended: a start may follow at once.
+//!     Ok(running) => running.stop(Duration::from_secs(10)),
+//!     Err(ControlError::NotRunning) => Ok(()),
+//!     Err(error) => Err(error),
+//! }
+//! # }
+//! ```
 
 use std::fmt;
 use std::fs::File;

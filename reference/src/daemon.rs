@@ -15,6 +15,55 @@
 //! That is why there is no list of arguments for the daemon here, as libraries have that execute the program again in its
 //! place: the daemon goes on where `become_daemon` was called, with all that the launcher has parsed. What such a list would
 //! change is what `ps` shows.
+//!
+//! All of it, in the order that matters:
+//!
+//! ```no_run
+//! use std::{fmt::Display, net::TcpListener, path::Path};
+//! use unbroken_reference::{confine::{Confinement, Credentials}, daemon::{self, Manner}, pidfile::{Claim, Pidfile}};
+//!
+//! fn main() -> Result<(), String> {
+//!     // What the launcher was given is no business of the daemon's. Names become numbers while /etc/passwd is there.
+//!     daemon::close_inherited();
+//!     let credentials = Credentials::of(Some("www-data"), None).map_err(failed)?;
+//!     let mut manner = Manner::logging_to(Path::new("/var/log/web.log"));
+//!     manner.confinement = Confinement::new(None, credentials).map_err(failed)?;
+//!     manner.log.owner = manner.confinement.owner();
+//!     // Whoever finds a running daemon has nothing to undo.
+//!     let claim = Claim::take(Path::new("/run/web.pid")).map_err(failed)?;
+//!     let launcher = match daemon::become_daemon(&manner) {
+//!         Ok(launcher) => launcher,
+//!         // In the launcher, which exits inside where all is well.
+//!         Err(reason) => return claim.withdraw().map_err(failed).and(Err(reason)),
+//!     };
+//!     let (listener, pidfile) = match begin(claim, &manner) {
+//!         Ok(begun) => begun,
+//!         Err(reason) => {
+//!             launcher.failed(&reason);
+//!             return Err(reason);
+//!         }
+//!     };
+//!     // Without a launcher nobody believes that it runs: then it must not.
+//!     if let Err(error) = launcher.ready() {
+//!         return pidfile.remove().map_err(failed).and(Err(failed(error)));
+//!     }
+//!     serve(listener);
+//!     pidfile.remove().map_err(failed)
+//! }
+//!
+//! /// All that can fail: first what needs privileges, the pidfile last of that, because it is to name nobody who fails.
+//! fn begin(claim: Claim, manner: &Manner) -> Result<(TcpListener, Pidfile), String> {
+//!     let listener = TcpListener::bind("0.0.0.0:80").map_err(failed)?;
+//!     let pidfile = claim.sign().map_err(failed)?;
+//!     manner.confinement.enter(&manner.directory).map_err(failed)?;
+//!     Ok((listener, pidfile))
+//! }
+//!
+//! fn failed(error: impl Display) -> String {
+//!     format!("web: {error}")
+//! }
+//! # fn serve(_: TcpListener) {}
+//! ```
 
 use std::ffi::CString;
 use std::fs::File;
