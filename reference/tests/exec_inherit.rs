@@ -53,8 +53,11 @@ impl Server {
 
     /// The next log line that contains the text.
     fn wait_for(&self, text: &str) -> String {
+        let mut before = Vec::new();
         loop {
-            let line = self.lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no line with {text:?}"));
+            let line = self.lines.recv_timeout(DEADLINE);
+            let line = line.unwrap_or_else(|_| panic!("no line with {text:?} after {before:#?}"));
+            before.push(line.clone());
             if line.contains(text) {
                 return line;
             }
@@ -198,8 +201,8 @@ fn upgrades_under_load_lose_nothing() {
 }
 
 fn a_bad_executable_changes_nothing_and_a_good_one_follows() {
-    let mut server =
-        Server::start("rollback", &["exec-inherit", "--ready-timeout-ms", "300", "--drain-timeout-ms", "500"]);
+    // Each of the bad ones ends, or closes its readiness pipe: none is waited for, and a good one may take its time.
+    let mut server = Server::start("rollback", &["exec-inherit", "--drain-timeout-ms", "500"]);
     server.wait_for("is ready");
     for (number, bad) in [(2, "#!/bin/sh\nexit 1\n"), (3, "#!/bin/sh\nexec sleep 60 3>&- 4>&- 5>&-\n"), (4, "garbage")]
     {
