@@ -152,6 +152,8 @@ impl World {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("unbroken-reference").args(["orphan", action, "--pidfile", "pid", "--log", "log"]);
         command.args(["--address", &self.doors[door].address.to_string()]).current_dir(&self.directory);
+        // Far beyond what it takes, for a machine that is busy.
+        command.args(["--ready-timeout-ms", "20000", "--stop-timeout-ms", "20000"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
