@@ -11,20 +11,72 @@
 //! ends that matter: a word of the daemon, its end of file (the daemon died first), and the launcher's own end (the daemon
 //! meets EPIPE and gives up, because nobody will believe that it runs). Nothing tells a daemon from a launcher but the
 //! return value of fork(2): no argument and no variable of the environment, which anybody could leave lying about.
+//!
+//! That is why there is no list of arguments for the daemon here, as libraries have that execute the program again in its
+//! place: the daemon goes on where `become_daemon` was called, with all that the launcher has parsed. What such a list would
+//! change is what `ps` shows.
+//!
+//! All of it, in the order that matters:
+//!
+//! ```no_run
+//! use std::{fmt::Display, net::TcpListener, path::Path};
+//! use unbroken_reference::{confine::{Confinement, Credentials}, daemon::{self, Manner}, pidfile::{Claim, Pidfile}};
+//!
+//! fn main() -> Result<(), String> {
+//!     // What the launcher was given is no business of the daemon's. Names become numbers while /etc/passwd is there.
+//!     daemon::close_inherited();
+//!     let credentials = Credentials::of(Some("www-data"), None).map_err(failed)?;
+//!     let mut manner = Manner::logging_to(Path::new("/var/log/web.log"));
+//!     manner.confinement = Confinement::new(None, credentials).map_err(failed)?;
+//!     manner.log.owner = manner.confinement.owner();
+//!     // Whoever finds a running daemon has nothing to undo.
+//!     let claim = Claim::take(Path::new("/run/web.pid")).map_err(failed)?;
+//!     let launcher = match daemon::become_daemon(&manner) {
+//!         Ok(launcher) => launcher,
+//!         // In the launcher, which exits inside where all is well.
+//!         Err(reason) => return claim.withdraw().map_err(failed).and(Err(reason)),
+//!     };
+//!     let (listener, pidfile) = match begin(claim, &manner) {
+//!         Ok(begun) => begun,
+//!         Err(reason) => {
+//!             launcher.failed(&reason);
+//!             return Err(reason);
+//!         }
+//!     };
+//!     // Without a launcher nobody believes that it runs: then it must not.
+//!     if let Err(error) = launcher.ready() {
+//!         return pidfile.remove().map_err(failed).and(Err(failed(error)));
+//!     }
+//!     serve(listener);
+//!     pidfile.remove().map_err(failed)
+//! }
+//!
+//! /// All that can fail: first what needs privileges, the pidfile last of that, because it is to name nobody who fails.
+//! fn begin(claim: Claim, manner: &Manner) -> Result<(TcpListener, Pidfile), String> {
+//!     let listener = TcpListener::bind("0.0.0.0:80").map_err(failed)?;
+//!     let pidfile = claim.sign().map_err(failed)?;
+//!     manner.confinement.enter(&manner.directory).map_err(failed)?;
+//!     Ok((listener, pidfile))
+//! }
+//!
+//! fn failed(error: impl Display) -> String {
+//!     format!("web: {error}")
+//! }
+//! # fn serve(_: TcpListener) {}
+//! ```
 
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::confine::Confinement;
 use crate::defect::Defect;
+use crate::environment::Environment;
+use crate::logfile::LogFile;
 use crate::poll;
-
-/// Mode of the log: for everyone to read, for its owner to write, less what the daemon's own umask takes.
-const LOG_MODE: u32 = 0o644;
 
 /// First byte on the readiness pipe: the service is there. Anything else is a reason.
 const READY: u8 = b'+';
@@ -32,16 +84,37 @@ const READY: u8 = b'+';
 /// How to become one.
 #[derive(Clone, Debug)]
 pub struct Manner {
-    /// Working directory: `/` keeps no file system busy.
+    /// Working directory: `/` keeps no file system busy. With another root it is one inside.
     pub directory: PathBuf,
-    /// File mode creation mask of the daemon, whatever the launcher's was.
+    /// File mode creation mask of the daemon, whatever the launcher's was; 0 is one, too.
     pub umask: u32,
-    /// Where standard output and error go; absolute.
-    pub log: PathBuf,
+    /// Where standard output and error go.
+    pub log: LogFile,
+    /// What the programs get that the daemon executes.
+    pub environment: Environment,
+    /// What the daemon is left with once it has begun. Entering it is the daemon's part, when it has what needs privileges, and
+    /// before its word to the launcher.
+    pub confinement: Confinement,
     /// How long the launcher waits for the daemon's word.
     pub patience: Duration,
     /// The deliberate bug, if any.
     pub defect: Option<Defect>,
+}
+
+impl Manner {
+    /// As daemon(7) has it: the root directory, mask 027, the launcher's environment and privileges, five seconds.
+    #[must_use]
+    pub fn logging_to(path: &Path) -> Self {
+        Self {
+            directory: PathBuf::from("/"),
+            umask: 0o27,
+            log: LogFile { path: path.to_owned(), mode: None, owner: None, defect: None },
+            environment: Environment::inherited(),
+            confinement: Confinement::default(),
+            patience: Duration::from_secs(5),
+            defect: None,
+        }
+    }
 }
 
 /// The daemon's word to its launcher. Dropped without one, the launcher says that the daemon died.
@@ -84,7 +157,7 @@ pub fn become_daemon(manner: &Manner) -> Result<Launcher, String> {
     if !matches!(manner.defect, Some(Defect::Umask | Defect::UmaskLog)) {
         rustix::process::umask(umask);
     }
-    let log = open_log(&manner.log, manner.defect).map_err(failed("open its log"))?;
+    let log = manner.log.open().map_err(failed("open its log"))?;
     if manner.defect == Some(Defect::UmaskLog) {
         rustix::process::umask(umask);
     }
@@ -177,8 +250,11 @@ fn settle(manner: &Manner, log: &File) -> io::Result<()> {
     }
     reset_signals(manner.defect);
     if manner.defect != Some(Defect::Cwd) {
-        rustix::process::chdir(&manner.directory)?;
+        // The one inside another root is not there yet; until then no file system is kept busy.
+        let outside = if manner.confinement.has_root() { Path::new("/") } else { &manner.directory };
+        rustix::process::chdir(outside)?;
     }
+    manner.environment.apply();
     if manner.defect == Some(Defect::NoTty) {
         open_terminal()?;
     }
@@ -198,38 +274,6 @@ fn settle(manner: &Manner, log: &File) -> io::Result<()> {
     let output = read_only.as_ref().unwrap_or(log);
     redirect(output, 1)?;
     redirect(output, 2)
-}
-
-/// The log: appended to, so that a rotation by truncation leaves no hole, and not handed to any program that is executed.
-///
-/// # Errors
-/// What open(2) reports.
-fn open_log(path: &Path, defect: Option<Defect>) -> io::Result<File> {
-    let mut options = File::options();
-    let mut mode = LOG_MODE;
-    match defect {
-        Some(Defect::LogAppend) => options.write(true),
-        _ => options.append(true),
-    };
-    if defect == Some(Defect::LogMode) {
-        rustix::process::umask(rustix::fs::Mode::empty());
-        mode = 0o666;
-    }
-    if defect == Some(Defect::UmaskLog) {
-        mode = 0o666;
-    }
-    // std opens close-on-exec.
-    options.create(true).truncate(false).mode(mode).open(path)
-}
-
-/// Opens the log at its path anew and moves standard output and error there: after a rotation by rename.
-///
-/// # Errors
-/// What open(2) or dup2(2) report; the old log stays then.
-pub fn reopen_log(path: &Path, defect: Option<Defect>) -> io::Result<()> {
-    let log = open_log(path, defect)?;
-    redirect(&log, 1)?;
-    redirect(&log, 2)
 }
 
 /// Which process this is after fork(2).
@@ -335,7 +379,7 @@ pub fn close_inherited() {
 }
 
 /// dup2(2), which clears close-on-exec: standard streams are for whoever is executed.
-fn redirect(file: &File, number: RawFd) -> io::Result<()> {
+pub(crate) fn redirect(file: &File, number: RawFd) -> io::Result<()> {
     // SAFETY: the target is a standard stream, which nothing of ours owns.
     if unsafe { libc::dup2(file.as_raw_fd(), number) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

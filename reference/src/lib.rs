@@ -7,16 +7,19 @@
 //! | [`run`](mod@run) | dispatch: which technique, with which options |
 //! | [`technique`] | one way of restarting per file, composed of the rest |
 //! | [`daemon`] | becoming a daemon: two forks, a session, a launcher that waits for the service |
+//! | [`logfile`], [`environment`] | where its output goes; what its children get |
+//! | [`confine`] | another root, other credentials, verified |
 //! | [`master`] | holds the listener, starts generations, judges their readiness, drains the old |
 //! | [`generation`] | accepts, serves, drains, ends |
 //! | [`listener`] | the listening socket and its accept queue |
 //! | [`inherit`] | what crosses exec(2), and why the mark alone is not believed |
-//! | [`activation`] | a listener that a supervisor bound |
+//! | [`activation`] | a listener that a supervisor bound, descriptors that it kept |
 //! | [`drain`] | telling every connection at once, and counting them out |
 //! | [`service`], [`http`] | HTTP/1.1, thread per connection, an end without a race |
 //! | [`watch`] | a finished change of a file, however it was written |
-//! | [`notify`] | telling a supervisor: ready, reloading, stopping |
+//! | [`notify`], [`watchdog`] | telling a supervisor: ready, reloading, stopping, alive; leaving descriptors with it |
 //! | [`pidfile`] | atomic, locked, removed by its owner only |
+//! | [`control`] | finding, signalling and stopping a daemon by its pidfile, and never a stranger |
 //! | [`process`] | starting a program again, pidfds |
 //! | [`signal`], [`poll`], [`log`] | signals as a descriptor; waiting; debug lines |
 //! | [`version`] | the deployed version, carried by the executable file |
@@ -25,14 +28,18 @@
 //! Linux only. The crate knows nothing of the harness that tests it and shares no code with it: a bug in common would cancel out.
 
 pub mod activation;
+pub mod confine;
+pub mod control;
 pub mod daemon;
 pub mod defect;
 pub mod drain;
+pub mod environment;
 pub mod generation;
 pub mod http;
 pub mod inherit;
 pub mod listener;
 pub mod log;
+pub mod logfile;
 pub mod master;
 pub mod notify;
 pub mod pidfile;
@@ -45,6 +52,7 @@ mod slave;
 pub mod technique;
 pub mod version;
 pub mod watch;
+pub mod watchdog;
 
 #[cfg(test)]
 mod scratch;

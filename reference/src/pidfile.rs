@@ -69,10 +69,29 @@ impl Claim {
     /// # Errors
     /// [`PidfileError`]; whatever lay there is untouched then.
     pub fn take(path: &Path) -> Result<Self, PidfileError> {
+        Self::take_with(path, MODE)
+    }
+
+    /// The same for a file of this mode, whatever the umask. Others can write to it only if this says so, and should never:
+    /// whoever can, names the process that the next stop signals. Whoever can *read* it can lock it, too, and keep a daemon from
+    /// starting: where local users are not trusted, use 0600.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub fn take_with(path: &Path, mode: u32) -> Result<Self, PidfileError> {
         let path = std::path::absolute(path).map_err(|error| PidfileError::Io(path.to_owned(), error))?;
         let stale = lock_existing(&path)?;
-        let (temporary, next) = create_beside(&path).map_err(|error| PidfileError::Io(path.clone(), error))?;
+        let (temporary, next) = create_beside(&path, mode).map_err(|error| PidfileError::Io(path.clone(), error))?;
         Ok(Self { path, stale, next, temporary })
+    }
+
+    /// Takes it all back, where another process has signed: the launcher of a daemon that failed after that, and that may be
+    /// unable to remove it (it was killed; it has given up the privilege).
+    ///
+    /// # Errors
+    /// What unlink(2) reports.
+    pub fn withdraw(self) -> io::Result<()> {
+        if is_at(&self.next, &self.path) { std::fs::remove_file(&self.path) } else { Ok(()) }
     }
 
     /// Leaves the mode to the umask: the mistake of [`crate::defect::Defect::Mode`].
@@ -152,7 +171,8 @@ impl Pidfile {
     /// [`PidfileError`]; the old file stays then.
     pub fn rewrite(&mut self) -> Result<(), PidfileError> {
         let replaced = || -> io::Result<File> {
-            let (temporary, mut file) = create_beside(&self.path)?;
+            let mode = self.file.metadata()?.mode() & 0o7777;
+            let (temporary, mut file) = create_beside(&self.path, mode)?;
             file.write_all(own_line().as_bytes())?;
             temporary.rename_over(&self.path)?;
             Ok(file)
@@ -198,12 +218,26 @@ impl Pidfile {
         Ok(rustix::io::fcntl_setfd(&self.file, FdFlags::empty())?)
     }
 
+    /// It is called otherwise from now on, or by no name at all: the process has another root.
+    pub fn moved_to(&mut self, path: Option<PathBuf>) {
+        // What lies at no path is never found, and so never removed by name.
+        self.path = path.unwrap_or_default();
+    }
+
     /// Removes the file if it is still the one that was written: a successor's file at the same path stays.
     ///
+    /// One that this process may not remove any more (it has dropped its privileges, or has another root) is emptied through the
+    /// descriptor that it has held since it could: a pid that somebody else has soon is then not to be read there, and with the lock
+    /// gone the file is free for the next start to replace.
+    ///
     /// # Errors
-    /// What unlink(2) reports.
+    /// What unlink(2), and then ftruncate(2), report.
     pub fn remove(self) -> io::Result<()> {
-        if is_at(&self.file, &self.path) { std::fs::remove_file(&self.path) } else { Ok(()) }
+        if is_at(&self.file, &self.path) && std::fs::remove_file(&self.path).is_ok() {
+            return Ok(());
+        }
+        // Of a file that has no name any more this changes nothing that anybody sees.
+        self.file.set_len(0)
     }
 }
 
@@ -237,7 +271,7 @@ fn lock_existing(path: &Path) -> Result<Option<File>, PidfileError> {
 }
 
 /// Opens what lies at the path without following a link, waiting for a FIFO's writer, or touching a device.
-fn open_existing(path: &Path) -> Result<Option<File>, PidfileError> {
+pub(crate) fn open_existing(path: &Path) -> Result<Option<File>, PidfileError> {
     let failed = |error| PidfileError::Io(path.to_owned(), error);
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits();
     let flags = i32::try_from(flags).expect("open flags fit an int");
@@ -278,17 +312,17 @@ impl Drop for Temporary {
 }
 
 /// Makes and locks an empty file in the same directory: rename(2) and link(2) do not cross file systems.
-fn create_beside(path: &Path) -> io::Result<(Temporary, File)> {
+fn create_beside(path: &Path, mode: u32) -> io::Result<(Temporary, File)> {
     let mut name = OsString::from(".");
     name.push(path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?);
     name.push(format!(".{}", std::process::id()));
     let path = path.with_file_name(name);
     // Only a crashed process with our pid can have left one.
     let _ = std::fs::remove_file(&path);
-    let file = File::options().write(true).create_new(true).mode(MODE).open(&path)?;
+    let file = File::options().write(true).create_new(true).mode(mode).open(&path)?;
     let temporary = Temporary { path };
     // The umask may have taken bits away.
-    file.set_permissions(std::fs::Permissions::from_mode(MODE))?;
+    file.set_permissions(std::fs::Permissions::from_mode(mode))?;
     rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     Ok((temporary, file))
 }
@@ -365,6 +399,46 @@ mod tests {
         assert!(matches!(Claim::take(&path), Err(PidfileError::Running(..))));
         drop(inherited);
         Claim::take(&path).expect("nobody holds it any more");
+    }
+
+    #[test]
+    fn a_mode_is_exact_and_kept_when_it_is_rewritten() {
+        let scratch = Scratch::new("pidfile-mode");
+        let path = scratch.path().join("pid");
+        let mut pidfile = Claim::take_with(&path, 0o664).expect("claim").sign().expect("sign");
+        assert_eq!(path.metadata().expect("stat").mode() & 0o7777, 0o664, "whatever the umask");
+        pidfile.rewrite().expect("rewrite");
+        assert_eq!(path.metadata().expect("stat").mode() & 0o7777, 0o664);
+    }
+
+    #[test]
+    fn a_launcher_takes_back_what_its_daemon_has_signed_and_nothing_else() {
+        let scratch = Scratch::new("pidfile-withdrawn");
+        let path = scratch.path().join("pid");
+        for signed in [true, false] {
+            let claim = Claim::take(&path).expect("claim");
+            if signed {
+                // As the daemon does, whose descriptions are the same.
+                std::fs::rename(&claim.temporary.path, &path).expect("rename");
+            } else {
+                std::fs::write(&path, "4711\n").expect("write");
+            }
+            claim.withdraw().expect("withdraw");
+            assert_eq!(path.exists(), !signed);
+            assert_eq!(std::fs::read_dir(scratch.path()).expect("list").count(), usize::from(!signed));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_emptied_and_free_for_the_next() {
+        let scratch = Scratch::new("pidfile-emptied");
+        let path = scratch.path().join("pid");
+        let mut pidfile = Pidfile::create(&path).expect("create");
+        pidfile.moved_to(None);
+        pidfile.remove().expect("it is open");
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), "");
+        Pidfile::create(&path).expect("nobody holds it").remove().expect("remove");
+        assert!(!path.exists());
     }
 
     #[test]

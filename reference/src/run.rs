@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::defect::DefectRow;
-use crate::technique::{exec_inherit, null, orphan};
+use crate::technique::{exec_inherit, nohup, null, orphan};
 
 /// File name, or its end, that makes [`run_if_asked`] act.
 pub const NAME: &str = "unbroken-reference";
@@ -51,9 +51,13 @@ FILES
 
 ENVIRONMENT
   LISTEN_PID, LISTEN_FDS=1
-                  a listener on the address as descriptor 3 (sd_listen_fds(3)); for another
-                  process they mean nothing
-  NOTIFY_SOCKET   where READY=1, RELOADING=1 and STOPPING=1 are sent (sd_notify(3)); not passed on
+                  a listener on the address as descriptor 3 (sd_listen_fds(3)): a supervisor's,
+                  or what --store-listener left there. For another process they mean nothing
+  NOTIFY_SOCKET   where READY=1, RELOADING=1, STOPPING=1 and a STATUS are sent (sd_notify(3)); not
+                  passed on
+  WATCHDOG_USEC, WATCHDOG_PID
+                  WATCHDOG=1 is sent there in half that time, through upgrades and drains too
+                  (sd_watchdog_enabled(3)); not passed on
   is_slave=true   marks a generation (listener as descriptor 3, readiness pipe as 4, life line
                   as 5). A stray mark is refused with status 1
 
@@ -68,15 +72,30 @@ WHEN TO USE IT
   A program that has to put itself into the background: started by hand, from an init script, or
   by a service manager with Type=forking. Where there is a choice, stay in the foreground.
 
+ACTIONS (an init script's, on the daemon that --pidfile names)
+  start      [default] put a daemon into the background
+  stop       SIGTERM, and wait for its end (--stop-timeout-ms); it is never killed
+  restart    stop, then start, with a gap; nothing is handed over
+  reload, reopen
+             SIGHUP, both: there is no configuration but the command line
+  status     say on standard output whether it runs, and change nothing
+  A process is the daemon only if it has the lock of its pidfile (/proc/PID/fdinfo), and is
+  signalled through a pidfd: a stranger that has got the number is never hit. Where this user may
+  not look into the process, it is not signalled.
+
 WHAT IT GUARANTEES
   When the launcher returns 0 the daemon listens, its pidfile names it, and it is init's child in a
   session of its own without a terminal. When it cannot start (address in use, pidfile held or not
-  writable, too slow) the launcher returns 1 with the reason on standard error, and nothing is
-  left. Nothing of the launcher stays: no descriptor, no signal mask, no umask, no directory.
-  Nothing but fork tells a daemon from a launcher: no argument, no variable.
+  writable, no such user, too slow) the launcher returns 1 with the reason on standard error, and
+  nothing is left. Nothing of the launcher stays: no descriptor, no signal mask, no umask, no
+  directory. Nothing but fork tells a daemon from a launcher: no argument, no variable.
+  What is given up with --chroot, --user and --group is given up when it listens and its files are
+  open, and before the launcher returns; the kernel is asked afterwards whether it is so.
 
 WHAT IT CANNOT DO
-  Restart without a gap: stop it and start it. See exec-inherit.
+  Restart without a gap. See exec-inherit.
+  With --chroot, open a log anew that lies outside. With --chroot or --user, remove a pidfile that
+  it cannot reach or whose directory it may not write to: it empties it.
 
 SIGNALS (to the daemon)
   HUP        open the log anew
@@ -85,12 +104,24 @@ SIGNALS (to the daemon)
 FILES
   --pidfile  the daemon's pid, 0644, atomically written, locked from before the fork until the
              end, removed by its owner only. What a dead daemon left is replaced; a link, FIFO
-             or directory in its place is refused
-  --log      standard output and error, appended to; each request's method and URL
+             or directory in its place is refused. Root's, also with --user: whoever may write
+             it names whom a stop signals. Whoever may read it can lock it and prevent a start:
+             where local users are not trusted, --pidfile-mode 600
+  --log      standard output and error, appended to; each request's method and URL. With --user
+             a new one belongs to that user, and a link in its place is refused
+
+EXIT STATUS (LSB 5.0 Core, \"Init Script Actions\")
+  0  done; status: it runs              1  failed; status: it is dead and its pidfile is left
+  2  usage                              3  status: it does not run
+  4  no right to; status: unknown       7  reload, reopen: it does not run
+  stop is 0 also where nothing runs. start is 1 where it runs already, unlike LSB: the options of
+  the second would not be in force.
 
 EXAMPLES
   unbroken-reference orphan --pidfile run.pid --log run.log && curl http://127.0.0.1:10099/
-  kill $(cat run.pid)";
+  unbroken-reference orphan status --pidfile run.pid
+  unbroken-reference orphan stop --pidfile run.pid
+  unbroken-reference orphan --address 0.0.0.0:80 --user www-data --chroot /srv/www --clear-env";
 
 /// The first line of each is its help in the list; null targets take all their text from it.
 #[derive(Debug, Subcommand)]
@@ -101,6 +132,12 @@ enum Technique {
     /// The program puts itself into the background and is adopted by init
     #[command(after_long_help = with_defects(ORPHAN, Kind::Daemon), after_help = "--help says when to use it and what it guarantees")]
     Orphan(orphan::Options),
+    /// Runs a command immune to hangups, in its own place: no daemon, and often enough
+    ///
+    /// SIGHUP is ignored; standard output and error are appended to a file of mode 0600; standard input cannot be read. Session,
+    /// process group, terminal, directory and descriptors stay what they are. Exit status: the command's; 127 when it was not
+    /// found, 126 when it cannot be executed, 125 when the file cannot be opened. In a shell: unbroken-reference nohup -- COMMAND &
+    Nohup(nohup::Options),
     /// Null target: exits at once with status 0
     ///
     /// It claims by its status that all is well and never listens. Must never pass.
@@ -150,17 +187,35 @@ fn with_defects(help: &str, kind: Kind) -> String {
     text
 }
 
+/// How a technique failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Exit code; 1 unless somebody has agreed on another.
+    pub code: u8,
+    /// Complete, for standard error.
+    pub reason: String,
+}
+
+impl From<String> for Failure {
+    fn from(reason: String) -> Self {
+        Self { code: 1, reason }
+    }
+}
+
 impl Technique {
-    fn run(&self) -> Result<(), String> {
+    /// The exit code.
+    fn run(&self) -> Result<u8, Failure> {
         match self {
-            Self::ExecInherit(options) => exec_inherit::run(options),
-            Self::Orphan(options) => orphan::run(options),
-            Self::NullExit(_) => Ok(()),
-            Self::NullSilent(options) => null::silent(options),
-            Self::NullDeaf(options) => null::deaf(options),
-            Self::NullClaim(options) => null::claim(options),
-            Self::NullOldInode(options) => null::old_inode(options),
+            Self::ExecInherit(options) => exec_inherit::run(options)?,
+            Self::Orphan(options) => return orphan::run(options),
+            Self::Nohup(options) => nohup::run(options)?,
+            Self::NullExit(_) => {}
+            Self::NullSilent(options) => null::silent(options)?,
+            Self::NullDeaf(options) => null::deaf(options)?,
+            Self::NullClaim(options) => null::claim(options)?,
+            Self::NullOldInode(options) => null::old_inode(options)?,
         }
+        Ok(0)
     }
 }
 
@@ -179,7 +234,8 @@ pub fn run_if_asked() {
 /// Runs one technique to its end: `arguments` are its name and its options, without the program's name.
 ///
 /// A server that starts itself again uses the arguments of the *process*, so whatever led here leads here again. Call it before any
-/// thread is started. Exit codes: 0 ended as told (or help), 1 failed, with the reason on standard error, 2 usage.
+/// thread is started. Exit codes: 0 ended as told (or help), 1 failed, with the reason on standard error, 2 usage; of `orphan`'s
+/// actions also 3, 4 and 7, of `nohup` 125 to 127 (see their help).
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     ExitCode::from(dispatch(arguments))
 }
@@ -188,10 +244,10 @@ fn dispatch(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let all = std::iter::once(OsString::from(NAME)).chain(arguments);
     match Cli::try_parse_from(all) {
         Ok(cli) => match cli.technique.run() {
-            Ok(()) => 0,
-            Err(reason) => {
+            Ok(code) => code,
+            Err(Failure { code, reason }) => {
                 let _ = std::io::stderr().write_all(format!("{reason}\n").as_bytes());
-                1
+                code
             }
         },
         Err(error) => {

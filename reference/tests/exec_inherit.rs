@@ -6,6 +6,8 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -51,8 +53,11 @@ impl Server {
 
     /// The next log line that contains the text.
     fn wait_for(&self, text: &str) -> String {
+        let mut before = Vec::new();
         loop {
-            let line = self.lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no line with {text:?}"));
+            let line = self.lines.recv_timeout(DEADLINE);
+            let line = line.unwrap_or_else(|_| panic!("no line with {text:?} after {before:#?}"));
+            before.push(line.clone());
             if line.contains(text) {
                 return line;
             }
@@ -196,8 +201,8 @@ fn upgrades_under_load_lose_nothing() {
 }
 
 fn a_bad_executable_changes_nothing_and_a_good_one_follows() {
-    let mut server =
-        Server::start("rollback", &["exec-inherit", "--ready-timeout-ms", "300", "--drain-timeout-ms", "500"]);
+    // Each of the bad ones ends, or closes its readiness pipe: none is waited for, and a good one may take its time.
+    let mut server = Server::start("rollback", &["exec-inherit", "--drain-timeout-ms", "500"]);
     server.wait_for("is ready");
     for (number, bad) in [(2, "#!/bin/sh\nexit 1\n"), (3, "#!/bin/sh\nexec sleep 60 3>&- 4>&- 5>&-\n"), (4, "garbage")]
     {
@@ -282,9 +287,98 @@ fn an_activated_listener_is_served() {
     assert!(TcpStream::connect(address).is_ok());
 }
 
+/// Beats come before and after an upgrade, from one process, and nobody but the master knows of the supervisor.
+fn a_supervisor_is_told_and_its_watchdog_is_fed_through_an_upgrade() {
+    let directory = std::env::temp_dir().join(format!("unbroken-reference-{}-watchdog", std::process::id()));
+    fs::create_dir(&directory).expect("a fresh directory");
+    install(&directory, 1);
+    let supervisor = UnixDatagram::bind(directory.join("notify")).expect("bind");
+    supervisor.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+    let heard = |wanted: &str| {
+        let mut buffer = [0; 200];
+        loop {
+            let length = supervisor.recv(&mut buffer).unwrap_or_else(|error| panic!("no {wanted:?}: {error}"));
+            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if message != "WATCHDOG=1" || message == wanted {
+                assert!(message.starts_with(wanted), "{message}");
+                return;
+            }
+        }
+    };
+    let script = "WATCHDOG_PID=$$ exec ./unbroken-reference exec-inherit --address 127.0.0.1:0 --no-watch";
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", script]).current_dir(&directory).stdin(Stdio::null()).stdout(Stdio::null());
+    shell.env("NOTIFY_SOCKET", directory.join("notify")).env("WATCHDOG_USEC", "200000");
+    let mut server = Server::spawned(directory, &mut shell);
+    heard("READY=1\nSTATUS=serving generation 1");
+    heard("WATCHDOG=1");
+    server.signal(Signal::HUP);
+    heard("RELOADING=1\nMONOTONIC_USEC=");
+    heard("READY=1\nSTATUS=serving generation 2");
+    heard("WATCHDOG=1");
+    fs::write(server.directory.join("bad"), "#!/bin/sh\nexit 1\n").expect("write");
+    fs::set_permissions(server.directory.join("bad"), fs::Permissions::from_mode(0o755)).expect("chmod");
+    fs::rename(server.directory.join("bad"), server.directory.join("unbroken-reference")).expect("install");
+    server.signal(Signal::HUP);
+    heard("RELOADING=1\nMONOTONIC_USEC=");
+    heard("READY=1\nSTATUS=upgrade failed, serving generation 2");
+    heard("WATCHDOG=1");
+    server.stop();
+    heard("STOPPING=1");
+}
+
+/// The supervisor's copy keeps the queue of a master that was killed, and the next one answers what waits there.
+fn a_stored_listener_outlives_its_master() {
+    let directory = std::env::temp_dir().join(format!("unbroken-reference-{}-stored", std::process::id()));
+    fs::create_dir(&directory).expect("a fresh directory");
+    install(&directory, 1);
+    let supervisor = UnixDatagram::bind(directory.join("notify")).expect("bind");
+    supervisor.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+    let mut first = command(&directory);
+    first.args(["exec-inherit", "--address", "127.0.0.1:0", "--no-watch", "--store-listener"]);
+    let mut server = Server::spawned(directory.clone(), first.env("NOTIFY_SOCKET", directory.join("notify")));
+    let (message, stored) = received(&supervisor);
+    assert_eq!(message, "FDSTORE=1\nFDNAME=listener");
+    assert!(received(&supervisor).0.starts_with("READY=1"));
+    server.child.kill().expect("it lives");
+    server.wait_for("draining");
+    server.child.wait().expect("wait");
+    let mut waiting = TcpStream::connect(server.address).expect("the queue is there");
+
+    let script = format!(
+        "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=listener exec ./unbroken-reference exec-inherit --address {} --no-watch \
+         --store-listener 3<&0 </dev/null",
+        server.address
+    );
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &script]).current_dir(&directory).stdin(stored.expect("the listener")).stdout(Stdio::null());
+    shell.env("NOTIFY_SOCKET", directory.join("notify"));
+    let again = Server::spawned(directory, &mut shell);
+    assert!(ask(&mut waiting, "/").is_ok());
+    let (message, stored) = received(&supervisor);
+    assert!(message.starts_with("READY=1") && stored.is_none(), "it has it already: {message}");
+    again.signal(Signal::TERM);
+    again.wait_for("master stopped");
+}
+
+/// One message of a notification socket, and the descriptor that came with it.
+fn received(supervisor: &UnixDatagram) -> (String, Option<OwnedFd>) {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+    let (mut text, mut space) = ([0; 200], [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))]);
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let buffers = &mut [std::io::IoSliceMut::new(&mut text)];
+    let length =
+        rustix::net::recvmsg(supervisor, buffers, &mut control, RecvFlags::CMSG_CLOEXEC).expect("receive").bytes;
+    let descriptor = match control.drain().next() {
+        Some(RecvAncillaryMessage::ScmRights(mut descriptors)) => descriptors.next(),
+        _ => None,
+    };
+    (String::from_utf8_lossy(&text[..length]).into_owned(), descriptor)
+}
+
 fn main() {
     unbroken_reference::run_if_asked();
-    let tests: [(&str, fn()); 7] = [
+    let tests: [(&str, fn()); 9] = [
         ("upgrades_under_load_lose_nothing", upgrades_under_load_lose_nothing),
         (
             "a_bad_executable_changes_nothing_and_a_good_one_follows",
@@ -295,6 +389,11 @@ fn main() {
         ("the_old_inode_never_changes_its_version", the_old_inode_never_changes_its_version),
         ("a_false_mark_is_refused", a_false_mark_is_refused),
         ("an_activated_listener_is_served", an_activated_listener_is_served),
+        ("a_stored_listener_outlives_its_master", a_stored_listener_outlives_its_master),
+        (
+            "a_supervisor_is_told_and_its_watchdog_is_fed_through_an_upgrade",
+            a_supervisor_is_told_and_its_watchdog_is_fed_through_an_upgrade,
+        ),
     ];
     let filter = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
     let mut passed = 0;

@@ -26,6 +26,7 @@ use crate::service::Service;
 use crate::signal::Signals;
 use crate::version;
 use crate::watch::{Mode, Watch};
+use crate::watchdog::Watchdog;
 
 /// How many times the drain timeout a generation takes in the defects that do not keep it.
 const OVERLONG: u32 = 3;
@@ -63,6 +64,9 @@ pub struct Options {
     /// Descriptor that gets a newline when the first generation is ready, and is closed then
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(3..))]
     pub notify_fd: Option<i32>,
+    /// Leave the listener with the supervisor (FDSTORE=1), which hands it back after a crash
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub store_listener: bool,
     /// Switch on a deliberate bug, to prove that a check catches it
     #[arg(long, value_name = "NAME")]
     pub defect: Option<Defect>,
@@ -139,8 +143,8 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
     let activated =
         activation::take(options.address, options.defect).map_err(|error| format!("master failed to {error}"))?;
     let newline = options.notify_fd.filter(|_| activated.is_none()).and_then(Newline::take);
-    // What copies the environment must not copy this.
-    let notifier = Notifier::take().map_err(failed("find its supervisor"))?;
+    // What copies the environment must not copy these.
+    let (notifier, watchdog) = (Notifier::take().map_err(failed("find its supervisor"))?, Watchdog::take());
     let own = Program::own().map_err(failed("find its own path"))?;
     // Now, while the working directory exists: the file is written later.
     let pidfile = options.pidfile.as_ref().map(std::path::absolute).transpose().map_err(failed("find its pidfile"))?;
@@ -171,6 +175,8 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
         program,
         watch,
         notifier,
+        watchdog,
+        stores_listener: options.store_listener,
         newline,
         ready_timeout: Duration::from_millis(options.ready_timeout_ms),
         patience: options.patience_with_generations(),

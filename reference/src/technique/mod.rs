@@ -1,5 +1,6 @@
 //! The techniques: one way of restarting, or of pretending to, per file. Each composes the building blocks.
 
 pub mod exec_inherit;
+pub mod nohup;
 pub mod null;
 pub mod orphan;

@@ -3,12 +3,16 @@
 //! The article's daemon starts itself again with an extra argument and returns at once. Here nothing is executed anew: two
 //! forks, one session, and a launcher that returns only when the service is there ([`crate::daemon`]).
 
-use std::net::{SocketAddr, TcpListener};
+mod action;
+mod options;
+
+pub use action::Action;
+pub use options::Options;
+
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use clap::Args;
 
 use crate::daemon::{self, Manner};
 use crate::defect::{Defect, KeptConnection, LongBody, Stale, Unexpected, YoungConnection};
@@ -16,9 +20,11 @@ use crate::drain::{Drain, Patience};
 use crate::generation::{Farewell, Generation, SERVED_BETWEEN};
 use crate::listener::{self, Sharing};
 use crate::log::Log;
+use crate::logfile::LogFile;
 use crate::pidfile::{self, Careless, Claim, Pidfile, PidfileError};
 use crate::poll;
 use crate::process;
+use crate::run::Failure;
 use crate::service::Service;
 use crate::signal::Signals;
 use crate::version;
@@ -27,44 +33,26 @@ use crate::version;
 /// any look.
 const LATE: Duration = Duration::from_millis(200);
 
-/// The command line.
-#[derive(Args, Clone, Debug)]
-pub struct Options {
-    /// Address to listen on
-    #[arg(long, default_value = "127.0.0.1:10099")]
-    pub address: SocketAddr,
-    /// File to hold the daemon's pid, written before the launcher returns, removed at the end
-    #[arg(long, value_name = "PATH", default_value = "child_process.pid")]
-    pub pidfile: PathBuf,
-    /// File that standard output and error are appended to; SIGHUP opens it anew
-    #[arg(long, value_name = "PATH", default_value = "child_process.log")]
-    pub log: PathBuf,
-    /// Working directory of the daemon
-    #[arg(long, value_name = "PATH", default_value = "/")]
-    pub directory: PathBuf,
-    /// File mode creation mask of the daemon, in octal
-    #[arg(long, value_name = "OCTAL", default_value = "027", value_parser = octal)]
-    pub umask: u32,
-    /// How long the launcher waits for the daemon before it reports a failure
-    #[arg(long, value_name = "N", default_value_t = 5000)]
-    pub ready_timeout_ms: u64,
-    /// When a stopping daemon cuts what is left
-    #[arg(long, value_name = "N", default_value_t = 5000)]
-    pub drain_timeout_ms: u64,
-    /// Switch on a deliberate bug, to prove that a check catches it
-    #[arg(long, value_name = "NAME")]
-    pub defect: Option<Defect>,
-}
-
-fn octal(text: &str) -> Result<u32, String> {
-    u32::from_str_radix(text, 8).ok().filter(|mask| *mask <= 0o777).ok_or_else(|| "must be 0 to 777".to_owned())
+/// Does what was asked for; the exit code. In a daemon that was started it returns at its end.
+///
+/// # Errors
+/// The reason, complete, for standard error (which is the log in the daemon), and its code.
+pub fn run(options: &Options) -> Result<u8, Failure> {
+    match options.action {
+        Action::Start => start(options)?,
+        Action::Stop => action::stop(options)?,
+        Action::Restart => {
+            action::stop(options)?;
+            start(options)?;
+        }
+        Action::Reload | Action::Reopen => action::hang_up(options)?,
+        Action::Status => return action::status(options),
+    }
+    Ok(0)
 }
 
 /// Launches the daemon. Returns in the daemon, at its end; the launcher exits inside.
-///
-/// # Errors
-/// The reason, complete, for standard error (which is the log in the daemon).
-pub fn run(options: &Options) -> Result<(), String> {
+fn start(options: &Options) -> Result<(), String> {
     match options.defect {
         Some(Defect::FromAnyLauncher(Unexpected::RemovedDirectory)) => {
             let _unused = std::env::current_dir().map_err(failed("find its directory"))?;
@@ -74,23 +62,24 @@ pub fn run(options: &Options) -> Result<(), String> {
         }
         _ => {}
     }
-    // Against the directory that it was started in; soon it is in another one.
-    let absolute = |path: &Path| std::path::absolute(path).map_err(failed("find its files"));
-    let (pidfile, log) = (absolute(&options.pidfile)?, absolute(&options.log)?);
-    let manner = Manner {
-        directory: options.directory.clone(),
-        umask: options.umask,
-        log: log.clone(),
-        patience: Duration::from_millis(options.ready_timeout_ms),
-        defect: options.defect,
-    };
     if options.defect != Some(Defect::NoneInherited) {
         daemon::close_inherited();
     }
+    // Against the directory that it was started in; soon it is in another one.
+    let absolute = |path: &Path| std::path::absolute(path).map_err(failed("find its files"));
+    let (pidfile, log) = (absolute(&options.pidfile)?, absolute(&options.log)?);
+    let manner = options.manner(log).map_err(|error| format!("daemon failed to {error}"))?;
     // Before the fork: a launcher that finds a running daemon has nothing to undo.
-    let signature = Signature { claim: claim(options.defect, &pidfile)?, path: pidfile, launcher: std::process::id() };
-    let launcher = daemon::become_daemon(&manner)?;
-    let mut daemon = match Daemon::begin(options, signature) {
+    let signature = Signature { claim: claim(options, &pidfile)?, path: pidfile, launcher: std::process::id() };
+    let launcher = match daemon::become_daemon(&manner) {
+        Ok(launcher) => launcher,
+        Err(reason) => {
+            signature.withdraw();
+            return Err(reason);
+        }
+    };
+    let begun = Daemon::begin(options, signature).and_then(|daemon| daemon.confine(&manner));
+    let mut daemon = match begun {
         Ok(daemon) => daemon,
         Err(reason) => {
             launcher.failed(&reason);
@@ -106,7 +95,7 @@ pub fn run(options: &Options) -> Result<(), String> {
         return Err(format!("daemon gives up, its launcher is gone: {error}"));
     }
     daemon.complete(options)?;
-    daemon.serve(options, &log)
+    daemon.serve(options)
 }
 
 /// How the pidfile is written by the defects that do without a claim.
@@ -120,7 +109,8 @@ fn carelessness(defect: Option<Defect>) -> Option<Careless> {
 }
 
 /// The right to the pidfile; none where a defect writes without.
-fn claim(defect: Option<Defect>, path: &Path) -> Result<Option<Claim>, String> {
+fn claim(options: &Options, path: &Path) -> Result<Option<Claim>, String> {
+    let defect = options.defect;
     let in_words = |error: PidfileError| format!("daemon failed to {error}");
     if matches!(defect, Some(Defect::StaleReplaced(Stale::Believed) | Defect::SingleWinner))
         && path.symlink_metadata().is_ok_and(|it| it.is_file())
@@ -132,7 +122,7 @@ fn claim(defect: Option<Defect>, path: &Path) -> Result<Option<Claim>, String> {
     if carelessness(defect).is_some() {
         return Ok(None);
     }
-    let claim = Claim::take(path).map_err(in_words)?;
+    let claim = Claim::take_with(path, options.pidfile_mode).map_err(in_words)?;
     if defect == Some(Defect::Mode) {
         claim.trust_umask().map_err(failed("set its pidfile's mode"))?;
     }
@@ -152,6 +142,12 @@ struct Signature {
 }
 
 impl Signature {
+    /// In the launcher of a daemon that failed: also if it had left its pid, and could not take that back itself.
+    fn withdraw(self) {
+        // The reason of the failure is what is reported; a file that stays is free for the next start.
+        let _ = self.claim.map(Claim::withdraw);
+    }
+
     /// Leaves the pid.
     fn leave(self, defect: Option<Defect>) -> Result<Pidfile, String> {
         let Self { claim, path, launcher } = self;
@@ -181,6 +177,9 @@ struct Daemon {
     /// Still there only with [`Defect::PresentAtReturn`].
     unsigned: Option<Signature>,
     pidfile: Option<Pidfile>,
+    version: u64,
+    /// Where to open the log anew; nowhere when it lies outside its root.
+    log: Option<LogFile>,
 }
 
 impl Daemon {
@@ -188,7 +187,9 @@ impl Daemon {
     fn begin(options: &Options, signature: Signature) -> Result<Self, String> {
         // Before anything that can be waited for: a stop that comes now is read later, not lost.
         let signals = Signals::take_with(options.defect).map_err(failed("take its signals"))?;
-        let mut daemon = Self { signals, listener: None, unsigned: Some(signature), pidfile: None };
+        // While /proc is there.
+        let version = version::own().map_err(failed("read its version"))?;
+        let mut daemon = Self { signals, listener: None, unsigned: Some(signature), pidfile: None, version, log: None };
         if options.defect == Some(Defect::SecondStartRefused) {
             daemon.sign(options.defect)?;
         }
@@ -205,6 +206,22 @@ impl Daemon {
             daemon::forget_stop();
         }
         Ok(daemon)
+    }
+
+    /// Gives up what it does not need any more; the files stay open, under the names that they have inside.
+    fn confine(mut self, manner: &Manner) -> Result<Self, String> {
+        let inside = |path: &Path| manner.confinement.inside(path);
+        let pidfile = self.pidfile.as_ref().and_then(|pidfile| inside(pidfile.path()));
+        self.log = inside(&manner.log.path).map(|path| LogFile { path, ..manner.log.clone() });
+        if let Err(error) = manner.confinement.enter(&manner.directory) {
+            // Whether it succeeds depends on how far that went; the launcher, who is where it was, looks after it.
+            let _ = self.pidfile.map(Pidfile::remove);
+            return Err(format!("daemon failed to {error}"));
+        }
+        if let Some(own) = &mut self.pidfile {
+            own.moved_to(pidfile);
+        }
+        Ok(self)
     }
 
     /// Nothing is left to do, but for the defects that do it late.
@@ -241,13 +258,13 @@ impl Daemon {
     }
 
     /// Serves until it is told to stop.
-    fn serve(self, options: &Options, log_path: &Path) -> Result<(), String> {
+    fn serve(self, options: &Options) -> Result<(), String> {
         let log = Log::daemon();
         let timeout = Duration::from_millis(options.drain_timeout_ms);
         // A stop has no successor that a kept connection could be sent to: an idle one is closed at once.
         let drain =
             Drain::new(Patience { idle_grace: Duration::ZERO, timeout }).map_err(failed("prepare its drain"))?;
-        let version = version::own().map_err(failed("read its version"))?;
+        let version = self.version;
         match options.defect {
             Some(Defect::SurvivesHangup | Defect::HupSurvives) => daemon::let_hangup_kill(),
             Some(Defect::NoZombies) => process::forget_a_child().map_err(failed("start a child"))?,
@@ -278,9 +295,10 @@ impl Daemon {
             if options.defect == Some(Defect::LogAppendKept) {
                 return;
             }
-            match daemon::reopen_log(log_path, options.defect) {
-                Ok(()) => log.line("log opened anew"),
-                Err(error) => log.line(format_args!("cannot open its log anew: {error}")),
+            match self.log.as_ref().map(LogFile::reopen) {
+                Some(Ok(())) => log.line("log opened anew"),
+                Some(Err(error)) => log.line(format_args!("cannot open its log anew: {error}")),
+                None => log.line("cannot open its log anew: it lies outside its root"),
             }
         };
         generation.run(reopen).map_err(failed("go on"))?;
