@@ -11,11 +11,11 @@
 //! | [`generation`] | accepts, serves, drains, ends |
 //! | [`listener`] | the listening socket and its accept queue |
 //! | [`inherit`] | what crosses exec(2), and why the mark alone is not believed |
-//! | [`activation`] | a listener that a supervisor bound |
+//! | [`activation`] | a listener that a supervisor bound, descriptors that it kept |
 //! | [`drain`] | telling every connection at once, and counting them out |
 //! | [`service`], [`http`] | HTTP/1.1, thread per connection, an end without a race |
 //! | [`watch`] | a finished change of a file, however it was written |
-//! | [`notify`] | telling a supervisor: ready, reloading, stopping |
+//! | [`notify`], [`watchdog`] | telling a supervisor: ready, reloading, stopping, alive; leaving descriptors with it |
 //! | [`pidfile`] | atomic, locked, removed by its owner only |
 //! | [`process`] | starting a program again, pidfds |
 //! | [`signal`], [`poll`], [`log`] | signals as a descriptor; waiting; debug lines |
@@ -45,6 +45,7 @@ mod slave;
 pub mod technique;
 pub mod version;
 pub mod watch;
+pub mod watchdog;
 
 #[cfg(test)]
 mod scratch;

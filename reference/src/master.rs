@@ -30,6 +30,7 @@ use crate::process::{self, Exit, Program};
 use crate::signal::{Request, Signals};
 use crate::slave::{Slave, Stage};
 use crate::watch::Watch;
+use crate::watchdog::Watchdog;
 
 /// In the defect of storms: a generation that began to serve this shortly before another was started is its twin, and is
 /// not replaced by it. Far longer than a storm, so that no order of starts and readiness makes them successors.
@@ -56,6 +57,8 @@ pub struct Settings {
     pub watch: Option<Watch>,
     /// Whom to tell what goes on.
     pub notifier: Notifier,
+    /// When to tell it that the loop goes round.
+    pub watchdog: Option<Watchdog>,
     /// Whom to tell once that it serves.
     pub newline: Option<Newline>,
     /// How long a generation may take to become ready.
@@ -196,6 +199,7 @@ impl Master {
             self.hear_ready()?;
             self.enforce_deadlines();
             self.begin_upgrade_if_due();
+            self.beat();
         }
         self.log.line("stopped");
         Ok(())
@@ -205,7 +209,11 @@ impl Master {
     fn wait(&self) -> io::Result<Vec<bool>> {
         let deadlines = self.slaves.iter().filter_map(Slave::deadline);
         let watch = self.settings.watch.as_ref();
-        let others = [self.respawn.filter(|_| !self.is_starting()), watch.and_then(Watch::deadline)];
+        let others = [
+            self.respawn.filter(|_| !self.is_starting()),
+            watch.and_then(Watch::deadline),
+            self.settings.watchdog.as_ref().map(Watchdog::deadline),
+        ];
         let deadline = deadlines.chain(others.into_iter().flatten()).min();
 
         let mut entries: Vec<_> = self.slaves.iter().map(|slave| poll::readable(&slave.child)).collect();
@@ -215,6 +223,14 @@ impl Master {
             .extend(self.slaves.iter().filter(|slave| slave.is_starting()).map(|slave| poll::readable(&slave.ready)));
         poll::until(&mut entries, deadline)?;
         Ok(entries.iter().take(self.slaves.len()).map(poll::fired).collect())
+    }
+
+    /// Also while an upgrade is under way and while generations drain: a beat says that this loop goes round, no more. Whether
+    /// somebody serves is this loop's business.
+    fn beat(&mut self) {
+        if self.settings.watchdog.as_mut().is_some_and(Watchdog::is_due) {
+            self.settings.notifier.alive();
+        }
     }
 
     fn is_starting(&self) -> bool {
@@ -313,7 +329,7 @@ impl Master {
                 }
                 self.failed_before = true;
                 // What is served now is what was served before.
-                self.announce_reloaded();
+                self.announce_reloaded(false);
                 if let Some(old) = self.slaves.iter().find(|slave| slave.is_serving()) {
                     self.log.line(format_args!("upgrade failed, {} serves on", old.name()));
                 } else {
@@ -378,7 +394,7 @@ impl Master {
         self.log.line(format_args!("{name} is ready"));
         self.write_pidfile().map_err(MasterError::Pidfile)?;
         if self.ever_ready {
-            self.announce_reloaded();
+            self.announce_reloaded(true);
         } else {
             self.announce_ready()?;
         }
@@ -397,7 +413,7 @@ impl Master {
         match self.settings.defect {
             Some(Defect::NotifyOnce) => {}
             Some(Defect::NotifyOnceChild | Defect::SystemdNotify) => process::in_a_child(|| notifier.ready())?,
-            _ => notifier.ready(),
+            _ => notifier.ready_as(&self.serving()),
         }
         Ok(())
     }
@@ -411,11 +427,20 @@ impl Master {
         }
     }
 
-    /// An upgrade that was announced is over, well or not.
-    fn announce_reloaded(&mut self) {
+    /// An upgrade is over, well or not; one that was announced has to be.
+    fn announce_reloaded(&mut self, succeeded: bool) {
+        let serving = self.serving();
+        let status = if succeeded { serving } else { format!("upgrade failed, {serving}") };
         if std::mem::take(&mut self.reloading) {
-            self.settings.notifier.ready();
+            self.settings.notifier.ready_as(&status);
+        } else {
+            self.settings.notifier.status(&status);
         }
+    }
+
+    /// For whoever asks the supervisor how the service is. The first generation is 1, each that takes over is the next.
+    fn serving(&self) -> String {
+        format!("serving generation {}", self.upgrades + 1)
     }
 
     /// Written once, when somebody serves. The master stays, so an upgrade has nothing to change in it.
@@ -459,7 +484,7 @@ impl Master {
         }
         if let Err(error) = self.start_successor() {
             self.log.line(format_args!("upgrade failed: {error}"));
-            self.announce_reloaded();
+            self.announce_reloaded(false);
             self.schedule_respawn(false);
         }
         if self.settings.defect == Some(Defect::Exits) {

@@ -53,7 +53,11 @@ ENVIRONMENT
   LISTEN_PID, LISTEN_FDS=1
                   a listener on the address as descriptor 3 (sd_listen_fds(3)); for another
                   process they mean nothing
-  NOTIFY_SOCKET   where READY=1, RELOADING=1 and STOPPING=1 are sent (sd_notify(3)); not passed on
+  NOTIFY_SOCKET   where READY=1, RELOADING=1, STOPPING=1 and a STATUS are sent (sd_notify(3)); not
+                  passed on
+  WATCHDOG_USEC, WATCHDOG_PID
+                  WATCHDOG=1 is sent there in half that time, through upgrades and drains too
+                  (sd_watchdog_enabled(3)); not passed on
   is_slave=true   marks a generation (listener as descriptor 3, readiness pipe as 4, life line
                   as 5). A stray mark is refused with status 1
 

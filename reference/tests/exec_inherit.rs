@@ -6,6 +6,8 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -282,9 +284,49 @@ fn an_activated_listener_is_served() {
     assert!(TcpStream::connect(address).is_ok());
 }
 
+/// Beats come before and after an upgrade, from one process, and nobody but the master knows of the supervisor.
+fn a_supervisor_is_told_and_its_watchdog_is_fed_through_an_upgrade() {
+    let directory = std::env::temp_dir().join(format!("unbroken-reference-{}-watchdog", std::process::id()));
+    fs::create_dir(&directory).expect("a fresh directory");
+    install(&directory, 1);
+    let supervisor = UnixDatagram::bind(directory.join("notify")).expect("bind");
+    supervisor.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+    let heard = |wanted: &str| {
+        let mut buffer = [0; 200];
+        loop {
+            let length = supervisor.recv(&mut buffer).unwrap_or_else(|error| panic!("no {wanted:?}: {error}"));
+            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if message != "WATCHDOG=1" || message == wanted {
+                assert!(message.starts_with(wanted), "{message}");
+                return;
+            }
+        }
+    };
+    let script = "WATCHDOG_PID=$$ exec ./unbroken-reference exec-inherit --address 127.0.0.1:0 --no-watch";
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", script]).current_dir(&directory).stdin(Stdio::null()).stdout(Stdio::null());
+    shell.env("NOTIFY_SOCKET", directory.join("notify")).env("WATCHDOG_USEC", "200000");
+    let mut server = Server::spawned(directory, &mut shell);
+    heard("READY=1\nSTATUS=serving generation 1");
+    heard("WATCHDOG=1");
+    server.signal(Signal::HUP);
+    heard("RELOADING=1\nMONOTONIC_USEC=");
+    heard("READY=1\nSTATUS=serving generation 2");
+    heard("WATCHDOG=1");
+    fs::write(server.directory.join("bad"), "#!/bin/sh\nexit 1\n").expect("write");
+    fs::set_permissions(server.directory.join("bad"), fs::Permissions::from_mode(0o755)).expect("chmod");
+    fs::rename(server.directory.join("bad"), server.directory.join("unbroken-reference")).expect("install");
+    server.signal(Signal::HUP);
+    heard("RELOADING=1\nMONOTONIC_USEC=");
+    heard("READY=1\nSTATUS=upgrade failed, serving generation 2");
+    heard("WATCHDOG=1");
+    server.stop();
+    heard("STOPPING=1");
+}
+
 fn main() {
     unbroken_reference::run_if_asked();
-    let tests: [(&str, fn()); 7] = [
+    let tests: [(&str, fn()); 8] = [
         ("upgrades_under_load_lose_nothing", upgrades_under_load_lose_nothing),
         (
             "a_bad_executable_changes_nothing_and_a_good_one_follows",
@@ -295,6 +337,10 @@ fn main() {
         ("the_old_inode_never_changes_its_version", the_old_inode_never_changes_its_version),
         ("a_false_mark_is_refused", a_false_mark_is_refused),
         ("an_activated_listener_is_served", an_activated_listener_is_served),
+        (
+            "a_supervisor_is_told_and_its_watchdog_is_fed_through_an_upgrade",
+            a_supervisor_is_told_and_its_watchdog_is_fed_through_an_upgrade,
+        ),
     ];
     let filter = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
     let mut passed = 0;

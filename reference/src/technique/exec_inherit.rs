@@ -26,6 +26,7 @@ use crate::service::Service;
 use crate::signal::Signals;
 use crate::version;
 use crate::watch::{Mode, Watch};
+use crate::watchdog::Watchdog;
 
 /// How many times the drain timeout a generation takes in the defects that do not keep it.
 const OVERLONG: u32 = 3;
@@ -139,8 +140,8 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
     let activated =
         activation::take(options.address, options.defect).map_err(|error| format!("master failed to {error}"))?;
     let newline = options.notify_fd.filter(|_| activated.is_none()).and_then(Newline::take);
-    // What copies the environment must not copy this.
-    let notifier = Notifier::take().map_err(failed("find its supervisor"))?;
+    // What copies the environment must not copy these.
+    let (notifier, watchdog) = (Notifier::take().map_err(failed("find its supervisor"))?, Watchdog::take());
     let own = Program::own().map_err(failed("find its own path"))?;
     // Now, while the working directory exists: the file is written later.
     let pidfile = options.pidfile.as_ref().map(std::path::absolute).transpose().map_err(failed("find its pidfile"))?;
@@ -171,6 +172,7 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
         program,
         watch,
         notifier,
+        watchdog,
         newline,
         ready_timeout: Duration::from_millis(options.ready_timeout_ms),
         patience: options.patience_with_generations(),
