@@ -56,9 +56,9 @@ impl Plan {
             }
         }
         let systemd = scenario.script().supervisor == Some(Supervisor::Systemd);
-        if systemd && !machine.tier.isolates_processes() {
-            let reason = "systemd needs namespaces of its own".to_owned();
-            return Err(NotRun::Unavailable { reason, remedy: "use tier A or B".to_owned() });
+        if let Some(why) = machine.no_systemd.as_ref().filter(|_| systemd) {
+            let reason = format!("systemd cannot be run in a sandbox here: {why}");
+            return Err(NotRun::Unavailable { reason, remedy: SYSTEMD_REMEDY.to_owned() });
         }
         let holds = systemd || scenario.script().adversary || scenario.script().steps.contains(&Step::StartHung);
         if holds && !machine.listen_hook {
@@ -77,6 +77,10 @@ impl Plan {
         Ok(Plan { target: target.clone(), scenario: scenario.clone(), machine: machine.clone(), seed })
     }
 }
+
+/// systemd manages control groups, and a user without privilege owns none unless they were given to them.
+const SYSTEMD_REMEDY: &str =
+    "use tier A, or start it as `systemd-run --user --scope --property=Delegate=yes unbroken …` in tier B";
 
 /// What is said of a required program, or file, that this machine lacks.
 pub(crate) fn lacking(program: &str) -> String {
@@ -193,6 +197,7 @@ mod tests {
             processors: 2,
             uid: 0,
             listen_hook: true,
+            no_systemd: None,
             programs: programs.collect::<BTreeMap<_, _>>(),
         }
     }
@@ -265,6 +270,20 @@ mod tests {
         let want = "unavailable: no call of a launched process can be held here (seccomp user notification) (use Linux 5.5 or newer, in tier A or B)";
         check("reference/orphan", "daemon/held-start", &blind, Err(want));
         check("reference/orphan", "daemon/held-start", &machine(&[]), Ok(()));
+    }
+
+    #[test]
+    fn where_systemd_cannot_be_run_its_scenarios_are_unavailable_and_no_others() {
+        let programs: Vec<(&str, Option<&str>)> =
+            ["systemctl", "nsenter", "nohup"].map(|name| (name, Some("/bin/x"))).to_vec();
+        let machine =
+            Machine { no_systemd: Some("make a control group: Permission denied".to_owned()), ..machine(&programs) };
+        let target = "reference/exec-inherit-signal";
+        let want = format!(
+            "unavailable: systemd cannot be run in a sandbox here: make a control group: Permission denied ({SYSTEMD_REMEDY})"
+        );
+        check(target, "foreground/systemd", &machine, Err(&want));
+        check(target, "foreground/nohup", &machine, Ok(()));
     }
 
     #[test]

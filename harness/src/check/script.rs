@@ -263,6 +263,7 @@ fn plan(steps: Vec<Step>, supervisor: Option<Supervisor>) -> Plan {
         processors: 2,
         uid: 0,
         listen_hook: true,
+        no_systemd: None,
         programs: BTreeMap::new(),
     };
     let scenario = Scenario(Written {
