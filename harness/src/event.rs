@@ -41,6 +41,8 @@ pub enum Phase {
     Sandbox,
     /// Launching the target and waiting until it is ready.
     Start,
+    /// The same through a supervisor, which is started first.
+    Supervise,
     /// Load without a restart.
     Load,
     /// The restart steps, from the trigger to the done event.
@@ -58,6 +60,7 @@ impl Phase {
         match self {
             Phase::Sandbox => "sandbox",
             Phase::Start => "start",
+            Phase::Supervise => "supervise",
             Phase::Load => "load",
             Phase::Trigger => "trigger",
             Phase::Drain => "drain",

@@ -153,7 +153,10 @@ impl<'a> Stage<'a> {
 
     fn step(&mut self, step: &Step) -> Result<(), RunError> {
         if launches(step) {
-            self.phase(Phase::Start);
+            self.phase(match self.plan.scenario.script().supervisor {
+                Some(Supervisor::Supervisord | Supervisor::Systemd) => Phase::Supervise,
+                Some(Supervisor::Nohup) | None => Phase::Start,
+            });
         }
         match step {
             Step::Start => match self.plan.scenario.script().supervisor {
