@@ -278,6 +278,7 @@ fn plan(steps: Vec<Step>, supervisor: Option<Supervisor>) -> Plan {
         notify: None,
         supervisor,
         unit: Vec::new(),
+        socket: false,
         requires: Vec::new(),
         checks: Vec::new(),
         steps,

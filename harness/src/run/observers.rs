@@ -298,6 +298,7 @@ impl ProcessView for TargetProcesses {
 }
 
 /// The seccomp hook as the observer sees it: one call at a time.
+#[derive(Debug)]
 pub(super) struct HookedCalls {
     hook: ListenHook,
     held: Option<Held>,

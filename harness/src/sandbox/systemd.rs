@@ -287,7 +287,7 @@ fn in_user_namespace() -> bool {
 /// Becomes systemd.
 fn execute() -> Failure {
     let place = PLACES.into_iter().find(|place| Path::new(place).exists()).unwrap_or(PLACES[0]);
-    let words = [place, "--system", "--unit=basic.target", "--log-target=console", "--show-status=no"];
+    let words = [place, "--system", "--unit=multi-user.target", "--log-target=console", "--show-status=no"];
     let words: Vec<CString> = words.iter().map(|word| CString::new(*word).expect("no NUL")).collect();
     let path = CString::new(OsStr::new(place).as_bytes()).expect("no NUL");
     match nix::unistd::execv(&path, &words) {

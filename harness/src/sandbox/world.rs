@@ -331,8 +331,9 @@ impl Sandbox {
 
     fn end_owned(&self) -> io::Result<()> {
         let owned = std::mem::take(&mut *self.owned.lock().unwrap_or_else(PoisonError::into_inner));
-        // All of them are tried.
-        owned.iter().map(Owned::end).fold(Ok(()), |sofar, one| sofar.and(one))
+        // All of them are tried, before one of them may have failed.
+        let ended: Vec<io::Result<()>> = owned.iter().map(Owned::end).collect();
+        ended.into_iter().collect()
     }
 
     /// Collects the thread, which ends with the init.
