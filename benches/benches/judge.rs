@@ -57,6 +57,7 @@ fn plan() -> Plan {
         processors: 2,
         uid: 0,
         listen_hook: true,
+        no_systemd: None,
         programs: std::collections::BTreeMap::new(),
     };
     let target = catalogue.target("reference/exec-inherit-signal").expect("it is embedded");

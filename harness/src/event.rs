@@ -4,6 +4,7 @@
 mod launch;
 mod log;
 mod start;
+mod supervise;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +22,9 @@ pub use launch::{
 };
 pub use log::{LogPortrait, LogWriter};
 pub use start::{FileKind, FileLook, Obstacle, ObstructedStart, SecondStart, StartRace};
+pub use supervise::{
+    Absence, ComeBack, Limit, Limits, LimitsSeen, ProcessLimits, QueuedRequest, SupervisedStop, UnitMoment,
+};
 
 /// One event: number, time, and what happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +45,8 @@ pub enum Phase {
     Sandbox,
     /// Launching the target and waiting until it is ready.
     Start,
+    /// The same through a supervisor, which is started first.
+    Supervise,
     /// Load without a restart.
     Load,
     /// The restart steps, from the trigger to the done event.
@@ -58,6 +64,7 @@ impl Phase {
         match self {
             Phase::Sandbox => "sandbox",
             Phase::Start => "start",
+            Phase::Supervise => "supervise",
             Phase::Load => "load",
             Phase::Trigger => "trigger",
             Phase::Drain => "drain",
@@ -173,46 +180,6 @@ pub enum StartupCall {
     Pidfile,
 }
 
-/// When systemd was asked about the target's unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum UnitMoment {
-    /// While a process of the unit had stood in its listen(2) for a while: it could serve nobody.
-    Held,
-    /// Once the start was over, well or not.
-    Started,
-    /// Once the restart after a kill was over, well or not.
-    CameBack,
-    /// After the stop.
-    Stopped,
-}
-
-/// What came of a main process that was killed under its supervisor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ComeBack {
-    /// Who was killed.
-    pub killed: Pid,
-    /// Who was started instead and lives.
-    pub main: Option<Pid>,
-    /// How often the supervisor has started it since.
-    pub starts: usize,
-    /// The supervisor calls it running.
-    pub running: bool,
-    /// What a client met then.
-    pub answer: Answer,
-    /// Processes of the killed one that still lived.
-    pub survivors: Vec<Image>,
-}
-
-/// A stop through a supervisor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SupervisedStop {
-    /// The supervisor lost patience and sent SIGKILL.
-    pub killed: bool,
-    /// Processes of the target that still lived afterwards.
-    pub living: Vec<Image>,
-}
-
 /// Why a held call of a daemon's start was let go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -313,6 +280,10 @@ pub enum What {
     },
     /// The main process was killed under its supervisor.
     CameBack(ComeBack),
+    /// A request was sent while nobody of the target was there, to the socket that its supervisor holds.
+    QueuedRequest(QueuedRequest),
+    /// The resource limits of the processes that serve.
+    Limits(LimitsSeen),
     /// The supervisor was told to stop its program, and has.
     SupervisedStop(SupervisedStop),
     /// A start that was made to hang is over, or its deadline has passed.

@@ -56,6 +56,9 @@ pub struct Machine {
     pub uid: u32,
     /// The seccomp user-notification hook on listen(2) works here.
     pub listen_hook: bool,
+    /// Why systemd cannot be run in a sandbox here; `None` where it can, or where nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_systemd: Option<String>,
     /// Programs that manifests ask for: name to absolute path, `None` when not found on PATH.
     pub programs: BTreeMap<String, Option<String>>,
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
-use crate::manifest::{Program, WatchKind};
+use crate::manifest::{Profile, Program, WatchKind};
 use crate::request::Pattern;
 use crate::scenario::{Scenario, Script, Step, Supervisor, Way};
-use crate::target::{Claim, Target, TargetRestartStep, Template};
+use crate::target::{Claim, Signal, Target, TargetRecipient, TargetRestartStep, Template};
 
 /// Everything that a run does, fixed before it begins; part of its history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,11 +56,12 @@ impl Plan {
             }
         }
         let systemd = scenario.script().supervisor == Some(Supervisor::Systemd);
-        if systemd && !machine.tier.isolates_processes() {
-            let reason = "systemd needs namespaces of its own".to_owned();
-            return Err(NotRun::Unavailable { reason, remedy: "use tier A or B".to_owned() });
+        if let Some(why) = machine.no_systemd.as_ref().filter(|_| systemd) {
+            let reason = format!("systemd cannot be run in a sandbox here: {why}");
+            return Err(NotRun::Unavailable { reason, remedy: SYSTEMD_REMEDY.to_owned() });
         }
-        let holds = systemd || scenario.script().adversary || scenario.script().steps.contains(&Step::StartHung);
+        let held = |step: &Step| matches!(step, Step::StartHung | Step::StartHeld | Step::StartTimedOut);
+        let holds = scenario.script().adversary || scenario.script().steps.iter().any(held);
         if holds && !machine.listen_hook {
             let reason = "no call of a launched process can be held here (seccomp user notification)".to_owned();
             return Err(NotRun::Unavailable { reason, remedy: "use Linux 5.5 or newer, in tier A or B".to_owned() });
@@ -78,6 +79,10 @@ impl Plan {
     }
 }
 
+/// systemd manages control groups, and a user without privilege owns none unless they were given to them.
+const SYSTEMD_REMEDY: &str =
+    "use tier A, or start it as `systemd-run --user --scope --property=Delegate=yes unbroken …` in tier B";
+
 /// What is said of a required program, or file, that this machine lacks.
 pub(crate) fn lacking(program: &str) -> String {
     let place = if program.contains('/') { "there" } else { "on PATH" };
@@ -88,6 +93,10 @@ fn claims_suffice(target: &Target, script: &Script) -> Result<(), NotRun> {
     let unsupported = |reason| Err(NotRun::Unsupported { reason });
     if !target.profiles.contains(&script.profile) {
         return unsupported(format!("the manifest does not claim the profile `{}`", script.profile.word()));
+    }
+    if script.socket && !target.profiles.contains(&Profile::Activated) {
+        let word = Profile::Activated.word();
+        return unsupported(format!("the manifest does not claim the profile `{word}`, and systemd holds the socket"));
     }
     for need in &script.needs {
         match target.capabilities.get(need) {
@@ -104,7 +113,11 @@ fn claims_suffice(target: &Target, script: &Script) -> Result<(), NotRun> {
 /// Why this target cannot do this step, though it claims what the scenario needs.
 fn forbidden(target: &Target, step: &Step) -> Option<String> {
     match step {
-        Step::Upgrade | Step::Sequential { .. } | Step::Storm { .. } | Step::BrokenUpgrade { .. }
+        Step::Upgrade
+        | Step::UnitReload
+        | Step::Sequential { .. }
+        | Step::Storm { .. }
+        | Step::BrokenUpgrade { .. }
             if target.restart.is_none() =>
         {
             Some("the manifest has no [restart]".to_owned())
@@ -114,6 +127,9 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
         }
         Step::StartRelative if !starts_self(target) => {
             Some("its launch command does not begin with `{self}`".to_owned())
+        }
+        Step::UnitReload if !reloads_by_hangup(target) => {
+            Some("its restart is not SIGHUP to the main process alone, which ExecReload= sends".to_owned())
         }
         Step::Storm { .. } if !is_one_signal(target) => Some("its restart is more than one signal".to_owned()),
         Step::Change(way) => match target.restart.as_ref().and_then(|restart| restart.watch.as_ref()) {
@@ -166,6 +182,13 @@ fn is_one_signal(target: &Target) -> bool {
     matches!(acting[..], [TargetRestartStep::Signal { .. }])
 }
 
+/// What `ExecReload=/bin/kill -HUP $MAINPID` does is all that acts.
+fn reloads_by_hangup(target: &Target) -> bool {
+    let steps = target.restart.iter().flat_map(|restart| &restart.steps);
+    let acting: Vec<_> = steps.filter(|step| **step != TargetRestartStep::Deploy).collect();
+    matches!(acting[..], [TargetRestartStep::Signal { signal: Signal(libc::SIGHUP), to: TargetRecipient::Main }])
+}
+
 /// "unsupported: …" or "unavailable: …".
 impl fmt::Display for NotRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -193,6 +216,7 @@ mod tests {
             processors: 2,
             uid: 0,
             listen_hook: true,
+            no_systemd: None,
             programs: programs.collect::<BTreeMap<_, _>>(),
         }
     }
@@ -265,6 +289,20 @@ mod tests {
         let want = "unavailable: no call of a launched process can be held here (seccomp user notification) (use Linux 5.5 or newer, in tier A or B)";
         check("reference/orphan", "daemon/held-start", &blind, Err(want));
         check("reference/orphan", "daemon/held-start", &machine(&[]), Ok(()));
+    }
+
+    #[test]
+    fn where_systemd_cannot_be_run_its_scenarios_are_unavailable_and_no_others() {
+        let programs: Vec<(&str, Option<&str>)> =
+            ["systemctl", "nsenter", "nohup"].map(|name| (name, Some("/bin/x"))).to_vec();
+        let machine =
+            Machine { no_systemd: Some("make a control group: Permission denied".to_owned()), ..machine(&programs) };
+        let target = "reference/exec-inherit-signal";
+        let want = format!(
+            "unavailable: systemd cannot be run in a sandbox here: make a control group: Permission denied ({SYSTEMD_REMEDY})"
+        );
+        check(target, "foreground/systemd", &machine, Err(&want));
+        check(target, "foreground/nohup", &machine, Ok(()));
     }
 
     #[test]

@@ -58,6 +58,15 @@ pub enum Stale {
     NotTruncated,
 }
 
+/// When a wrong master lowers a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lowered {
+    /// Before it starts a later generation.
+    Later,
+    /// At its own start.
+    AtStart,
+}
+
 /// A deliberate bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Defect {
@@ -135,6 +144,14 @@ pub enum Defect {
     NotifyFd,
     /// LISTEN_PID of another process is an error.
     StaleListenPid,
+    /// The new generation is announced as the main process.
+    SystemdReload,
+    /// The limit on open files is lowered.
+    Limits(Lowered),
+    /// An activated listener is shut down at the stop.
+    SocketActivation,
+    /// WATCHDOG=1 is not sent any more after an upgrade.
+    Watchdog,
     /// The launched process only waits, and an orphan in a session of its own serves.
     ForegroundStays,
     /// SIGHUP kills, whatever it was started by.

@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::defect::{Defect, Succession};
+use crate::defect::{Defect, Lowered, Succession};
 use crate::drain::Patience;
 use crate::listener;
 use crate::log::Log;
@@ -236,6 +236,10 @@ impl Master {
     /// Also while an upgrade is under way and while generations drain: a beat says that this loop goes round, no more. Whether
     /// somebody serves is this loop's business.
     fn beat(&mut self) {
+        if self.settings.defect == Some(Defect::Watchdog) && self.upgrades > 0 {
+            // Not due either, or the loop would spin.
+            self.settings.watchdog = None;
+        }
         if self.settings.watchdog.as_mut().is_some_and(Watchdog::is_due) {
             self.settings.notifier.alive();
         }
@@ -281,6 +285,9 @@ impl Master {
         let again = std::mem::replace(&mut self.stopping, true);
         if !again && self.settings.defect != Some(Defect::NotifyReloadStopping) {
             self.settings.notifier.stopping();
+        }
+        if let (Some(Defect::SocketActivation), Some(listener)) = (self.settings.defect, &self.listener) {
+            let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
         }
         self.log.line(if again { "told to stop again, cutting what is left" } else { "told to stop" });
         for slave in &mut self.slaves {
@@ -402,6 +409,9 @@ impl Master {
         self.log.line(format_args!("{name} is ready"));
         self.write_pidfile().map_err(MasterError::Pidfile)?;
         if self.ever_ready {
+            if self.settings.defect == Some(Defect::SystemdReload) {
+                self.settings.notifier.main_pid(self.slaves[at].child.pid());
+            }
             self.announce_reloaded(true);
         } else {
             self.announce_ready()?;
@@ -509,6 +519,9 @@ impl Master {
 
     /// Starts the next generation with the listener of the succession: the one there has always been, except in a defect.
     fn start_successor(&mut self) -> io::Result<()> {
+        if self.settings.defect == Some(Defect::Limits(Lowered::Later)) {
+            process::lower_open_files()?;
+        }
         match Succession::after(self.upgrades, self.settings.defect) {
             Succession::Shared => self.spawn(None),
             Succession::Overlap => {

@@ -10,7 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
 /// Number of the first descriptor handed on; 0, 1 and 2 are shared with the child as they are.
 pub const FIRST_HANDED: RawFd = 3;
@@ -337,6 +337,18 @@ pub fn forget_a_child() -> io::Result<()> {
         0 => unsafe { libc::_exit(0) },
         _ => Ok(()),
     }
+}
+
+/// How many open files the mistake of [`crate::defect::Defect::Limits`] thinks to be enough.
+const ENOUGH_FILES: u64 = 256;
+
+/// Lowers the limit on open files for this process and all that it starts: the mistake of [`crate::defect::Defect::Limits`].
+///
+/// # Errors
+/// What setrlimit(2) reports.
+pub fn lower_open_files() -> io::Result<()> {
+    let enough = Rlimit { current: Some(ENOUGH_FILES), maximum: Some(ENOUGH_FILES) };
+    Ok(rustix::process::setrlimit(Resource::Nofile, enough)?)
 }
 
 /// The child's side of [`leave_helper_behind`].

@@ -37,6 +37,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "foreground/nohup.toml",
     "foreground/supervisord.toml",
     "foreground/systemd.toml",
+    "foreground/systemd-comes-back.toml",
     "activated/stale-listen-pid.toml",
     "daemon/launchers.toml",
     "daemon/umask.toml",
@@ -52,6 +53,9 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "restart/rollback.toml",
     "restart/storm.toml",
     "restart/sequential.toml",
+    "restart/systemd-reload.toml",
+    "restart/systemd-watchdog.toml",
+    "restart/docker-unit.toml",
 ];
 
 /// The targets: references, null targets, peers.

@@ -263,6 +263,7 @@ fn plan(steps: Vec<Step>, supervisor: Option<Supervisor>) -> Plan {
         processors: 2,
         uid: 0,
         listen_hook: true,
+        no_systemd: None,
         programs: BTreeMap::new(),
     };
     let scenario = Scenario(Written {
@@ -277,6 +278,7 @@ fn plan(steps: Vec<Step>, supervisor: Option<Supervisor>) -> Plan {
         notify: None,
         supervisor,
         unit: Vec::new(),
+        socket: false,
         requires: Vec::new(),
         checks: Vec::new(),
         steps,

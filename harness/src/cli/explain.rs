@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn scenarios_targets_and_areas_are_explained_too() {
         check("restart/backlog-kept", &["steps         1. start", "judged by"]);
-        check("nginx/usr2", &["requires      nginx (", "known         pidfile/upgrade-always-valid fail:"]);
+        check("nginx/usr2", &["requires      nginx (", "pidfile/upgrade-always-valid fail:"]);
         check("drain", &["drain/inflight-completes ", "drain/keepalive-race "]);
     }
 

@@ -49,6 +49,7 @@ fn baseline(target: &Target) -> Scenario {
         notify: None,
         supervisor: None,
         unit: Vec::new(),
+        socket: false,
         requires: Vec::new(),
         checks: vec!["life/nothing-left".to_owned()],
         steps: vec![

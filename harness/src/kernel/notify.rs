@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::path::PathBuf;
+use std::path::Path;
 
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, setsockopt, socketpair,
@@ -27,8 +27,6 @@ const MESSAGE_BYTES_MAX: usize = 8192;
 pub struct NotifySocket {
     socket: OwnedFd,
     address: String,
-    /// Where its file is, removed at the end.
-    directory: Option<PathBuf>,
 }
 
 /// A message and its sender.
@@ -44,29 +42,15 @@ pub struct Notification {
 }
 
 impl NotifySocket {
-    /// A socket with a file, in a directory of its own: the name must be short (unix(7): 107 bytes), which a run's directory
-    /// need not be. Anybody may write to it, whatever a target makes of itself.
+    /// A socket with this file, whose name must be short (unix(7): 107 bytes); removing it is the business of whose directory it
+    /// is. Anybody may write to it, whatever a target makes of itself.
     ///
     /// # Errors
-    /// When the directory or the socket cannot be made.
-    pub fn with_path() -> io::Result<NotifySocket> {
-        let directory = nix::unistd::mkdtemp(&std::env::temp_dir().join("unbroken-notify-XXXXXX"))?;
-        let path = directory.join("socket");
-        let bound = fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))
-            .and_then(|()| UnixDatagram::bind(&path))
-            .and_then(|socket| NotifySocket::new(socket.into(), path.display().to_string()));
-        match bound {
-            Ok(mut it) => {
-                it.directory = Some(directory);
-                fs::set_permissions(&path, fs::Permissions::from_mode(0o777))?;
-                Ok(it)
-            }
-            Err(error) => {
-                // What is empty, or holds the socket alone, is ours.
-                let _ = fs::remove_dir_all(&directory);
-                Err(error)
-            }
-        }
+    /// When the socket cannot be made.
+    pub fn with_path(path: &Path) -> io::Result<NotifySocket> {
+        let socket = UnixDatagram::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777))?;
+        NotifySocket::new(socket.into(), path.display().to_string())
     }
 
     /// A socket in the abstract namespace, which belongs to the network namespace of the calling thread.
@@ -93,7 +77,7 @@ impl NotifySocket {
     fn new(socket: OwnedFd, address: String) -> io::Result<NotifySocket> {
         setsockopt(&socket, sockopt::PassCred, &true)?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-        Ok(NotifySocket { socket, address, directory: None })
+        Ok(NotifySocket { socket, address })
     }
 
     /// What NOTIFY_SOCKET says; empty for a pair.
@@ -134,14 +118,6 @@ impl AsFd for NotifySocket {
     /// Readable while there is a message.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-}
-
-impl Drop for NotifySocket {
-    fn drop(&mut self) {
-        if let Some(directory) = &self.directory {
-            let _ = fs::remove_dir_all(directory);
-        }
     }
 }
 
@@ -201,11 +177,10 @@ mod tests {
 
     #[test]
     fn a_message_tells_its_sender_and_its_time_by_path_and_by_abstract_name() {
-        let socket = NotifySocket::with_path().expect("socket");
-        let path = PathBuf::from(socket.address());
+        let path = std::env::temp_dir().join(format!("unbroken-notify-test-{}", std::process::id()));
+        let socket = NotifySocket::with_path(&path).expect("socket");
         check(&socket, &SocketAddr::from_pathname(&path).expect("address"));
-        drop(socket);
-        assert!(!path.exists() && !path.parent().expect("a directory").exists());
+        fs::remove_file(&path).expect("it is there");
         let socket = NotifySocket::with_abstract_name().expect("socket");
         let name = socket.address().strip_prefix('@').expect("abstract").to_owned();
         check(&socket, &SocketAddr::from_abstract_name(name).expect("address"));

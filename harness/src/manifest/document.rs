@@ -145,6 +145,8 @@ pub enum Capability {
     ExecSelf,
     /// Writes a newline to an agreed descriptor when it is ready (s6, `notification-fd`).
     NotifyFd,
+    /// Tells a supervisor that it is well, as often as that asks for (WATCHDOG=1, sd_watchdog_enabled(3)).
+    Watchdog,
     /// Writes a log file in which a line for each request names its path, and opens it anew when told to.
     Log,
 }
@@ -162,6 +164,7 @@ impl Capability {
             Capability::ConfigTest => "config-test",
             Capability::Notify => "notify",
             Capability::NotifyReload => "notify-reload",
+            Capability::Watchdog => "watchdog",
             Capability::Unix => "unix",
             Capability::Udp => "udp",
             Capability::Tls => "tls",

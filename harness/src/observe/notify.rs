@@ -165,8 +165,8 @@ mod tests {
     #[test]
     fn each_message_is_an_event_stamped_when_it_was_sent() {
         let fixture = Fixture::new(None);
-        let socket = NotifySocket::with_path().expect("socket");
-        let path = socket.address().to_owned();
+        let path = std::env::temp_dir().join(format!("unbroken-notified-test-{}", std::process::id()));
+        let socket = NotifySocket::with_path(&path).expect("socket");
         let (notified, handle) = NotifyObserver::spawn(socket, fixture.vantage()).expect("spawn");
         let sender = UnixDatagram::unbound().expect("socket");
         let before = fixture.vantage().clock.now();
@@ -185,5 +185,6 @@ mod tests {
             (2, Some(1), Some(2))
         );
         assert_eq!(notified.said("READY=1", 2), None);
+        std::fs::remove_file(path).expect("it is there");
     }
 }

@@ -26,6 +26,7 @@ fn machine(tier: Tier) -> Machine {
         processors: 2,
         uid: if tier == Tier::A { 0 } else { 1000 },
         listen_hook: tier == Tier::A,
+        no_systemd: None,
         programs: BTreeMap::from([("nginx".to_owned(), None)]),
     }
 }

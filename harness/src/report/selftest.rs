@@ -131,6 +131,7 @@ mod tests {
             processors: 2,
             uid: 0,
             listen_hook: true,
+            no_systemd: None,
             programs: BTreeMap::new(),
         };
         let report = SelftestReport {

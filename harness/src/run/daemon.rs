@@ -196,7 +196,12 @@ impl Stage<'_> {
     /// that holds a listener of the endpoints. Or the one of its ancestors that the pidfile names: who supervises the
     /// service is whom a stop is for.
     pub(super) fn main_by_service(&self) -> Result<Option<Main>, RunError> {
-        let holders: Vec<Pid> = self.holders()?.into_iter().map(|image| image.pid).collect();
+        self.main_of(&self.holders()?)
+    }
+
+    /// The nearest process that is, or is an ancestor of, all of these; where the pidfile names one above, that one.
+    pub(super) fn main_of(&self, holders: &[Image]) -> Result<Option<Main>, RunError> {
+        let holders: Vec<Pid> = holders.iter().map(|image| image.pid).collect();
         let stats = self.sandbox.procfs().scan()?;
         let parents: BTreeMap<Pid, Pid> = stats.iter().map(|stat| (stat.image.pid, stat.ppid)).collect();
         let Some(nearest) = nearest_ancestor(&holders, &parents) else { return Ok(None) };

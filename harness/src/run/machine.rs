@@ -40,6 +40,8 @@ pub fn prepare<'a>(
         return Err(MachineError::Tier { asked, reason: probed.reason });
     }
     let listen_hook = sandbox::probe_listen_hook();
+    // While there is still the right to become whoever the tier makes of us.
+    let no_systemd = sandbox::probe_systemd(probed.tier);
     sandbox::enter(probed.tier, directories)?;
     let find = |it: &Program| {
         let path = super::start::find_program(&it.program).map(|path| path.display().to_string());
@@ -53,6 +55,7 @@ pub fn prepare<'a>(
         processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         uid,
         listen_hook,
+        no_systemd,
         programs: programs.into_iter().map(find).collect(),
     })
 }

@@ -6,7 +6,7 @@
 //!   steps; `census`: who is who; `deploy`: files and versions
 //! - `launcher`, `daemon`: what a daemon is launched from, and what still ties it to its launcher; `second`: a start while
 //!   it runs; `obstructed`: starts with something in the pidfile's place; `race`: several starts at once
-//! - `supervised`: the target under supervisord; `systemd`: as a unit
+//! - `supervised`: the target under supervisord; `systemd`: as a unit, `unit`: what is done to it then
 //! - `observers`: the observers of a run, started before the target
 //! - [`machine`]: what this machine can do
 
@@ -36,6 +36,7 @@ pub mod store;
 mod storm;
 mod supervised;
 mod systemd;
+mod unit;
 mod upgrade;
 
 use std::fs;

@@ -90,7 +90,7 @@ impl Observers {
             None => {}
             Some(NotifyAddress::Fd) => supervisor = Some((Supervisor::Descriptor, Notified::default())),
             Some(form) => {
-                let socket = open_notify(form, sandbox.netns())?;
+                let socket = open_notify(form, sandbox)?;
                 let address = Supervisor::Socket(socket.address().to_owned());
                 let (notified, handle) = NotifyObserver::spawn(socket, vantage.clone())?;
                 handles.push(handle);
@@ -250,14 +250,15 @@ enum Supervisor {
 }
 
 /// A supervisor's socket. Abstract names belong to a network namespace: this one to the target's.
-fn open_notify(form: NotifyAddress, netns: Option<BorrowedFd<'_>>) -> Result<NotifySocket, RunError> {
+fn open_notify(form: NotifyAddress, sandbox: &Sandbox) -> Result<NotifySocket, RunError> {
     let failed = |why: String| RunError::Environment(format!("failed to make a notification socket: {why}"));
     if form == NotifyAddress::Path {
-        return NotifySocket::with_path().map_err(|error| failed(error.to_string()));
+        let path = sandbox.own_directory()?.join("notify");
+        return NotifySocket::with_path(&path).map_err(|error| failed(format!("{}: {error}", path.display())));
     }
     let opened = thread::scope(|scope| {
         let open = || {
-            if let Some(netns) = netns {
+            if let Some(netns) = sandbox.netns() {
                 enter_netns(netns).map_err(|error| error.to_string())?;
             }
             NotifySocket::with_abstract_name().map_err(|error| error.to_string())
@@ -297,6 +298,7 @@ impl ProcessView for TargetProcesses {
 }
 
 /// The seccomp hook as the observer sees it: one call at a time.
+#[derive(Debug)]
 pub(super) struct HookedCalls {
     hook: ListenHook,
     held: Option<Held>,

@@ -142,11 +142,8 @@ impl<'a> Stage<'a> {
             let text = serde_json::to_string(step).unwrap_or_default();
             self.sink.put_at(self.clock.now(), What::StepBegan { index, step: text });
             self.step(step)?;
-            if matches!(step, Step::Start | Step::StartUnmasked | Step::StartClosed | Step::StartRelative)
-                && self.main.is_none()
-                // A unit can be stopped without knowing who it is.
-                && self.systemd.is_none()
-            {
+            // A unit can be stopped without knowing who it is.
+            if starts_for_good(step) && self.main.is_none() && self.systemd.is_none() {
                 return Ok(());
             }
         }
@@ -155,7 +152,10 @@ impl<'a> Stage<'a> {
 
     fn step(&mut self, step: &Step) -> Result<(), RunError> {
         if launches(step) {
-            self.phase(Phase::Start);
+            self.phase(match self.plan.scenario.script().supervisor {
+                Some(Supervisor::Supervisord | Supervisor::Systemd) => Phase::Supervise,
+                Some(Supervisor::Nohup) | None => Phase::Start,
+            });
         }
         match step {
             Step::Start => match self.plan.scenario.script().supervisor {
@@ -163,13 +163,13 @@ impl<'a> Stage<'a> {
                 Some(Supervisor::Systemd) => self.start_under_systemd(),
                 Some(Supervisor::Nohup) | None => self.start(),
             },
+            Step::StartHeld => self.start_held_under_systemd(),
+            Step::StartTimedOut | Step::KillOut | Step::EndMain | Step::AskStopped => self.unit_step(step),
+            Step::Limits | Step::UnitReload | Step::AwaitWatchdog => self.unit_step(step),
             Step::StartBusy => self.start_busy(),
             Step::StartBlocked => self.start_blocked(),
             Step::Suspend => self.suspend(),
-            Step::KillMain => match self.plan.scenario.script().supervisor {
-                Some(Supervisor::Systemd) => self.kill_main_under_systemd(),
-                _ => self.kill_main(),
-            },
+            Step::KillMain => self.kill_main(),
             Step::StartHung => self.start_hung(),
             Step::Hup => self.hup(),
             Step::Reload => self.reload(),
@@ -318,11 +318,17 @@ impl<'a> Stage<'a> {
     }
 }
 
+/// Steps after which it serves; where it does not, nothing can follow.
+fn starts_for_good(step: &Step) -> bool {
+    matches!(step, Step::Start | Step::StartHeld | Step::StartUnmasked | Step::StartClosed | Step::StartRelative)
+}
+
 /// Steps with which the phase of starting begins.
 fn launches(step: &Step) -> bool {
     matches!(
         step,
         Step::Start
+            | Step::StartHeld
             | Step::StartUnmasked
             | Step::StartClosed
             | Step::StartRelative

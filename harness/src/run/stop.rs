@@ -99,7 +99,7 @@ impl Stage<'_> {
         // Who is in exit(2) is on its way out for certain, however long the kernel takes.
         let _gone = self.within(self.plan.target.deadlines.stop, || yes(!self.somebody_is_leaving()))?;
         self.sink.put_at(self.clock.now(), What::Scanned { leftovers: self.leftovers()? });
-        Ok(())
+        self.end_systemd()
     }
 
     fn somebody_is_leaving(&self) -> bool {
@@ -109,15 +109,16 @@ impl Stage<'_> {
 
     fn leftovers(&self) -> Result<Vec<Leftover>, RunError> {
         let procfs = self.sandbox.procfs();
-        let processes = procfs.scan()?.into_iter().filter(|stat| !stat.is_dead()).map(|stat| Leftover::Process {
-            image: stat.image,
-            command: procfs.command_line(stat.image.pid).ok().flatten().unwrap_or_default().join(" "),
-        });
+        let mut processes = Vec::new();
+        for image in self.unit_processes()? {
+            let command = procfs.command_line(image.pid)?.unwrap_or_default().join(" ");
+            processes.push(Leftover::Process { image, command });
+        }
         // Without a network namespace of its own, only the declared addresses are the target's.
         let rows = if self.plan.machine.tier.isolates_network() { self.all_listeners()? } else { self.listeners()? };
         let files = self.socket_files.iter().filter(|path| path.exists());
         let files = files.map(|path| Leftover::SocketFile(path.display().to_string()));
-        Ok(processes.chain(rows.into_iter().map(Leftover::Listener)).chain(files).collect())
+        Ok(processes.into_iter().chain(rows.into_iter().map(Leftover::Listener)).chain(files).collect())
     }
 
     /// The files of the UNIX sockets that are bound in the target's network namespace. On a shared network they would be

@@ -43,8 +43,11 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Kills the main process, and waits until supervisord calls another one running, or gives up.
+    /// Kills the main process, and waits until its supervisor calls another one running, or gives up.
     pub(super) fn kill_main(&mut self) -> Result<(), RunError> {
+        if self.systemd.is_some() {
+            return self.kill_main_under_systemd();
+        }
         let Some(main) = self.main.take() else { return Ok(()) };
         let supervisor = self.launched.as_ref().map(|it| it.pid);
         let before: Vec<Image> =

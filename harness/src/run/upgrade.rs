@@ -121,7 +121,7 @@ impl Stage<'_> {
             id,
             version: Version(self.version.0 + 1),
             main: self.main.as_ref().map(|main| main.image),
-            holders: self.holders()?,
+            holders: self.unit_holders()?,
             written: self.observers.output_written(),
             until: Instant::now() + self.plan.target.deadlines.upgrade,
         })

@@ -35,8 +35,13 @@ pub(super) fn run() {
             Err(_) => break,
         }
     }
+    // The harness's end shows to the init too: it takes away what its world owns, and ends by itself.
+    let _ = wait::readable_within(init.pidfd.as_fd(), LAST_WORK);
     clean_up(&signals);
 }
+
+/// How long an init may take to end by itself, which takes milliseconds. One that hangs is killed like everybody else.
+const LAST_WORK: Duration = Duration::from_secs(1);
 
 /// How long a pass waits for a child's end before it looks again: a process that could not be killed at once (it was
 /// just being forked, or sleeps uninterruptibly) is met by the next pass.

@@ -15,11 +15,10 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 
 use super::channel::{Channel, ChannelError};
 use super::launch::{self, reset_signals};
-use super::message::{Reaped, Reply, Request, Step};
+use super::message::{Owned, Reaped, Reply, Request, Step};
 use super::role::{EXIT_BUG, handed};
 use crate::event::ExitStatus;
 use crate::id::Pid;
-use crate::kernel::cgroup;
 use crate::kernel::clock::monotonic;
 use crate::kernel::namespace::loopback_up;
 
@@ -37,10 +36,16 @@ pub(super) fn run() {
     let isolated = std::env::args_os().nth(1) == Some(OsString::from("isolated"));
     match World::set_up(isolated) {
         // An error here is the harness's end, or a bug: either way this world ends with its init.
-        Ok(world) => match world.serve(control, &exits) {
-            Ok(()) | Err(ChannelError::Send(_)) => std::process::exit(0),
-            Err(error) => panic!("{error}"),
-        },
+        Ok(world) => {
+            let mut owned = Vec::new();
+            let served = world.serve(control, &exits, &mut owned);
+            // Nobody else would. What cannot be ended stays, and nobody is there to tell.
+            owned.iter().for_each(|owned: &Owned| drop(owned.end()));
+            match served {
+                Ok(()) | Err(ChannelError::Send(_)) => std::process::exit(0),
+                Err(error) => panic!("{error}"),
+            }
+        }
         Err((step, errno)) => {
             // Nobody to tell is nobody to care.
             let _ = control.send(&Reply::NotReady { step, errno }, &[]);
@@ -120,14 +125,13 @@ impl World {
     }
 
     /// Until the harness's end of the control socket closes.
-    fn serve(self, mut control: Channel, exits: &Channel) -> Result<(), ChannelError> {
+    fn serve(self, mut control: Channel, exits: &Channel, owned: &mut Vec<Owned>) -> Result<(), ChannelError> {
         let World { signals, procfs, netns } = self;
         let init = Pid(rustix::process::getpid().as_raw_nonzero().get());
         let world: Vec<_> = std::iter::once(procfs.as_fd()).chain(netns.as_ref().map(AsFd::as_fd)).collect();
         control.send(&Reply::Ready { init }, &world)?;
         drop((procfs, netns));
         let mut between = BTreeSet::new();
-        let mut owned = None;
         loop {
             let mut ready = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&control, PollFlags::IN)];
             match poll(&mut ready, None) {
@@ -148,16 +152,13 @@ impl World {
             }
             if mail {
                 match control.receive()? {
-                    Some((Request::Own(group), _)) => {
-                        owned = Some(group);
+                    Some((Request::Own(one), _)) => {
+                        owned.push(one);
                         control.send(&Reply::Owned, &[])?;
                     }
                     Some((request, descriptors)) => between.extend(answer(&control, request, descriptors)?),
-                    None => {
-                        // The harness is gone: nobody else would. With a failure it stays, and nobody is there to tell.
-                        let _ended = owned.map(|group| cgroup::end(&group));
-                        return Ok(());
-                    }
+                    // The harness is gone.
+                    None => return Ok(()),
                 }
             }
         }

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::ExitStatus;
 use crate::id::Pid;
+use crate::kernel::cgroup;
 use crate::kernel::seccomp::Hold;
 use crate::target::Signal;
 
@@ -138,8 +141,40 @@ pub(super) enum Request {
     Spawn(SpawnRequest),
     /// A pidfd of this process, please.
     OpenPid(Pid),
-    /// This control group is the world's: should the harness end without a word, it is to be ended too.
-    Own(PathBuf),
+    /// This is the world's: should the harness end without a word, it is to be ended too.
+    Own(Owned),
+}
+
+/// What belongs to a world and is no process of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Owned {
+    /// A control group, with everybody in it.
+    Group(PathBuf),
+    /// A directory, with everything in it.
+    Directory(PathBuf),
+}
+
+impl Owned {
+    pub(super) fn place(&self) -> &Path {
+        match self {
+            Owned::Group(place) | Owned::Directory(place) => place,
+        }
+    }
+
+    pub(super) fn make(&self) -> io::Result<()> {
+        fs::create_dir(self.place())
+    }
+
+    /// Ends and removes it. One that is not there is what was wanted.
+    pub(super) fn end(&self) -> io::Result<()> {
+        match self {
+            Owned::Group(place) => cgroup::end(place),
+            Owned::Directory(place) => match fs::remove_dir_all(place) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                result => result,
+            },
+        }
+    }
 }
 
 /// From the init to the harness.

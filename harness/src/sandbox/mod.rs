@@ -30,6 +30,6 @@ pub use channel::ChannelError;
 pub use enter::{EnterError, enter};
 pub use hog::Hog;
 pub use message::{SpawnRequest, Standing, Step};
-pub use probe::{TierProbe, probe, probe_listen_hook};
+pub use probe::{TierProbe, probe, probe_listen_hook, probe_systemd};
 pub use role::{SYSTEMD, run_if_asked};
 pub use world::{Exit, Sandbox, SandboxError, Spawned};

@@ -1,7 +1,8 @@
 //! Which tier this machine permits, by attempting it in a process of its own.
 
 use std::ffi::{CStr, OsString};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::sync::mpsc;
@@ -9,7 +10,8 @@ use std::time::Duration;
 
 use super::channel::Channel;
 use super::enter::enter;
-use super::role::{PROBE, handed};
+use super::message::SpawnRequest;
+use super::role::{PROBE, SYSTEMD, handed};
 use super::world::Sandbox;
 use crate::kernel::clock::Clock;
 use crate::kernel::clone::{Namespaces, Role, execute_self};
@@ -32,6 +34,10 @@ const ATTEMPT: Duration = Duration::from_secs(60);
 
 /// The question about the hook on listen(2), beside those about the tiers.
 const LISTEN: &CStr = c"listen";
+
+/// The questions whether systemd has what it needs, in each tier that has namespaces.
+const SYSTEMD_IN_A: &CStr = c"systemd in A";
+const SYSTEMD_IN_B: &CStr = c"systemd in B";
 
 /// Decides the tier: the requested one or, where it does not work, the next lower. Each attempt is a process of its own
 /// that makes a whole sandbox and takes it down; the caller is not disturbed. To be asked before [`enter`].
@@ -56,6 +62,17 @@ pub fn probe(requested: Option<Tier>) -> TierProbe {
 #[must_use]
 pub fn probe_listen_hook() -> bool {
     attempt(LISTEN).is_ok()
+}
+
+/// Why a systemd cannot be run in a sandbox of this tier here; `None` where it can. Everything is set up for it (control groups,
+/// mounts, a terminal) but it is not executed: whether it is installed is another question.
+#[must_use]
+pub fn probe_systemd(tier: Tier) -> Option<String> {
+    match tier {
+        Tier::A => attempt(SYSTEMD_IN_A).err(),
+        Tier::B => attempt(SYSTEMD_IN_B).err(),
+        Tier::C => Some("it needs namespaces of its own".to_owned()),
+    }
 }
 
 fn word(tier: Tier) -> &'static CStr {
@@ -96,6 +113,8 @@ pub(super) fn run(question: Option<OsString>) {
         Some("B") => try_tier(Tier::B),
         Some("C") => try_tier(Tier::C),
         Some("listen") => try_listen_hook(),
+        Some("systemd in A") => try_systemd(Tier::A),
+        Some("systemd in B") => try_systemd(Tier::B),
         _ => Err("an unknown question".to_owned()),
     };
     // Nobody to tell is nobody to care.
@@ -106,6 +125,25 @@ fn try_tier(tier: Tier) -> Result<(), String> {
     enter(tier, &[]).map_err(|error| sentence(&error))?;
     let sandbox = Sandbox::create(tier, Clock::start()).map_err(|error| sentence(&error))?;
     sandbox.teardown().map_err(|error| sentence(&error))
+}
+
+fn try_systemd(tier: Tier) -> Result<(), String> {
+    enter(tier, &[]).map_err(|error| sentence(&error))?;
+    let sandbox = Sandbox::create(tier, Clock::start()).map_err(|error| sentence(&error))?;
+    let group = sandbox.own_group().map_err(|error| sentence(&error))?;
+    let failed = |error: io::Error| sentence(&error);
+    let null = File::options().read(true).write(true).open("/dev/null").map_err(failed)?;
+    let (mut said, complaint) = io::pipe().map_err(failed)?;
+    let words = [SYSTEMD.to_string_lossy().into_owned(), group.display().to_string()];
+    let request = SpawnRequest { program: "/proc/self/exe".to_owned(), argv: words.to_vec(), ..Default::default() };
+    let stdio = [null.try_clone().map_err(failed)?.into(), null.into(), complaint.into()];
+    let rehearsal = sandbox.spawn(&request, stdio).map_err(|error| sentence(&error))?;
+    let mut text = String::new();
+    said.read_to_string(&mut text).map_err(failed)?;
+    drop(rehearsal);
+    sandbox.teardown().map_err(|error| sentence(&error))?;
+    // It says nothing unless something fails.
+    if text.is_empty() { Ok(()) } else { Err(text.trim_end().to_owned()) }
 }
 
 fn try_listen_hook() -> Result<(), String> {

@@ -46,6 +46,8 @@ type Failure = (&'static str, io::Error);
 
 /// What it is booted with, from the command line.
 struct Boot {
+    /// Nothing is executed at the end.
+    rehearsal: bool,
     /// A directory of our own on the machine, below the run's: the new root is made there.
     state: PathBuf,
     /// The run's directory: the only place of the machine that is shared and writable.
@@ -56,11 +58,24 @@ struct Boot {
     group: PathBuf,
 }
 
-/// Plays the role: arguments state, shared, units, control group.
+/// Where a rehearsal sets its root up: on a tmpfs that only it can see.
+const STAGE: &str = "/tmp";
+
+/// Plays the role: arguments state, shared, units, control group. With the control group alone it is a rehearsal: everything
+/// is set up, nothing is executed, and nothing of it remains.
 pub(super) fn run() {
-    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
-    let mut next = || arguments.next().unwrap_or_else(|| std::process::exit(EXIT_BUG));
-    let boot = Boot { state: next(), shared: next(), units: next(), group: next() };
+    let mut arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let Some(group) = arguments.pop() else { std::process::exit(EXIT_BUG) };
+    let boot = match &arguments[..] {
+        [state, shared, units] => {
+            Boot { rehearsal: false, state: state.clone(), shared: shared.clone(), units: units.clone(), group }
+        }
+        [] => {
+            let at = |name: &str| Path::new(STAGE).join(name);
+            Boot { rehearsal: true, state: at("state"), shared: at("shared"), units: at("units"), group }
+        }
+        _ => std::process::exit(EXIT_BUG),
+    };
     match boot.begin() {
         Ok(status) => std::process::exit(status),
         Err((action, error)) => {
@@ -90,6 +105,11 @@ impl Boot {
         let console = Console::open().map_err(failed("make its console"))?;
         // SAFETY: a role has one thread.
         match unsafe { fork() }.map_err(failed("fork"))? {
+            ForkResult::Child if self.rehearsal => {
+                self.set_the_stage()?;
+                self.set_up(&console)?;
+                std::process::exit(0);
+            }
             ForkResult::Child => {
                 self.set_up(&console)?;
                 Err(execute())
@@ -106,6 +126,16 @@ impl Boot {
                 }
             }
         }
+    }
+
+    /// A place to set a root up that nobody else can see, and that ends with this process.
+    fn set_the_stage(&self) -> Result<(), Failure> {
+        private_mounts()?;
+        mount("stage", STAGE, "tmpfs", MountFlags::empty(), c"mode=755").map_err(failed("mount a tmpfs"))?;
+        for directory in [&self.shared, &self.units] {
+            fs::create_dir(directory).map_err(failed("make a directory on a tmpfs"))?;
+        }
+        Ok(())
     }
 
     /// The new root, as pid 1 of the new namespaces.
@@ -143,8 +173,7 @@ impl Boot {
         for directory in [&root, &layers] {
             fs::create_dir_all(directory).map_err(failed("make the place of its root"))?;
         }
-        mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
-            .map_err(failed("make mounts private"))?;
+        private_mounts()?;
         if in_user_namespace() {
             mount_bind_recursive("/", &root).map_err(failed("bind the machine's root"))?;
             return Ok(root);
@@ -244,6 +273,11 @@ impl Console {
     }
 }
 
+fn private_mounts() -> Result<(), Failure> {
+    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
+        .map_err(failed("make mounts private"))
+}
+
 /// The initial user namespace maps everybody to themselves (user_namespaces(7)).
 fn in_user_namespace() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
@@ -253,7 +287,7 @@ fn in_user_namespace() -> bool {
 /// Becomes systemd.
 fn execute() -> Failure {
     let place = PLACES.into_iter().find(|place| Path::new(place).exists()).unwrap_or(PLACES[0]);
-    let words = [place, "--system", "--unit=basic.target", "--log-target=console", "--show-status=no"];
+    let words = [place, "--system", "--unit=multi-user.target", "--log-target=console", "--show-status=no"];
     let words: Vec<CString> = words.iter().map(|word| CString::new(*word).expect("no NUL")).collect();
     let path = CString::new(OsStr::new(place).as_bytes()).expect("no NUL");
     match nix::unistd::execv(&path, &words) {

@@ -14,13 +14,13 @@ use thiserror::Error;
 
 use super::channel::{Channel, ChannelError};
 use super::init::ISOLATED;
-use super::message::{Reaped, Reply, Request, SpawnRequest, Step};
+use super::message::{Owned, Reaped, Reply, Request, SpawnRequest, Step};
 use super::role::{GUARDIAN, INIT};
 use crate::clock::Nanos;
 use crate::event::ExitStatus;
 use crate::id::Pid;
 use crate::kernel::cgroup;
-use crate::kernel::clock::Clock;
+use crate::kernel::clock::{Clock, monotonic};
 use crate::kernel::clone::{CloneError, Namespaces, Role, execute_self};
 use crate::kernel::pidfd::{Pidfd, PidfdError};
 use crate::machine::Tier;
@@ -127,8 +127,8 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// How long the kernel may take to end every process of a world after SIGKILL.
 const END: Duration = Duration::from_secs(30);
 
-/// Numbers of control groups: each world of this process has one of its own.
-static GROUPS: AtomicU32 = AtomicU32::new(0);
+/// Numbers of what worlds own: each has its own.
+static OWNED: AtomicU32 = AtomicU32::new(0);
 
 /// One target's world. Dropping it takes it down: kills, and waits for the kernel to have ended every process of it.
 #[derive(Debug)]
@@ -140,8 +140,8 @@ pub struct Sandbox {
     procfs: Arc<Procfs>,
     netns: Option<OwnedFd>,
     init: Pid,
-    /// The control group that it owns, to be removed once nobody is in it.
-    group: Mutex<Option<PathBuf>>,
+    /// What else it owns, to be removed once no process of it is left.
+    owned: Mutex<Vec<Owned>>,
 }
 
 impl Sandbox {
@@ -184,7 +184,7 @@ impl Sandbox {
             procfs: Arc::new(procfs),
             netns,
             init,
-            group: Mutex::new(None),
+            owned: Mutex::new(Vec::new()),
         })
     }
 
@@ -243,21 +243,41 @@ impl Sandbox {
     /// # Errors
     /// [`SandboxError::Resource`] where control groups cannot be made.
     pub fn own_group(&self) -> Result<PathBuf, SandboxError> {
-        let mut group = self.group.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(group) = &*group {
-            return Ok(group.clone());
-        }
         let failed = |source| SandboxError::Resource { action: "make a control group", source };
-        let name = format!("unbroken-{}-{}", std::process::id(), GROUPS.fetch_add(1, Ordering::Relaxed));
-        let place = cgroup::place(&name).map_err(failed)?;
+        let known = |it: &Owned| matches!(it, Owned::Group(_));
+        self.own(known, failed, || Ok(Owned::Group(cgroup::place(&fresh_name())?)))
+    }
+
+    /// A directory of the world's own among the temporary ones, which ends with it. Asked again it is the same. Its name is
+    /// short, as those of sockets have to be (unix(7): 107 bytes), and as a run's directory need not be.
+    ///
+    /// # Errors
+    /// [`SandboxError::Resource`] where it cannot be made.
+    pub fn own_directory(&self) -> Result<PathBuf, SandboxError> {
+        let failed = |source| SandboxError::Resource { action: "make a directory", source };
+        let known = |it: &Owned| matches!(it, Owned::Directory(_));
+        self.own(known, failed, || Ok(Owned::Directory(std::env::temp_dir().join(fresh_name()))))
+    }
+
+    fn own(
+        &self,
+        known: impl Fn(&Owned) -> bool,
+        failed: impl Fn(io::Error) -> SandboxError,
+        new: impl FnOnce() -> io::Result<Owned>,
+    ) -> Result<PathBuf, SandboxError> {
+        let mut all = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(owned) = all.iter().find(|it| known(it)) {
+            return Ok(owned.place().to_owned());
+        }
+        let owned = new().map_err(&failed)?;
         // Known to the init before it is made: whatever happens now, somebody removes it.
-        match self.ask(&Request::Own(place.clone()), &[])? {
+        match self.ask(&Request::Own(owned.clone()), &[])? {
             (Reply::Owned, _) => {}
             (reply, _) => return Err(unexpected(&reply).into()),
         }
-        *group = Some(place.clone());
-        std::fs::create_dir(&place).map_err(failed)?;
-        Ok(place)
+        all.push(owned.clone());
+        owned.make().map_err(failed)?;
+        Ok(owned.place().to_owned())
     }
 
     /// The world's `/proc`.
@@ -292,16 +312,28 @@ impl Sandbox {
     /// # Errors
     /// [`SandboxError::Teardown`] when something outlived SIGKILL by 30 s; and when the exits were not all read.
     pub fn teardown(mut self) -> Result<(), SandboxError> {
-        self.root.end()?;
-        self.end_group().map_err(|source| SandboxError::Resource { action: "remove its control group", source })?;
+        self.end_root()?;
+        self.end_owned().map_err(|source| SandboxError::Resource { action: "remove what it owned", source })?;
         if self.init == Pid(1) && self.procfs.stat(self.init)?.is_some() {
             return Err(SandboxError::Teardown(END));
         }
         self.join()
     }
 
-    fn end_group(&self) -> io::Result<()> {
-        self.group.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), |group| cgroup::end(&group))
+    fn end_root(&mut self) -> Result<(), SandboxError> {
+        if self.root.tier == Tier::C {
+            // For the guardian waits until the init, who looks at this socket alone, has ended by itself.
+            let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = rustix::net::shutdown(&*control, rustix::net::Shutdown::Both);
+        }
+        self.root.end()
+    }
+
+    fn end_owned(&self) -> io::Result<()> {
+        let owned = std::mem::take(&mut *self.owned.lock().unwrap_or_else(PoisonError::into_inner));
+        // All of them are tried, before one of them may have failed.
+        let ended: Vec<io::Result<()>> = owned.iter().map(Owned::end).collect();
+        ended.into_iter().collect()
     }
 
     /// Collects the thread, which ends with the init.
@@ -333,11 +365,17 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         // Nobody can be told here; `teardown` tells. What the kernel was asked to kill it kills even if late.
-        if self.root.end().is_ok() {
-            let _ = self.end_group();
+        if self.end_root().is_ok() {
+            let _ = self.end_owned();
             let _ = self.reader.take().map(JoinHandle::join);
         }
     }
+}
+
+/// A name that nobody else has: not another world of this process, nor a process of this number in another namespace.
+fn fresh_name() -> String {
+    let number = OWNED.fetch_add(1, Ordering::Relaxed);
+    format!("unbroken-{}-{number}-{:x}", std::process::id(), monotonic())
 }
 
 fn receive(control: &mut Channel) -> Result<(Reply, Vec<OwnedFd>), SandboxError> {

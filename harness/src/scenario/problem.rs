@@ -78,6 +78,18 @@ pub enum ScriptProblem {
         /// The step's word.
         step: &'static str,
     },
+    /// A step, or the key `socket`, that only systemd knows what to do with.
+    #[error("`{step}` needs systemd")]
+    NeedsSystemd {
+        /// The step's word.
+        step: &'static str,
+    },
+    /// A step that needs a socket which systemd holds.
+    #[error("`{step}` needs a socket that systemd holds")]
+    NeedsSocket {
+        /// The step's word.
+        step: &'static str,
+    },
     /// A number that must not be 0.
     #[error("0 is not possible here")]
     Zero,
@@ -104,6 +116,8 @@ impl ScriptProblem {
             ScriptProblem::NeedsDaemon { .. } => "set `profile = \"daemon\"`".to_owned(),
             ScriptProblem::NeedsTerminal { .. } => "set `launcher = \"terminal\"`".to_owned(),
             ScriptProblem::NeedsSupervisor { .. } => "set `supervisor = \"supervisord\"`".to_owned(),
+            ScriptProblem::NeedsSystemd { .. } => "set `supervisor = \"systemd\"`".to_owned(),
+            ScriptProblem::NeedsSocket { .. } => "set `socket = true`".to_owned(),
             ScriptProblem::Zero => "write a number from 1 on".to_owned(),
             ScriptProblem::Pattern { .. } => {
                 "`park` parks connections, and the canary always runs: use `fresh`, `busy`, `slow`, `idle`, `silent`, `half`, `reader`, `upload`".to_owned()

@@ -39,10 +39,14 @@ pub struct Script {
     /// Who runs the target; the harness itself when absent.
     #[serde(default)]
     pub supervisor: Option<Supervisor>,
-    /// Lines of `[Service]` in the target's unit beside its command, such as `Type=notify`; `{pidfile}` is the target's
-    /// (`supervisor = "systemd"`).
+    /// Lines of the target's unit beside its command, such as `Type=notify`: of `[Service]` until a line such as `[Unit]` names
+    /// another section. `{pidfile}` is the target's (`supervisor = "systemd"`).
     #[serde(default)]
     pub unit: Vec<String>,
+    /// systemd holds the target's address, by the unit `target.socket`, and hands it over; the target must claim the profile
+    /// `activated`.
+    #[serde(default)]
+    pub socket: bool,
     /// Programs that the scenario needs beside the target's own.
     #[serde(default)]
     pub requires: Vec<Program>,
@@ -135,6 +139,9 @@ pub enum NotifyAddress {
 pub enum Step {
     /// Launch the target and wait until it is ready.
     Start,
+    /// As `start`, and hold the target in its listen(2) for a second, to see what its supervisor thinks of it then
+    /// (`supervisor = "systemd"`).
+    StartHeld,
     /// As `start`, from the launcher `open-umask`, which lets every bit through.
     StartUnmasked,
     /// As `start`, with standard input, output and error closed.
@@ -228,8 +235,24 @@ pub enum Step {
         /// How many.
         connections: u32,
     },
-    /// Kill the main process, and wait for what its supervisor makes of that (`supervisor = "supervisord"`).
+    /// Kill the main process, and wait for what its supervisor makes of that; where that holds its socket, send a request at
+    /// once.
     KillMain,
+    /// Kill the main process again and again, until systemd does not start it any more.
+    KillOut,
+    /// Send the stop signal to the main process behind systemd's back, wait for its end and for three times the pause before
+    /// a restart.
+    EndMain,
+    /// Stop the service but not its socket, and send a request, which starts it (`socket = true`).
+    AskStopped,
+    /// Read the resource limits of the main process and of all that serve, and those that systemd gives.
+    Limits,
+    /// Deploy a new version, have systemd reload the unit, and wait until the done event.
+    UnitReload,
+    /// Wait for twice the unit's WatchdogSec=, and see what systemd thinks of it (capability `watchdog`).
+    AwaitWatchdog,
+    /// Start the stopped unit with TimeoutStartSec=300ms, and hold it in its listen(2) until systemd has lost patience.
+    StartTimedOut,
     /// Stop the main process with SIGSTOP, and continue it with SIGCONT once it stands still.
     Suspend,
     /// Wait until the previous generation is gone (or its drain deadline passed), with the load on.
@@ -305,6 +328,8 @@ impl Step {
             Step::Rotate => "rotate",
             Step::Ask { .. } => "ask",
             Step::StartAgain => "start-again",
+            Step::StartHeld => "start-held",
+            Step::StartTimedOut => "start-timed-out",
             Step::StartUnmasked => "start-unmasked",
             Step::StartClosed => "start-closed",
             Step::RacingStarts { .. } => "racing-starts",
@@ -324,6 +349,12 @@ impl Step {
             Step::Sequential { .. } => "sequential",
             Step::Storm { .. } => "storm",
             Step::KillMain => "kill-main",
+            Step::KillOut => "kill-out",
+            Step::EndMain => "end-main",
+            Step::AskStopped => "ask-stopped",
+            Step::Limits => "limits",
+            Step::UnitReload => "unit-reload",
+            Step::AwaitWatchdog => "await-watchdog",
             Step::Suspend => "suspend",
             Step::Settle => "settle",
             Step::Change(_) => "change",

@@ -56,6 +56,9 @@ impl Scenario {
             let problem = ScriptProblem::Needs { step: "notify", capability };
             return Err(source.error(value("notify"), Part::Value, problem));
         }
+        if script.socket && script.supervisor != Some(Supervisor::Systemd) {
+            return Err(source.error(value("socket"), Part::Value, ScriptProblem::NeedsSystemd { step: "socket" }));
+        }
         let mut order = Order::default();
         for (n, step) in script.steps.iter().enumerate() {
             let at = value("steps").index(n);
@@ -89,6 +92,7 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
         Step::Change(_) => Some(Capability::Watch),
         Step::Rotate => Some(Capability::Log),
         Step::Reload => Some(Capability::NotifyReload),
+        Step::AwaitWatchdog => Some(Capability::Watchdog),
         Step::BrokenUpgrade { .. } | Step::StartRelative => Some(Capability::ExecSelf),
         Step::ObstructedStarts(_) | Step::RacingStarts { .. } => Some(Capability::Pidfile),
         _ => None,
@@ -98,7 +102,12 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
     }
     let restarts = matches!(
         step,
-        Step::Upgrade | Step::Change(_) | Step::BrokenUpgrade { .. } | Step::Sequential { .. } | Step::Storm { .. }
+        Step::Upgrade
+            | Step::Change(_)
+            | Step::BrokenUpgrade { .. }
+            | Step::Sequential { .. }
+            | Step::Storm { .. }
+            | Step::UnitReload
     );
     if restarts && script.profile != Profile::Restart {
         return Err(ScriptProblem::NeedsRestart { step: step.word() });
@@ -119,6 +128,23 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
     let of_daemons = of_daemons || (*step == Step::Hangup && script.supervisor != Some(Supervisor::Nohup));
     if of_daemons && script.profile != Profile::Daemon {
         return Err(ScriptProblem::NeedsDaemon { step: step.word() });
+    }
+    let of_systemd = matches!(
+        step,
+        Step::StartHeld
+            | Step::KillOut
+            | Step::EndMain
+            | Step::AskStopped
+            | Step::Limits
+            | Step::UnitReload
+            | Step::AwaitWatchdog
+            | Step::StartTimedOut
+    );
+    if of_systemd && script.supervisor != Some(Supervisor::Systemd) {
+        return Err(ScriptProblem::NeedsSystemd { step: step.word() });
+    }
+    if *step == Step::AskStopped && !script.socket {
+        return Err(ScriptProblem::NeedsSocket { step: step.word() });
     }
     if *step == Step::KillMain && script.supervisor.is_none() {
         return Err(ScriptProblem::NeedsSupervisor { step: step.word() });
@@ -149,31 +175,22 @@ impl Order {
         if self.started && starts(step) {
             return refuse("the target is running", "put `stop` before it");
         }
+        if let Some(unknown) = compares_with(step).filter(|_| !self.stopped) {
+            return refuse(unknown, "put `start` and `stop` before it");
+        }
         match step {
-            // Whether anything can be said of a disturbed start is known once the target has started without.
-            Step::MarkedStarts | Step::StaleListenPid | Step::EarlyStop if !self.stopped => {
-                return refuse("whether it starts at all is not known", "put `start` and `stop` before it");
-            }
-            // The same of other launchers.
-            Step::StartsFrom(_) | Step::BusyStartsFrom(_) if !self.stopped => {
-                return refuse("it was not started from the scenario's launcher", "put `start` and `stop` before it");
-            }
             Step::StartsFrom(launchers) | Step::BusyStartsFrom(launchers) => {
                 return distinct(launchers, LAUNCHERS, Launcher::word);
             }
-            Step::RacingStarts { .. } if !self.stopped => {
-                return refuse("it was not started alone", "put `start` and `stop` before it");
-            }
-            Step::ObstructedStarts(_) if !self.stopped => {
-                return refuse("it was not started without obstacles", "put `start` and `stop` before it");
-            }
             Step::ObstructedStarts(obstacles) => return distinct(obstacles, OBSTACLES, Obstacle::word),
-            Step::Start | Step::StartUnmasked | Step::StartClosed | Step::StartRelative => {
+            Step::StartTimedOut => {}
+            Step::Start | Step::StartHeld | Step::StartUnmasked | Step::StartClosed | Step::StartRelative => {
                 *self = Order { started: true, ..Order::default() }
             }
             Step::StartBusy | Step::StartBlocked | Step::StartHung | Step::StartAgain => {}
             Step::MarkedStarts | Step::StaleListenPid | Step::EarlyStop | Step::Hangup | Step::Suspend => {}
-            Step::KillMain => {}
+            Step::KillMain | Step::KillOut | Step::EndMain | Step::AskStopped => {}
+            Step::Limits | Step::AwaitWatchdog => {}
             Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
             Step::Load(patterns) => return self.load(patterns),
             Step::Ask { requests: 0 }
@@ -191,7 +208,9 @@ impl Order {
                 return refuse("there is no load", "put `load` before it");
             }
             Step::Ask { .. } | Step::RacingStarts { .. } | Step::BrokenUpgrade { .. } | Step::Hold { .. } => {}
-            Step::Upgrade | Step::Change(_) | Step::Sequential { .. } | Step::Storm { .. } => self.upgraded = true,
+            Step::Upgrade | Step::UnitReload | Step::Change(_) | Step::Sequential { .. } | Step::Storm { .. } => {
+                self.upgraded = true;
+            }
             Step::Settle if !self.upgraded => return refuse("nothing was upgraded", "put `upgrade` before it"),
             Step::Settle => {}
             Step::Stall if self.stalled => return refuse("it is stalled already", "put `unstall` before it"),
@@ -247,11 +266,25 @@ impl Order {
     }
 }
 
+/// What has to be known by a start that was not disturbed, before anything can be said of one that is.
+fn compares_with(step: &Step) -> Option<&'static str> {
+    match step {
+        Step::MarkedStarts | Step::StaleListenPid | Step::EarlyStop => Some("whether it starts at all is not known"),
+        Step::StartsFrom(_) | Step::BusyStartsFrom(_) => Some("it was not started from the scenario's launcher"),
+        Step::RacingStarts { .. } => Some("it was not started alone"),
+        Step::ObstructedStarts(_) => Some("it was not started without obstacles"),
+        Step::StartTimedOut => Some("it was not started with more patience"),
+        _ => None,
+    }
+}
+
 /// Steps that launch the target, which must not run then.
 fn starts(step: &Step) -> bool {
     matches!(
         step,
         Step::Start
+            | Step::StartHeld
+            | Step::StartTimedOut
             | Step::StartUnmasked
             | Step::StartClosed
             | Step::StartBusy

@@ -23,7 +23,10 @@ use super::walls::{HOME, PLACE};
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// The phases in which the command is ended: before its first line, and those that it tells.
-pub(crate) const PHASES: [&str; 7] = ["probe", "sandbox", "start", "load", "trigger", "drain", "teardown"];
+pub(crate) const PHASES: [&str; 8] = ["probe", "sandbox", "start", "supervise", "load", "trigger", "drain", "teardown"];
+
+/// Where systemd cannot be run (tier C, and tier B where the cell has no control group) this phase does not come.
+const NOT_EVERYWHERE: &str = "supervise";
 
 /// A way of ending the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +149,8 @@ pub(crate) fn play(assignment: &Assignment) -> Result<(), String> {
     let usual = usual(assignment.tier)?;
     for cause in assignment.causes {
         // What a second signal ends is the same in each phase: one is enough.
-        for phase in PHASES.into_iter().filter(|it| !cause.twice || *it == "load") {
+        let comes = |phase: &str| phase != NOT_EVERYWHERE || usual.iter().any(|it| it.phase == phase);
+        for phase in PHASES.into_iter().filter(|it| comes(it) && (!cause.twice || *it == "load")) {
             for _ in 0..assignment.times {
                 end_in(assignment.tier, *cause, phase, &usual, &mut chance);
             }

@@ -16,13 +16,16 @@ use super::walls::{COMMAND, HOME, PLACE};
 /// How long the command may be silent, with others on the machine; a phase lasts a second.
 const SILENCE: Duration = Duration::from_secs(120);
 
-/// What it is to do: a start that is held in its system calls, a terminal that is closed, and restarts under load.
-const CHECK: [&str; 6] = [
+/// What it is to do: a start that is held in its system calls, a terminal that is closed, a socket with a name, restarts under
+/// load, and a systemd where there can be one.
+const CHECK: [&str; 8] = [
     "check",
     "reference/orphan",
     "reference/exec-inherit-signal",
     "daemon/held-start",
     "daemon/hangup",
+    "foreground/notify",
+    "foreground/systemd",
     "restart/upgrade-under-load",
 ];
 

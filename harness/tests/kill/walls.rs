@@ -3,16 +3,21 @@
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigHandler, signal};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{Signal, set_parent_process_death_signal};
+use unbroken::kernel::cgroup;
 use unbroken::kernel::namespace::loopback_up;
 
-use super::cell::{Line, tell};
+use super::cell::{Assignment, Line, tell};
+
+/// Whom `--tier B` becomes when it is root.
+const NOBODY: u32 = 65534;
 
 /// The command, copied to where every user can execute it.
 pub(crate) const COMMAND: &str = "/tmp/command/unbroken";
@@ -23,9 +28,24 @@ pub(crate) const PLACE: &str = "/tmp/place";
 /// Where programs leave things.
 pub(crate) const EMPTIED: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/run"];
 
+/// A control group for a cell, which the user of tier B may manage; `None` where none can be made.
+pub(crate) fn control_group(assignment: &Assignment) -> Option<PathBuf> {
+    let name = format!("unbroken-cell-{}-{}", std::process::id(), assignment.name().replace("::", "-"));
+    let group = cgroup::place(&name).ok()?;
+    fs::create_dir(&group).ok()?;
+    if rustix::process::geteuid().is_root() && assignment.name().starts_with('B') {
+        // As `--tier B` becomes that user; what has to be given away is in cgroups(7), "Delegation".
+        let files = ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"].map(|file| group.join(file));
+        files.iter().for_each(|file| chown(file, Some(NOBODY), Some(NOBODY)).expect("root gives away what it owns"));
+    }
+    Some(group)
+}
+
 /// Enters the namespaces and starts the first process in them; `uid` is the user's.
-pub(crate) fn enter(assignment: &str, uid: &str) -> ExitCode {
-    if let Err(reason) = unshare_all(uid) {
+pub(crate) fn enter(assignment: &str, uid: &str, group: Option<&Path>) -> ExitCode {
+    // Before the namespace is made: its root is the group that we are in.
+    let entered = group.map_or(Ok(()), cgroup::enter).map_err(|error| format!("a control group of its own: {error}"));
+    if let Err(reason) = entered.and_then(|()| unshare_all(uid)) {
         tell(&Line::Unavailable(reason));
         return ExitCode::SUCCESS;
     }

@@ -62,7 +62,7 @@ pub(crate) fn harness(tier: Tier, kind: &str, ending: &Ending) -> Result<String,
     }
     let began = Instant::now();
     let status = child.wait().map_err(|error| error.to_string())?;
-    let complaint = nothing_left(&namespaces).err();
+    let complaint = nothing_left(&namespaces).and_then(|()| no_directory_left(child.id())).err();
     let took = format!(" ({:.1} ms)", began.elapsed().as_secs_f64() * 1e3);
     // Not before the end of all: whoever cleans up keeps standard error open.
     let said = self::complaint(&mut child);
@@ -91,6 +91,19 @@ fn complaint(child: &mut Child) -> String {
     let mut text = String::new();
     read(&mut child.stderr, &mut text);
     text
+}
+
+/// Whether the directory that a harness's sandbox owned is gone; its name begins with who made it.
+fn no_directory_left(harness: u32) -> Result<(), String> {
+    let prefix = format!("unbroken-{harness}-");
+    let entries = std::fs::read_dir(std::env::temp_dir()).map_err(|error| error.to_string())?.flatten();
+    match entries
+        .map(|it| it.path())
+        .find(|it| it.file_name().is_some_and(|it| it.to_string_lossy().starts_with(&prefix)))
+    {
+        Some(path) => Err(format!("{} is left", path.display())),
+        None => Ok(()),
+    }
 }
 
 /// Waits until the kernel says that this process has no child of any kind, its own or adopted, and then looks for

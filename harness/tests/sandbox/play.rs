@@ -54,6 +54,8 @@ pub(crate) fn line(output: &mut BufReader<File>) -> String {
 pub(crate) fn harness(tier: Tier, kind: &str, end: &str) -> ExitCode {
     unbroken::sandbox::enter(tier, &[]).expect("the tier was probed");
     let sandbox = Sandbox::create(tier, Clock::start()).expect("the tier was probed");
+    let owned = sandbox.own_directory().expect("there is a place for temporary files");
+    std::fs::write(owned.join("file"), "").expect("it is our own");
     let (_spawned, mut output) = launch(&sandbox, &request(kind)).expect("this executable is executable");
     assert_eq!(line(&mut output), "here");
     let mut out = std::io::stdout();

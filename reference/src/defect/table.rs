@@ -1,6 +1,6 @@
 //! The table of defects: name, check, citation, and what goes wrong.
 
-use super::{Defect, DefectRow, Executed, Gap, Stale, Unexpected};
+use super::{Defect, DefectRow, Executed, Gap, Lowered, Stale, Unexpected};
 
 /// Every defect, in the order of the catalogue.
 pub static ALL: &[DefectRow] = &[
@@ -311,6 +311,41 @@ pub static ALL: &[DefectRow] = &[
         catches: "supervise/comes-back",
         report: "Supervisor#199, gunicorn#520",
         bug: "lets generations serve on without their master: they keep the address from the next one",
+    },
+    DefectRow {
+        name: "systemd-reload",
+        defect: Defect::SystemdReload,
+        catches: "supervise/systemd-reload",
+        report: "nghttp2#368, systemd#5775",
+        bug: "announces the new generation as the main process, which it is not: its end at the next upgrade is the service's",
+    },
+    DefectRow {
+        name: "limits",
+        defect: Defect::Limits(Lowered::Later),
+        catches: "supervise/limits",
+        report: "nuster#109",
+        bug: "lowers its limit on open files to what it thinks that it needs before it starts the next generation",
+    },
+    DefectRow {
+        name: "limits=start",
+        defect: Defect::Limits(Lowered::AtStart),
+        catches: "supervise/limits",
+        report: "nuster#109",
+        bug: "lowers its limit on open files at its start",
+    },
+    DefectRow {
+        name: "socket-activation",
+        defect: Defect::SocketActivation,
+        catches: "supervise/socket-activation",
+        report: "twisted#5621, systemd#1286",
+        bug: "shuts its listener down when it stops: it is the supervisor's too, and listens no more",
+    },
+    DefectRow {
+        name: "watchdog",
+        defect: Defect::Watchdog,
+        catches: "supervise/watchdog",
+        report: "httpd#728",
+        bug: "does not say WATCHDOG=1 any more after an upgrade",
     },
     DefectRow {
         name: "stale-listen-pid",

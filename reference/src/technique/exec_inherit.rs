@@ -13,7 +13,7 @@ use clap::{ArgAction, Args};
 
 use crate::activation;
 use crate::daemon;
-use crate::defect::{Defect, Entrance, Executed, KeptConnection, LongBody, Succession, YoungConnection};
+use crate::defect::{Defect, Entrance, Executed, KeptConnection, LongBody, Lowered, Succession, YoungConnection};
 use crate::drain::{Drain, Patience};
 use crate::generation::{Farewell, Generation};
 use crate::inherit;
@@ -149,6 +149,9 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
     // Now, while the working directory exists: the file is written later.
     let pidfile = options.pidfile.as_ref().map(std::path::absolute).transpose().map_err(failed("find its pidfile"))?;
     let watch = options.open_watch(&own).map_err(failed("watch"))?;
+    if options.defect == Some(Defect::Limits(Lowered::AtStart)) {
+        process::lower_open_files().map_err(failed("lower its limits"))?;
+    }
     if options.defect == Some(Defect::NothingLeft) {
         process::leave_helper_behind().map_err(failed("start its helper"))?;
     }

@@ -16,7 +16,7 @@ pub static CHECK: Check = Check {
     source: "supervisord.org, \"Subprocesses\"; systemd.service(5), Restart=; systemd.kill(5), KillMode=process",
     reports: &["Supervisor#199", "gunicorn#520"],
     observed: "SIGKILL to the main process alone, as the out-of-memory killer sends it: its other processes live on. How often \
-               supervisord starts it until RUNNING, the answer to a request then, and who of the killed instance still lives.",
+               supervisord starts it until RUNNING, or systemd, with KillMode=process, until active; the answer to a request then, and who of the killed instance still lives.",
     needs: &[],
     observers: &[],
     chance: false,

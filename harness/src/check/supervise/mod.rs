@@ -2,7 +2,11 @@
 //! judged.
 
 pub mod comes_back;
+pub mod limits;
 pub mod nohup;
+pub mod socket_activation;
 pub mod supervisord;
 pub mod systemd_forking;
 pub mod systemd_notify;
+pub mod systemd_reload;
+pub mod watchdog;

@@ -14,12 +14,14 @@ pub static CHECK: Check = Check {
     level: Level::Must,
     profile: Some(Profile::Foreground),
     capability: Some(Capability::Notify),
-    requirement: "As a unit of type notify it becomes active when it listens, not before and not never, and stops without a kill.",
+    requirement: "As a unit of type notify it becomes active when it listens, not before and not never, fails when that takes longer \
+                  than TimeoutStartSec=, and stops without a kill.",
     source: "systemd.service(5), Type=notify, NotifyAccess=main, TimeoutStartSec=",
     reports: &["systemd#27297"],
     observed: "A real systemd runs the launch command. The service is held in its listen(2) (seccomp_unotify(2)) for a second: its \
                unit has to be activating then, and with TimeoutStartSec=0 nobody loses patience. Let go, the unit has to become \
-               active; after systemctl stop it has to be inactive, with the result success.",
+               active; after systemctl stop it has to be inactive, with the result success. Started with TimeoutStartSec=300ms \
+               and held for longer, it has to fail with the result timeout.",
     needs: &[],
     observers: &[],
     chance: false,
@@ -38,17 +40,21 @@ fn decide(history: &History) -> Vec<Finding> {
 
 fn judge(event: &Event, moment: UnitMoment, shown: &BTreeMap<String, String>) -> Option<Finding> {
     let of = |name: &str| shown.get(name).map_or("unknown", String::as_str);
-    let (wanted, when) = match moment {
-        UnitMoment::Held => ("activating", "while it stood in its listen(2)"),
-        UnitMoment::Started => ("active", "once it had been let go"),
-        UnitMoment::Stopped => ("inactive", "after the stop"),
-        UnitMoment::CameBack => return None,
+    let (wanted, result_wanted, when) = match moment {
+        UnitMoment::Held => ("activating", "success", "while it stood in its listen(2)"),
+        UnitMoment::Started => ("active", "success", "once it had been let go"),
+        UnitMoment::TimedOut => ("failed", "timeout", "after a start that was held for longer than TimeoutStartSec="),
+        UnitMoment::Stopped => ("inactive", "success", "after the stop"),
+        UnitMoment::Reloaded | UnitMoment::Watched | UnitMoment::Ended | UnitMoment::GivenUp => return None,
     };
     let (state, result) = (of("ActiveState"), of("Result"));
     let text = format!("{when} the unit was {state}, with the result {result}");
     let evidence = Evidence::text(text).event(event.seq);
-    if state == wanted && result == "success" {
+    if state == wanted && result == result_wanted {
         return Some(Finding::pass(evidence));
+    }
+    if moment == UnitMoment::TimedOut && state == "activating" {
+        return Some(Finding::inconclusive(format!("systemd went on waiting: {when} the unit was activating")));
     }
     let failed = Finding::fail(vec![evidence]);
     // A start that goes on, and a stop that took too long, are a matter of patience: ours, or systemd's.
@@ -94,6 +100,13 @@ mod tests {
     #[test]
     fn one_that_has_to_be_killed_fails() {
         check(&[(UnitMoment::Stopped, "failed", "timeout")], Fail);
+    }
+
+    #[test]
+    fn one_that_is_held_for_too_long_has_to_fail_by_timeout() {
+        check(&[(UnitMoment::TimedOut, "failed", "timeout")], Pass);
+        check(&[(UnitMoment::TimedOut, "active", "success")], Fail);
+        check(&[(UnitMoment::TimedOut, "activating", "success")], Inconclusive);
     }
 
     #[test]
