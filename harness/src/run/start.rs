@@ -305,6 +305,9 @@ impl Stage<'_> {
             if !returns && self.launched.as_ref().is_some_and(|it| it.pidfd.has_exited()) {
                 return Look::Never("the launched process ended before it was ready".to_owned());
             }
+            if returns && self.living().is_ok_and(|living| living.is_empty()) {
+                return Look::Never("the launcher has returned, and no process is left".to_owned());
+            }
             match &self.plan.target.ready {
                 TargetReady::Answers(index) => match self.probe(*index, PROBE_LIMIT) {
                     Ok(Probe::Answered { .. }) => {

@@ -49,22 +49,26 @@ fn without_daemon(history: &History) -> Finding {
     let Some((returned, status)) = returns(history, Occasion::Start).find_map(closed) else {
         return Finding::inconclusive("no daemon came to rest after a start with closed standard streams");
     };
-    let late = history.events.iter().find(|event| {
-        event.seq > returned && matches!(&event.what, What::DeadlinePassed { name, .. } if name == "ready")
-    });
-    match (status, late) {
-        (ExitStatus::Code(0), Some(late)) => {
+    let after = || history.events.iter().filter(|event| event.seq > returned);
+    let gone = after().find(|event| matches!(&event.what, What::ActionFailed { action, .. } if action == "start"));
+    let late = after().find(|event| matches!(&event.what, What::DeadlinePassed { name, .. } if name == "ready"));
+    match (status, gone, late) {
+        (ExitStatus::Code(0), Some(gone), _) => {
+            let text = "the launcher exited with 0, and the daemon, which works when they are open, ended";
+            Finding::fail(vec![Evidence::text(text).event(returned).event(gone.seq)])
+        }
+        (ExitStatus::Code(0), None, Some(late)) => {
             let text = "the launcher exited with 0, and the daemon, which works when they are open, never answered";
             Finding::fail(vec![Evidence::text(text).event(returned).event(late.seq)]).on_time()
         }
-        (ExitStatus::Code(0) | ExitStatus::Unknown, _) => {
+        (ExitStatus::Code(0) | ExitStatus::Unknown, _, _) => {
             Finding::inconclusive("whether it works with closed standard streams was not seen")
         }
-        (ExitStatus::Code(code), _) => {
+        (ExitStatus::Code(code), _, _) => {
             let text = format!("the launcher, which works when they are open, exited with {code}");
             Finding::fail(vec![Evidence::text(text).event(returned)])
         }
-        (ExitStatus::Signal(signal), _) => {
+        (ExitStatus::Signal(signal), _, _) => {
             let text = format!("signal {signal} killed the launcher, which works when they are open");
             Finding::fail(vec![Evidence::text(text).event(returned)])
         }
@@ -118,6 +122,8 @@ mod tests {
         let verdict = |script: Script| (super::CHECK.decide)(&script.history())[0].verdict;
         assert_eq!(verdict(returned(ExitStatus::Code(1))), Fail);
         assert_eq!(verdict(returned(ExitStatus::Code(0)).event(90, late())), Fail);
+        let gone = What::ActionFailed { action: "start".to_owned(), reason: "no process is left".to_owned() };
+        assert_eq!(verdict(returned(ExitStatus::Code(0)).event(90, gone)), Fail);
         assert_eq!(verdict(returned(ExitStatus::Code(0))), Inconclusive);
     }
 
