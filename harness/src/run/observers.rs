@@ -26,6 +26,7 @@ use crate::run::RunError;
 use crate::run::deploy::Deployer;
 use crate::sandbox::Sandbox;
 use crate::scenario::NotifyAddress;
+use crate::wait::Stop;
 
 /// How processes ended, as their reaper told.
 type Statuses = Arc<Mutex<BTreeMap<Pid, ExitStatus>>>;
@@ -125,6 +126,14 @@ impl Observers {
     pub(super) fn hook_listen(&mut self, calls: HookedCalls) -> Result<(), RunError> {
         self.handles.push(ListenHookObserver::spawn(calls, self.endpoints.clone(), self.vantage.clone())?);
         Ok(())
+    }
+
+    /// The same, until what is given is dropped.
+    pub(super) fn hook_listen_meanwhile(&self, calls: HookedCalls) -> Result<ListenWatch, RunError> {
+        let stop = Stop::new()?;
+        let vantage = Vantage { stop: stop.clone(), ..self.vantage.clone() };
+        let handle = ListenHookObserver::spawn(calls, self.endpoints.clone(), vantage)?;
+        Ok(ListenWatch { stop, handle: Some(handle) })
     }
 
     /// Holds the end of a daemon's start.
@@ -294,6 +303,21 @@ impl ProcessView for TargetProcesses {
 
     fn sockets(&mut self, pid: Pid) -> Vec<u64> {
         self.0.fds_of(pid).unwrap_or_default()
+    }
+}
+
+/// An observer of listen(2) calls that ends with this.
+#[derive(Debug)]
+pub(super) struct ListenWatch {
+    stop: Stop,
+    handle: Option<Handle>,
+}
+
+impl Drop for ListenWatch {
+    fn drop(&mut self) {
+        self.stop.ask();
+        // Its faults are in the history already.
+        let _told = self.handle.take().map(Handle::finish);
     }
 }
 

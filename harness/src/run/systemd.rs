@@ -11,7 +11,7 @@ use crate::event::{UnitMoment, What};
 use crate::id::{Image, Pid};
 use crate::kernel::seccomp::Hold;
 use crate::observe::StartupCalls;
-use crate::run::observers::{HookedCalls, OutputWritten};
+use crate::run::observers::{HookedCalls, ListenWatch, OutputWritten};
 use crate::run::start::{CommandLine, Launched};
 use crate::run::upgrade::yes;
 use crate::run::{CommandKey, RunError, Stage};
@@ -33,8 +33,8 @@ pub(super) struct Systemd {
     leader: Pid,
     /// The process that made its namespaces, and ends with it.
     pub(super) boot: Launched,
-    /// The listen(2) calls below it, where they are to be held.
-    pub(super) calls: Option<HookedCalls>,
+    /// The listen(2) calls below it, where one is to be held once more, and who lets them go on until then.
+    pub(super) calls: Option<(HookedCalls, ListenWatch)>,
 }
 
 impl Stage<'_> {
@@ -53,7 +53,9 @@ impl Stage<'_> {
     pub(super) fn start_held_under_systemd(&mut self) -> Result<(), RunError> {
         self.main = None;
         let (boot, hook) = self.boot(Some(Hold::Listen))?;
-        let mut calls = HookedCalls::new(hook.expect("a held launch has a hook"));
+        let hook = hook.expect("a held launch has a hook");
+        let copy = hook.try_clone()?;
+        let mut calls = HookedCalls::new(hook);
         let held = self.until_listening(&mut calls, &boot)?;
         self.systemd = Some(Systemd { leader: self.leader_of(boot.pid)?, boot, calls: None });
         if let Some(call) = held {
@@ -65,14 +67,13 @@ impl Stage<'_> {
             StartupCalls::answer_continue(&mut calls, call.id)?;
             told?;
         }
-        // One that is to be held once more is looked for then; nobody else of this world listens until then.
         let again = self.plan.scenario.script().steps.contains(&Step::StartTimedOut);
-        let kept = if again { Some(calls) } else { self.observers.hook_listen(calls).map(|()| None)? };
-        self.await_unit()?;
-        if let Some(systemd) = &mut self.systemd {
-            systemd.calls = kept;
+        if !again {
+            self.observers.hook_listen(calls)?;
+        } else if let Some(systemd) = &mut self.systemd {
+            systemd.calls = Some((HookedCalls::new(copy), self.observers.hook_listen_meanwhile(calls)?));
         }
-        Ok(())
+        self.await_unit()
     }
 
     /// Waits until the unit serves, and is no longer activating.

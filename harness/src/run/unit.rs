@@ -194,12 +194,14 @@ impl Stage<'_> {
 
     /// Starts the unit with little patience, and holds it until that is over.
     fn start_timed_out(&mut self) -> Result<(), RunError> {
+        let Some((mut calls, watch)) = self.systemd.as_mut().and_then(|it| it.calls.take()) else { return Ok(()) };
         let place = self.unit_directory().join(format!("{SERVICE}.d"));
         fs::create_dir_all(&place)?;
         fs::write(place.join("impatient.conf"), IMPATIENT)?;
         let _said = self.systemctl(&["daemon-reload"])?;
+        // From here on its calls are ours to answer.
+        drop(watch);
         let _said = self.systemctl(&["start", "--no-block", SERVICE])?;
-        let Some(mut calls) = self.systemd.as_mut().and_then(|it| it.calls.take()) else { return Ok(()) };
         let limit = self.plan.target.deadlines.start;
         let held = match &self.systemd {
             Some(systemd) => self.until_listening(&mut calls, &systemd.boot)?,
