@@ -36,6 +36,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "foreground/notify-fd.toml",
     "foreground/nohup.toml",
     "foreground/supervisord.toml",
+    "foreground/supervisord-comes-back.toml",
     "foreground/systemd.toml",
     "foreground/systemd-comes-back.toml",
     "activated/stale-listen-pid.toml",
