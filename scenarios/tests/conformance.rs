@@ -1,5 +1,5 @@
-//! Target × scenario as named tests, on the machine's best tier (or `UNBROKEN_TIER`), one after the other: two loads at
-//! once on two processors would disturb each other.
+//! Target × scenario as named tests, on the machine's best tier (or `UNBROKEN_TIER`). Restarts are judged one after the other: two
+//! loads at once on two processors would disturb each other. What knows no load, and the rows of the matrix, go two at a time.
 //!
 //! What this machine lacks is ignored with the command that would install it, and fails under `UNBROKEN_REQUIRE_ALL=1`.
 
@@ -10,7 +10,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use unbroken::catalogue::Catalogue;
 use unbroken::expectation::{Expectation, ExpectationKind};
 use unbroken::machine::{Machine, Tier};
-use unbroken::manifest::{Program, Role};
+use unbroken::manifest::{Profile, Program, Role};
 use unbroken::plan::{NotRun, Plan};
 use unbroken::scenario::Scenario;
 use unbroken::summary::Exit;
@@ -22,8 +22,7 @@ use unbroken::{report, run, selftest};
 fn main() -> ExitCode {
     unbroken::run_if_asked();
     unbroken_reference::run_if_asked();
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
+    let arguments = Arguments::from_args();
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("runs");
     let tier = std::env::var("UNBROKEN_TIER").ok().map(|text| match text.as_str() {
         "A" => Tier::A,
@@ -37,16 +36,35 @@ fn main() -> ExitCode {
     let python = Program { program: "python3".to_owned(), install: "apt-get install -y python3".to_owned() };
     let programs = catalogue.programs().chain([&python]);
     let machine = run::machine::prepare(tier, programs, std::slice::from_ref(&directory)).expect("the tier works here");
-    let trials = trials(&catalogue, &machine, &directory);
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let at_a_time = |threads| Arguments { test_threads: Some(threads), ..arguments.clone() };
+    let Trials { alone, together } = trials(&catalogue, &machine, &directory);
+    let alone = libtest_mimic::run(&at_a_time(1), alone);
+    let together = libtest_mimic::run(&at_a_time(threads(&machine)), together);
+    if alone.has_failed() || together.has_failed() { ExitCode::from(101) } else { ExitCode::SUCCESS }
 }
 
-fn trials(catalogue: &Catalogue, machine: &Machine, directory: &std::path::Path) -> Vec<Trial> {
+/// Two change no verdict (`selftest --jobs 2`, docs/results); more than there are processors would only wait. In tier C all
+/// have one network, and some the same port.
+fn threads(machine: &Machine) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if machine.tier == Tier::C { 1 } else { processors.min(2) }
+}
+
+/// The tests.
+struct Trials {
+    /// Those under load.
+    alone: Vec<Trial>,
+    /// All others.
+    together: Vec<Trial>,
+}
+
+fn trials(catalogue: &Catalogue, machine: &Machine, directory: &std::path::Path) -> Trials {
     let require_all = std::env::var_os("UNBROKEN_REQUIRE_ALL").is_some_and(|it| it == "1");
-    let mut trials = Vec::new();
+    let (mut alone, mut together) = (examples(machine, directory, require_all), Vec::new());
     for target in catalogue.targets.iter().filter(|target| target.role != Role::Null) {
         for scenario in catalogue.scenarios.iter().filter(|scenario| scenario.script().core) {
             let name = format!("{} · {}", target.name, scenario.script().name);
+            let trials = if scenario.script().profile == Profile::Restart { &mut alone } else { &mut together };
             match Plan::new(target, scenario, machine, 1) {
                 Err(NotRun::Unsupported { .. }) => {}
                 Err(NotRun::Unavailable { reason, remedy }) => {
@@ -65,12 +83,11 @@ fn trials(catalogue: &Catalogue, machine: &Machine, directory: &std::path::Path)
             }
         }
     }
-    trials.extend(examples(machine, directory, require_all));
     for name in selftest::names(catalogue).expect("the matrix fits the catalogue") {
         let (machine, directory) = (machine.clone(), directory.to_owned());
-        trials.push(Trial::test(format!("matrix: {name}"), move || holds(&name, machine, directory)));
+        together.push(Trial::test(format!("matrix: {name}"), move || holds(&name, machine, directory)));
     }
-    trials
+    Trials { alone, together }
 }
 
 /// The examples that the README shows: the repaired server conforms, the other one fails as the README says.
