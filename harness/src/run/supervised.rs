@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock::Interval;
 use crate::event::{ComeBack, SupervisedStop, What};
 use crate::id::{Image, Pid};
-use crate::run::daemon::REST;
+use crate::run::daemon::{KILL_LIMIT, REST};
 use crate::run::observers::OutputWritten;
 use crate::run::start::CommandLine;
 use crate::run::upgrade::yes;
@@ -20,9 +20,6 @@ const START_MARGIN: Duration = Duration::from_secs(10);
 
 /// SIGKILL cannot be caught.
 const KILL: Signal = Signal(libc::SIGKILL);
-
-/// What ends supervisord itself, and with it what it runs.
-const SHUT_DOWN: Signal = Signal(libc::SIGTERM);
 
 impl Stage<'_> {
     /// Starts supervisord with the target as its program, and waits until the target is ready and supervisord calls it
@@ -76,9 +73,10 @@ impl Stage<'_> {
         if let Some(main) = self.main.as_ref().map(|main| main.image) {
             self.stop_program(main, supervisor.pid)?;
         }
-        supervisor.pidfd.send_signal(SHUT_DOWN).map_err(|error| RunError::Environment(error.to_string()))?;
-        if !self.within(self.plan.target.deadlines.stop, || yes(supervisor.pidfd.has_exited()))? {
-            return Err(RunError::Environment("failed to end supervisord: it did not heed SIGTERM".to_owned()));
+        // It has nothing to lose, and takes a second or two over SIGTERM: it looks once a second.
+        supervisor.pidfd.send_signal(KILL).map_err(|error| RunError::Environment(error.to_string()))?;
+        if !self.within(KILL_LIMIT, || yes(supervisor.pidfd.has_exited()))? {
+            return Err(RunError::Environment("failed to end supervisord".to_owned()));
         }
         Ok(())
     }
@@ -143,7 +141,7 @@ impl Stage<'_> {
             stop: match self.plan.target.stop {
                 TargetStop::Signal(signal) => signal,
                 // A supervisor stops by signals alone.
-                TargetStop::Command(_) => SHUT_DOWN,
+                TargetStop::Command(_) => Signal(libc::SIGTERM),
             },
             stop_wait: self.plan.target.deadlines.stop,
             state: &self.target_dir,
