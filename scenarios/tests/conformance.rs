@@ -3,8 +3,9 @@
 //!
 //! What this machine lacks is ignored with the command that would install it, and fails under `UNBROKEN_REQUIRE_ALL=1`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use unbroken::catalogue::Catalogue;
@@ -58,7 +59,7 @@ struct Trials {
     together: Vec<Trial>,
 }
 
-fn trials(catalogue: &Catalogue, machine: &Machine, directory: &std::path::Path) -> Trials {
+fn trials(catalogue: &Catalogue, machine: &Machine, directory: &Path) -> Trials {
     let require_all = std::env::var_os("UNBROKEN_REQUIRE_ALL").is_some_and(|it| it == "1");
     let (mut alone, mut together) = (examples(machine, directory, require_all), Vec::new());
     for target in catalogue.targets.iter().filter(|target| target.role != Role::Null) {
@@ -91,8 +92,8 @@ fn trials(catalogue: &Catalogue, machine: &Machine, directory: &std::path::Path)
 }
 
 /// The examples that the README shows: the repaired server conforms, the other one fails as the README says.
-fn examples(machine: &Machine, directory: &std::path::Path, require_all: bool) -> Vec<Trial> {
-    let below = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
+fn examples(machine: &Machine, directory: &Path, require_all: bool) -> Vec<Trial> {
+    let below = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
     // What fails at every restart, whatever the moment.
     let surely = ["handoff/no-refused", "handoff/listener-continuity", "drain/inflight-completes"];
     let rows: [(&str, &str, &[&str]); 3] = [
@@ -129,6 +130,14 @@ fn examples(machine: &Machine, directory: &std::path::Path, require_all: bool) -
     rows.into_iter().map(trial).collect()
 }
 
+/// A directory for one test: what a command keeps is named by the second and its pid, which two of these share.
+fn own(directory: &Path) -> std::io::Result<PathBuf> {
+    static TESTS: AtomicUsize = AtomicUsize::new(0);
+    let own = directory.join(TESTS.fetch_add(1, Ordering::Relaxed).to_string());
+    std::fs::create_dir_all(&own)?;
+    Ok(own)
+}
+
 /// The target does in this scenario what is expected of it.
 fn conforms(subject: Subject, scenario: Scenario, machine: Machine, directory: PathBuf) -> Result<(), Failed> {
     conforms_in(subject, scenario, Vec::new(), (machine, directory))
@@ -152,7 +161,7 @@ fn conforms_in(
         strict: false,
         complete: false,
         keep: false,
-        directory,
+        directory: own(&directory)?,
         machine,
     };
     let stop = Stop::new()?;
@@ -162,7 +171,7 @@ fn conforms_in(
     if exit == Exit::AsExpected || (tier == Tier::C && exit == Exit::Inconclusive) {
         return Ok(());
     }
-    let page = report::Page { width: 120, colour: false, here: std::path::Path::new("") };
+    let page = report::Page { width: 120, colour: false, here: Path::new("") };
     Err(Failed::from(report::terminal::render(&summary, exit, &page)))
 }
 
@@ -170,6 +179,7 @@ fn conforms_in(
 fn holds(name: &str, machine: Machine, directory: PathBuf) -> Result<(), Failed> {
     let catalogue = Catalogue::embedded();
     let only = vec![name.to_owned()];
+    let directory = own(&directory)?;
     let request =
         selftest::Request { catalogue: &catalogue, machine, runs: 1, only, seed: 1, hog: false, jobs: 1, directory };
     let stop = Stop::new()?;
