@@ -21,7 +21,7 @@ pub use launch::{
     StartFrom, ThreadPortrait,
 };
 pub use log::{LogPortrait, LogWriter};
-pub use start::{FileKind, FileLook, Obstacle, ObstructedStart, SecondStart, StartRace};
+pub use start::{FileKind, FileLook, Obstacle, ObstructedStart, RestartBeside, SecondStart, StartRace};
 pub use supervise::{
     Absence, ComeBack, Limit, Limits, LimitsSeen, ProcessLimits, QueuedRequest, SupervisedStop, UnitMoment,
 };
@@ -251,6 +251,8 @@ pub enum What {
     StartedAgain(SecondStart),
     /// The target was launched with something in the pidfile's place.
     StartedObstructed(ObstructedStart),
+    /// The main process was killed, and the target started again beside what it had started.
+    RestartedBeside(RestartBeside),
     /// The target was launched several times at once.
     StartsRaced(StartRace),
     /// ^C was typed on the launcher's terminal, then the terminal was closed.

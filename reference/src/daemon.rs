@@ -254,7 +254,9 @@ fn settle(manner: &Manner, log: &File) -> io::Result<()> {
         let outside = if manner.confinement.has_root() { Path::new("/") } else { &manner.directory };
         rustix::process::chdir(outside)?;
     }
-    manner.environment.apply();
+    if manner.defect != Some(Defect::Environment) {
+        manner.environment.apply();
+    }
     if manner.defect == Some(Defect::NoTty) {
         open_terminal()?;
     }

@@ -96,6 +96,8 @@ pub enum Defect {
     ClosedStdioStart,
     /// The daemon's pidfile is open in every program that it executes.
     CloseOnExec,
+    /// The daemon's helper holds the lock of its pidfile too.
+    RestartBesideHelper,
     /// The daemon keeps its launcher's signal mask.
     SignalMask,
     /// The daemon keeps what its launcher ignores.
@@ -106,6 +108,12 @@ pub enum Defect {
     Umask,
     /// The log is made with mode 0666 under the launcher's umask.
     UmaskLog,
+    /// The daemon's helper ignores SIGPIPE, as the daemon does.
+    Sigpipe,
+    /// The daemon's helper gets what was meant for the launcher.
+    Environment,
+    /// The daemon's helper gets a variable that means something to the daemon alone.
+    EnvironmentMarker,
     /// Every fourth connection goes to a thread that fork(2) did not copy.
     Threads,
     /// The pidfile is written only after the launcher has returned.
@@ -281,11 +289,15 @@ impl Defect {
                 | Self::SurvivesHangup
                 | Self::FromAnyLauncher(_)
                 | Self::Cwd
+                | Self::RestartBesideHelper
                 | Self::SignalMask
                 | Self::SignalDispositions
                 | Self::ExitCodeUnderSigchldIgnore
                 | Self::Umask
                 | Self::UmaskLog
+                | Self::Sigpipe
+                | Self::Environment
+                | Self::EnvironmentMarker
                 | Self::Threads
                 | Self::StdioDetached
                 | Self::StdioUsable

@@ -14,6 +14,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -216,6 +217,12 @@ impl Pidfile {
     /// What fcntl(2) reports.
     pub fn hand_on(&self) -> io::Result<()> {
         Ok(rustix::io::fcntl_setfd(&self.file, FdFlags::empty())?)
+    }
+
+    /// The open file that has the lock.
+    #[must_use]
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     /// It is called otherwise from now on, or by no name at all: the process has another root.

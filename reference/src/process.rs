@@ -21,6 +21,8 @@ pub struct Program {
     path: CString,
     arguments: Vec<CString>,
     environment: Vec<CString>,
+    /// SIGPIPE stays ignored; only a defect wants that.
+    ignores_sigpipe: bool,
 }
 
 impl Program {
@@ -33,10 +35,24 @@ impl Program {
     /// When the path cannot be found out (see [`own_path`]) or an argument holds a NUL byte.
     pub fn own() -> io::Result<Self> {
         let arguments = std::env::args_os().map(c_string).collect::<io::Result<_>>()?;
-        let environment = std::env::vars_os()
-            .map(|(name, value)| c_string([name, value].join(OsStr::new("="))))
-            .collect::<io::Result<_>>()?;
-        Ok(Self { path: c_string(own_path()?.into_os_string())?, arguments, environment })
+        let (path, environment) = (c_string(own_path()?.into_os_string())?, own_environment()?);
+        Ok(Self { path, arguments, environment, ignores_sigpipe: false })
+    }
+
+    /// Another program: its path and its arguments, and the environment that this process has now.
+    ///
+    /// # Errors
+    /// When there is no path, or a word holds a NUL byte.
+    pub fn other(words: &[OsString]) -> io::Result<Self> {
+        let arguments = words.iter().cloned().map(c_string).collect::<io::Result<Vec<CString>>>()?;
+        let path = arguments.first().cloned().ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(Self { path, arguments, environment: own_environment()?, ignores_sigpipe: false })
+    }
+
+    /// Lets it ignore SIGPIPE: the mistake of [`crate::defect::Defect::Sigpipe`].
+    #[must_use]
+    pub fn ignoring_sigpipe(self) -> Self {
+        Self { ignores_sigpipe: true, ..self }
     }
 
     /// Adds or replaces one variable of the environment.
@@ -83,7 +99,7 @@ impl Program {
         // SAFETY: the child calls nothing but async-signal-safe functions before it executes or ends (signal-safety(7)).
         let pid = unsafe { libc::fork() };
         if pid == 0 {
-            become_program(&self.path, &arguments, &environment, &numbers);
+            become_program(&self.path, &arguments, &environment, &numbers, self.ignores_sigpipe);
         }
         let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else {
             return Err(io::Error::last_os_error());
@@ -98,12 +114,16 @@ fn become_program(
     arguments: &[*const libc::c_char],
     environment: &[*const libc::c_char],
     handed: &[RawFd],
+    ignores_sigpipe: bool,
 ) -> ! {
     // SAFETY: only async-signal-safe calls on memory prepared before the fork; the pointers outlive execve.
     unsafe {
         for number in 1..=libc::SIGRTMAX() {
             // Ignored signals would survive execve; Rust's runtime ignores SIGPIPE. KILL and STOP refuse, which is fine.
             libc::signal(number, libc::SIG_DFL);
+        }
+        if ignores_sigpipe {
+            libc::signal(libc::SIGPIPE, libc::SIG_IGN);
         }
         for (target, &fd) in (FIRST_HANDED..).zip(handed) {
             // dup2 clears close-on-exec: these are the ones handed on deliberately.
@@ -363,6 +383,11 @@ fn become_helper() -> ! {
     }
 }
 
+/// NAME=VALUE of all that this process's environment holds.
+fn own_environment() -> io::Result<Vec<CString>> {
+    std::env::vars_os().map(|(name, value)| c_string([name, value].join(OsStr::new("=")))).collect()
+}
+
 /// Pointers for execve(2), ended by a null pointer.
 fn null_terminated(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
@@ -391,6 +416,7 @@ mod tests {
                 .chain([CString::new(script).expect("text")])
                 .collect(),
             environment: vec![c"is_slave=no".to_owned()],
+            ignores_sigpipe: false,
         };
         let program = program.with_variable("is_slave", "true").expect("variable");
         let child = program.spawn(&[reader.as_fd(), writer.as_fd()]).expect("spawn");
@@ -404,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_executed_is_an_exit() {
-        let program = Program { path: c"/nonexistent".to_owned(), arguments: vec![], environment: vec![] };
+        let program = Program::other(&["/nonexistent".into()]).expect("a program");
         let child = program.spawn(&[]).expect("spawn");
         crate::poll::until(&mut [crate::poll::readable(&child)], None).expect("poll");
         assert_eq!(child.reap().expect("reap"), Some(Exit::Status(127)));

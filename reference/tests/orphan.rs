@@ -302,6 +302,42 @@ fn no_terminal_that_it_opens_becomes_its_own_unless_it_leads_its_session() {
     assert_ne!(terminal_of_a_daemon("tty-leader", Some(Defect::CannotAcquireTty)), "0");
 }
 
+/// The children of a process that its main thread has started.
+fn children(pid: Pid) -> Vec<String> {
+    let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("it lives");
+    listed.split_whitespace().map(str::to_owned).collect()
+}
+
+fn a_helper_has_nothing_of_its_daemon_and_ends_with_it() {
+    let directory = scratch("helper");
+    let launched = || {
+        let mut command = orphan(&directory, &["--helper", "/bin/sleep infinity", "--address", &free().to_string()]);
+        command.env("NOTIFY_SOCKET", "/nowhere").output().expect("launch")
+    };
+    assert!(launched().status.success());
+    let daemon = self::daemon(&directory);
+    let [helper] = <[String; 1]>::try_from(children(daemon)).expect("one helper");
+    let of_helper = |what: &str| fs::read_to_string(format!("/proc/{helper}/{what}")).expect("it lives");
+    until(|| of_helper("comm") == "sleep\n");
+    assert!(!of_helper("environ").contains("NOTIFY_SOCKET"));
+    let ignored = of_helper("status").lines().find_map(|line| line.strip_prefix("SigIgn:\t").map(str::to_owned));
+    let ignored = ignored.and_then(|digits| u64::from_str_radix(&digits, 16).ok()).expect("a set of signals");
+    assert_eq!(ignored & 1 << (libc::SIGPIPE - 1), 0, "{ignored:x}");
+    assert_eq!(fs::read_dir(format!("/proc/{helper}/fd")).expect("it is ours").count(), 3);
+    assert_eq!(stop(daemon), Some(0));
+    assert!(!Path::new("/proc").join(&helper).exists(), "it is not left behind");
+
+    assert!(launched().status.success());
+    let daemon = self::daemon(&directory);
+    let helper = children(daemon).first().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw).expect("a helper");
+    kill_process(helper, Signal::KILL).expect("it lives");
+    until(|| children(daemon).is_empty());
+    assert_eq!(stop(daemon), Some(0));
+    let log = fs::read_to_string(directory.join("child_process.log")).expect("a log");
+    assert!(log.contains(&format!("helper {helper} ended: signal 9")), "{log}");
+    fs::remove_dir_all(directory).expect("remove");
+}
+
 fn main() {
     unbroken_reference::run_if_asked();
     // Orphans become this process's children: it can wait for them.
@@ -311,7 +347,8 @@ fn main() {
     no_terminal_that_it_opens_becomes_its_own_unless_it_leads_its_session();
     environment_and_umask_are_what_was_said_also_when_that_is_nothing();
     the_actions_of_an_init_script_have_its_exit_codes();
-    let mut passed = 5;
+    a_helper_has_nothing_of_its_daemon_and_ends_with_it();
+    let mut passed = 6;
     if rustix::process::geteuid().is_root() {
         a_confined_daemon_has_the_root_and_the_credentials_that_were_asked_for();
         files_inside_the_root_can_be_opened_anew_and_removed();

@@ -22,6 +22,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "daemon/held-start.toml",
     "daemon/failed-start.toml",
     "daemon/awkward-stops.toml",
+    "daemon/helpers.toml",
     "daemon/hung-start.toml",
     "daemon/closed-stdio.toml",
     "daemon/obstructed-start.toml",

@@ -1,11 +1,13 @@
 //! What the checks of daemons have in common: the portraits of a daemon at rest, and the number in its pidfile.
 
+use std::collections::BTreeSet;
+
 use crate::event::{
     DaemonPortrait, Event, ExitStatus, LauncherReturn, Occasion, OpenDescriptor, ProcessPortrait, Released, StartFrom,
     StartupCall, What,
 };
 use crate::history::History;
-use crate::id::Pid;
+use crate::id::{Image, Pid};
 use crate::scenario::Launcher;
 use crate::verdict::{Evidence, Finding};
 
@@ -68,6 +70,50 @@ pub(super) fn open(portrait: &DaemonPortrait, wanted: impl Fn(&OpenDescriptor) -
     };
     portrait.processes.iter().flat_map(of).collect()
 }
+
+/// The helpers of a daemon at rest: processes beside the main one that have executed a program since they were forked from it.
+/// What only forked is the daemon itself once more, with its choice of signals, and `/proc/PID/environ` shows its launcher's. Who
+/// is above the main process has started it; who shares a socket with it is a worker, which may be told things of its own.
+pub(super) fn helpers(portrait: &DaemonPortrait) -> impl Iterator<Item = &ProcessPortrait> {
+    let parent = |pid: &Pid| portrait.processes.iter().find(|it| it.image.pid == *pid).map(|it| it.ppid);
+    let main = portrait.main;
+    // Processes are looked at one after the other: where one has moved meanwhile, their parents may go round in circles.
+    let lineage: Vec<Pid> = std::iter::successors(Some(main.pid), parent).take(portrait.processes.len() + 1).collect();
+    // Between two programs a process has no stack.
+    let executed = move |it: &Image| it.start_stack != main.start_stack && it.start_stack != 0;
+    let sockets = |process: &ProcessPortrait| -> BTreeSet<String> {
+        let links = process.descriptors.iter().map(|it| &it.link);
+        links.filter(|link| link.starts_with("socket:")).cloned().collect()
+    };
+    let own = portrait.main().map(sockets).unwrap_or_default();
+    let others = portrait.processes.iter().filter(move |it| !lineage.contains(&it.image.pid));
+    others.filter(move |it| executed(&it.image) && sockets(it).is_disjoint(&own))
+}
+
+/// A finding for each time the daemon came to rest with helpers that can be judged: what is wrong with them, or how well they
+/// are.
+pub(super) fn of_helpers(
+    history: &History,
+    judge: impl Fn(&DaemonPortrait, &ProcessPortrait) -> Option<Vec<String>>,
+    right: &str,
+) -> Vec<Finding> {
+    let portraits = history.find(|what| if let What::Daemonised(it) = what { Some(it) } else { None });
+    let one = |(event, portrait): (&Event, &DaemonPortrait)| {
+        let judged: Vec<Vec<String>> = helpers(portrait).filter_map(|helper| judge(portrait, helper)).collect();
+        let count = judged.len();
+        let evidence = |text: String| Evidence::text(text).event(event.seq);
+        (count > 0).then(|| match unless(judged.concat(), format!("{right}, of {count}")) {
+            Ok(text) => Finding::pass(evidence(text)),
+            Err(wrong) => Finding::fail(wrong.into_iter().map(evidence).collect()),
+        })
+    };
+    let findings: Vec<Finding> = portraits.filter_map(one).collect();
+    if findings.is_empty() { vec![Finding::inconclusive(NO_HELPER)] } else { findings }
+}
+
+/// Without one there is nothing to judge.
+const NO_HELPER: &str =
+    "no helper of a daemon at rest could be judged: none had executed a program of its own, or none can be looked at";
 
 /// Nothing wrong, or what is.
 pub(super) fn unless(wrong: Vec<String>, right: impl Into<String>) -> Result<String, Vec<String>> {

@@ -102,6 +102,9 @@ pub struct LauncherTies {
     pub terminal: bool,
     /// Its file mode creation mask.
     pub umask: u32,
+    /// The names of the variables in its environment.
+    #[serde(default)]
+    pub variables: Vec<String>,
     /// It was launched with its standard streams closed.
     pub closed: bool,
     /// Its standard output and error as `/proc/PID/fd` shows them: `pipe:[123]`.
@@ -180,6 +183,8 @@ pub struct ProcessPortrait {
     pub ignored: SignalSet,
     /// The signals that it handles by a function.
     pub caught: SignalSet,
+    /// The names of the variables that its program was executed with; `None` when it may not be looked at.
+    pub variables: Option<Vec<String>>,
     /// Its threads by id.
     pub threads: Vec<ThreadPortrait>,
     /// Its open descriptors by number.

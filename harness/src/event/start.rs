@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, ExitStatus};
-use crate::id::Pid;
+use crate::id::{Image, Pid};
 
 /// What a name in the file system is, without following a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +134,17 @@ pub struct ObstructedStart {
     pub victim: Option<[FileLook; 2]>,
     /// The process whose pid lay there lives and runs.
     pub bystander_lives: Option<bool>,
+}
+
+/// The main process was killed, and the target started again while others of its processes lived on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartBeside {
+    /// Who was killed.
+    pub killed: Pid,
+    /// Who of its processes lived on, from before the start until after it.
+    pub helpers: Vec<Image>,
+    /// What a client met after the start; `None` when that failed.
+    pub answer: Option<Answer>,
 }
 
 /// Launches at the same time, and what they left.

@@ -157,6 +157,15 @@ impl Procfs {
         Ok(Some(bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()))
     }
 
+    /// The names of the variables that its program was executed with, sorted: what the kernel put on its first stack, without the
+    /// values, which are nobody's business. `None` when it is gone or not ours to look at.
+    ///
+    /// # Errors
+    /// When `/proc` itself cannot be read.
+    pub fn variables(&self, pid: Pid) -> Result<Option<Vec<String>>, ProcfsError> {
+        Ok(self.read(&format!("{pid}/environ"))?.map(|bytes| names_in(&bytes)))
+    }
+
     /// The inodes of the sockets that it holds open; none when it is gone or not ours to look at.
     ///
     /// # Errors
@@ -301,6 +310,18 @@ fn second_number(line: &[u8]) -> Option<u64> {
     std::str::from_utf8(line).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
+/// The names in an environment. What has no `=` is none: a program that renames itself writes its title there.
+fn names_in(environment: &[u8]) -> Vec<String> {
+    let name = |entry: &[u8]| {
+        let end = entry.iter().position(|byte| *byte == b'=')?;
+        Some(String::from_utf8_lossy(&entry[..end]).into_owned())
+    };
+    let mut names: Vec<String> = environment.split(|byte| *byte == 0).filter_map(name).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
 /// The line `flags:` of an fdinfo file, in octal.
 fn flags_in(info: &str) -> Option<u32> {
     let octal = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
@@ -369,6 +390,14 @@ mod tests {
         let waits = procfs().waits([own(), gone]).expect("our own is readable");
         assert!(waits[&own()] > Duration::ZERO);
         assert!(!waits.contains_key(&gone));
+    }
+
+    #[test]
+    fn of_variables_only_the_names_are_told() {
+        assert_eq!(names_in(b"PATH=/bin\0A=b=c\0server: idle\0\0A=d\0"), ["A", "PATH"]);
+        assert!(names_in(b"").is_empty());
+        let names = procfs().variables(own()).expect("our own is readable").expect("it lives");
+        assert!(names.contains(&"PATH".to_owned()), "{names:?}");
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub(super) struct Ties {
     pub(super) occasion: Occasion,
     /// What the next launcher is to be.
     pub(super) from: Launcher,
+    /// Its environment is to hold what was meant for another process.
+    pub(super) addressed: bool,
     pub(super) launcher: LauncherTies,
     /// It is to be launched with its standard streams closed.
     pub(super) closed: bool,
@@ -444,6 +446,7 @@ fn portray(procfs: &Procfs, stat: &Stat) -> Result<(ProcessPortrait, bool), RunE
         umask: status.umask,
         ignored: status.ignored,
         caught: status.caught,
+        variables: procfs.variables(pid)?,
         threads,
         descriptors: open_descriptors(procfs, pid)?,
     };

@@ -5,11 +5,13 @@
 //! - `start`, `upgrade`, `broken`, `storm`, `rest`, `hold`, `marked`, `change`, `stall`, `hup`, `rotate`, `stop`: the
 //!   steps; `census`: who is who; `deploy`: files and versions
 //! - `launcher`, `daemon`: what a daemon is launched from, and what still ties it to its launcher; `second`: a start while
-//!   it runs; `obstructed`: starts with something in the pidfile's place; `race`: several starts at once
+//!   it runs; `obstructed`: starts with something in the pidfile's place; `race`: several starts at once;
+//!   `beside`: a start beside the helpers of one that was killed
 //! - `supervised`: the target under supervisord; `systemd`: as a unit, `unit`: what is done to it then
 //! - `observers`: the observers of a run, started before the target
 //! - [`machine`]: what this machine can do
 
+mod beside;
 mod broken;
 mod census;
 mod change;

@@ -180,6 +180,8 @@ impl<'a> Stage<'a> {
             Step::StartAgain => self.start_again(),
             Step::StartUnmasked => self.start_unmasked(),
             Step::StartClosed => self.start_closed(),
+            Step::StartAddressed => self.start_addressed(),
+            Step::RestartBeside => self.restart_beside(),
             Step::RacingStarts { starts, rounds } => self.racing_starts(*starts, *rounds),
             Step::ObstructedStarts(obstacles) => self.obstructed_starts(obstacles),
             Step::Hangup => self.hangup(),
@@ -320,7 +322,16 @@ impl<'a> Stage<'a> {
 
 /// Steps after which it serves; where it does not, nothing can follow.
 fn starts_for_good(step: &Step) -> bool {
-    matches!(step, Step::Start | Step::StartHeld | Step::StartUnmasked | Step::StartClosed | Step::StartRelative)
+    matches!(
+        step,
+        Step::Start
+            | Step::StartHeld
+            | Step::StartUnmasked
+            | Step::StartClosed
+            | Step::StartAddressed
+            | Step::StartRelative
+            | Step::RestartBeside
+    )
 }
 
 /// Steps with which the phase of starting begins.
@@ -331,7 +342,9 @@ fn launches(step: &Step) -> bool {
             | Step::StartHeld
             | Step::StartUnmasked
             | Step::StartClosed
+            | Step::StartAddressed
             | Step::StartRelative
+            | Step::RestartBeside
             | Step::StartBusy
             | Step::StartBlocked
             | Step::StartHung

@@ -68,6 +68,11 @@ impl Stage<'_> {
     /// calls its baseline broken); only a command that cannot be executed at all is an error.
     pub(super) fn start(&mut self) -> Result<(), RunError> {
         self.addresses_are_free()?;
+        self.start_beside()
+    }
+
+    /// The same beside processes that may hold the address.
+    pub(super) fn start_beside(&mut self) -> Result<(), RunError> {
         // Nothing of an earlier start counts.
         self.main = None;
         let (began, written) = (self.clock.now(), self.observers.output_written());
@@ -166,6 +171,9 @@ impl Stage<'_> {
         }
         let mut environment = environment(&launch.environment, |it| it.fill(&with));
         environment.extend(self.observers.notify_socket().map(|it| ("NOTIFY_SOCKET".to_owned(), it.to_owned())));
+        if self.ties.addressed {
+            environment.extend(self.addressed());
+        }
         environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         CommandLine { program: None, words: command, directory, environment }
     }
@@ -233,6 +241,7 @@ impl Stage<'_> {
         if terminal {
             stdio[0] = self.terminal()?;
         }
+        let variables = command.environment.keys().cloned().collect();
         let request = SpawnRequest {
             program: command.program.map_or_else(|| command.words[0].clone(), str::to_owned),
             argv: command.words.clone(),
@@ -257,7 +266,8 @@ impl Stage<'_> {
         if key == CommandKey::Launch {
             let (pid, session) = (Some(spawned.pid), Some(spawned.session));
             let (umask, planted) = (request.umask, planted_links);
-            self.ties.launcher = LauncherTies { from, pid, session, terminal, umask, closed, pipes, planted };
+            self.ties.launcher =
+                LauncherTies { from, pid, session, terminal, umask, variables, closed, pipes, planted };
             self.ties.readers = readers;
         }
         Ok((Launched { pid: spawned.pid, pidfd: spawned.pidfd }, spawned.hook))

@@ -146,6 +146,9 @@ pub enum Step {
     StartUnmasked,
     /// As `start`, with standard input, output and error closed.
     StartClosed,
+    /// As `start`, with NOTIFY_SOCKET, LISTEN_PID and LISTEN_FDS in its environment: an address at which nobody listens, and no
+    /// socket for another process.
+    StartAddressed,
     /// Launch the target while the harness listens on its address, wait until the launcher returns, and clear away
     /// whatever of it is left.
     StartBusy,
@@ -173,6 +176,9 @@ pub enum Step {
     },
     /// Launch the target while it runs, wait until the launcher returns, and clear away whatever it left beside.
     StartAgain,
+    /// Kill the main process, and start the target again beside its processes that live on; these are ended then (capability
+    /// `helpers`).
+    RestartBeside,
     /// Launch the target with each of these in its pidfile's place, see what comes of it, and end it again.
     ObstructedStarts(Vec<Obstacle>),
     /// So many launches at the same time; what they left is looked at and cleared away. Once more, as often as said; every
@@ -332,6 +338,8 @@ impl Step {
             Step::StartTimedOut => "start-timed-out",
             Step::StartUnmasked => "start-unmasked",
             Step::StartClosed => "start-closed",
+            Step::StartAddressed => "start-addressed",
+            Step::RestartBeside => "restart-beside",
             Step::RacingStarts { .. } => "racing-starts",
             Step::ObstructedStarts(_) => "obstructed-starts",
             Step::Hangup => "hangup",

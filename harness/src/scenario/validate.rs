@@ -95,6 +95,7 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
         Step::AwaitWatchdog => Some(Capability::Watchdog),
         Step::BrokenUpgrade { .. } | Step::StartRelative => Some(Capability::ExecSelf),
         Step::ObstructedStarts(_) | Step::RacingStarts { .. } => Some(Capability::Pidfile),
+        Step::RestartBeside => Some(Capability::Helpers),
         _ => None,
     };
     if let Some(capability) = capability.filter(|capability| !script.needs.contains(capability)) {
@@ -120,6 +121,8 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
             | Step::StartAgain
             | Step::StartUnmasked
             | Step::StartClosed
+            | Step::StartAddressed
+            | Step::RestartBeside
             | Step::ObstructedStarts(_)
             | Step::RacingStarts { .. }
             | Step::StartsFrom(_)
@@ -187,8 +190,10 @@ impl Order {
             Step::Start | Step::StartHeld | Step::StartUnmasked | Step::StartClosed | Step::StartRelative => {
                 *self = Order { started: true, ..Order::default() }
             }
+            Step::StartAddressed => *self = Order { started: true, ..Order::default() },
             Step::StartBusy | Step::StartBlocked | Step::StartHung | Step::StartAgain => {}
             Step::MarkedStarts | Step::StaleListenPid | Step::EarlyStop | Step::Hangup | Step::Suspend => {}
+            Step::RestartBeside => {}
             Step::KillMain | Step::KillOut | Step::EndMain | Step::AskStopped => {}
             Step::Limits | Step::AwaitWatchdog => {}
             Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
@@ -287,6 +292,7 @@ fn starts(step: &Step) -> bool {
             | Step::StartTimedOut
             | Step::StartUnmasked
             | Step::StartClosed
+            | Step::StartAddressed
             | Step::StartBusy
             | Step::StartBlocked
             | Step::StartHung
@@ -348,6 +354,13 @@ mod tests {
         check(r#""start", "stop", { obstructed-starts = [] }"#, Some("the list is empty"));
         check(r#""start", "stop", { obstructed-starts = ["empty", "empty"] }"#, Some("`empty` stands here twice"));
         check(r#""start", "stop", { racing-starts = { starts = 0, rounds = 1 } }"#, Some("0 is not possible"));
+    }
+
+    #[test]
+    fn who_is_started_beside_helpers_ran_before_and_claims_them() {
+        check(r#""start-addressed", "stop""#, None);
+        check(r#""start", "start-addressed", "stop""#, Some("the target is running"));
+        check(r#""start", "restart-beside", "stop""#, Some("helpers"));
     }
 
     #[test]

@@ -96,6 +96,13 @@ pub static ALL: &[DefectRow] = &[
         bug: "leaves its standard streams closed: the listener becomes descriptor 1, and what is printed is written to it",
     },
     DefectRow {
+        name: "restart-beside-helper",
+        defect: Defect::RestartBesideHelper,
+        catches: "fd/restart-beside-helper",
+        report: "mongoose#1302; go-daemon's pidfile",
+        bug: "a helper has its locked pidfile open: once the daemon was killed, the lock is the helper's",
+    },
+    DefectRow {
         name: "close-on-exec",
         defect: Defect::CloseOnExec,
         catches: "fd/close-on-exec",
@@ -136,6 +143,27 @@ pub static ALL: &[DefectRow] = &[
         catches: "inherit/umask",
         report: "uwsgi#2752",
         bug: "makes its log with mode 0666 before it sets its umask: under umask 0 everybody may write it",
+    },
+    DefectRow {
+        name: "sigpipe",
+        defect: Defect::Sigpipe,
+        catches: "inherit/sigpipe",
+        report: "cups#3399",
+        bug: "executes its helper with SIGPIPE ignored, as its own runtime has it",
+    },
+    DefectRow {
+        name: "environment",
+        defect: Defect::Environment,
+        catches: "inherit/environment",
+        report: "gpud#1232",
+        bug: "hands its launcher's environment on as it is: its helper may report to the supervisor",
+    },
+    DefectRow {
+        name: "environment=marker",
+        defect: Defect::EnvironmentMarker,
+        catches: "inherit/environment",
+        report: "go-daemon#82",
+        bug: "tells its children from its launchers by a variable, and its helper inherits that",
     },
     DefectRow {
         name: "threads",

@@ -4,12 +4,14 @@
 //! forks, one session, and a launcher that returns only when the service is there ([`crate::daemon`]).
 
 mod action;
+mod beside;
 mod options;
 
 pub use action::Action;
 pub use options::Options;
 
 use std::net::TcpListener;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,6 +30,8 @@ use crate::run::Failure;
 use crate::service::Service;
 use crate::signal::Signals;
 use crate::version;
+
+use beside::Helper;
 
 /// How late a defect is that does something after its launcher has returned, or after it has looked: far above the time of
 /// any look.
@@ -78,7 +82,7 @@ fn start(options: &Options) -> Result<(), String> {
             return Err(reason);
         }
     };
-    let begun = Daemon::begin(options, signature).and_then(|daemon| daemon.confine(&manner));
+    let begun = Daemon::begin(options, signature).and_then(|daemon| daemon.confine(&manner)?.accompany(options));
     let mut daemon = match begun {
         Ok(daemon) => daemon,
         Err(reason) => {
@@ -177,6 +181,8 @@ struct Daemon {
     /// Still there only with [`Defect::PresentAtReturn`].
     unsigned: Option<Signature>,
     pidfile: Option<Pidfile>,
+    /// Runs beside it, if it is to.
+    helper: Option<Helper>,
     version: u64,
     /// Where to open the log anew; nowhere when it lies outside its root.
     log: Option<LogFile>,
@@ -189,7 +195,8 @@ impl Daemon {
         let signals = Signals::take_with(options.defect).map_err(failed("take its signals"))?;
         // While /proc is there.
         let version = version::own().map_err(failed("read its version"))?;
-        let mut daemon = Self { signals, listener: None, unsigned: Some(signature), pidfile: None, version, log: None };
+        let (unsigned, pidfile) = (Some(signature), None);
+        let mut daemon = Self { signals, listener: None, unsigned, pidfile, helper: None, version, log: None };
         if options.defect == Some(Defect::SecondStartRefused) {
             daemon.sign(options.defect)?;
         }
@@ -221,6 +228,24 @@ impl Daemon {
         if let Some(own) = &mut self.pidfile {
             own.moved_to(pidfile);
         }
+        Ok(self)
+    }
+
+    /// Starts its helper, who has no more rights than it has kept.
+    fn accompany(mut self, options: &Options) -> Result<Self, String> {
+        if options.helper.is_empty() {
+            return Ok(self);
+        }
+        let lock = self.pidfile.as_ref().filter(|_| options.defect == Some(Defect::RestartBesideHelper));
+        let handed: Vec<BorrowedFd<'_>> = lock.into_iter().map(Pidfile::lock).collect();
+        let helper = Helper::start(&options.helper, &handed, options.defect);
+        self.helper = match helper {
+            Ok(helper) => Some(helper),
+            Err(error) => {
+                let _ = self.pidfile.map(Pidfile::remove);
+                return Err(failed("start its helper")(error));
+            }
+        };
         Ok(self)
     }
 
@@ -302,6 +327,8 @@ impl Daemon {
             }
         };
         generation.run(reopen).map_err(failed("go on"))?;
+        // Before the pidfile goes: whoever misses that finds nothing of the daemon any more.
+        drop(self.helper);
         match (options.defect, self.pidfile) {
             (Some(Defect::RemovedOnStop), _) | (_, None) => {}
             (_, Some(pidfile)) => pidfile.remove().map_err(failed("remove its pidfile"))?,

@@ -6,7 +6,7 @@ use crate::event::{
     ObstructedStart, Occasion, OpenDescriptor, ProcessPortrait, Released, SecondStart, StartFrom, StartupCall,
     ThreadPortrait, What,
 };
-use crate::id::Pid;
+use crate::id::{Image, Pid};
 use crate::scenario::Launcher;
 use crate::target::SignalSet;
 
@@ -84,6 +84,16 @@ impl Script {
     }
 }
 
+/// Pid 8, a child of the main process that has executed a program of its own.
+pub(crate) fn helper(portrait: &mut DaemonPortrait) -> &mut ProcessPortrait {
+    let mut helper = portrait.processes[0].clone();
+    helper.image = Image { start_stack: 2, ..image(8) };
+    helper.ppid = Pid(7);
+    helper.descriptors.truncate(3);
+    portrait.processes.push(helper);
+    portrait.processes.last_mut().expect("it was just put there")
+}
+
 /// One more descriptor of the main process.
 pub(crate) fn opened(portrait: &mut DaemonPortrait, number: i32, link: &str) {
     let descriptors = &mut portrait.processes[0].descriptors;
@@ -112,6 +122,7 @@ fn right() -> DaemonPortrait {
             session: Some(Pid(1)),
             terminal: true,
             umask: 0o22,
+            variables: vec!["PATH".to_owned()],
             closed: false,
             pipes: ["pipe:[50]", "pipe:[51]"].map(str::to_owned).to_vec(),
             planted: ["pipe:[90]", "socket:[91]"].map(str::to_owned).to_vec(),
@@ -129,6 +140,7 @@ fn right() -> DaemonPortrait {
             umask: Some(0o27),
             ignored: SignalSet::default(),
             caught: SignalSet::default(),
+            variables: Some(vec!["PATH".to_owned()]),
             threads: vec![ThreadPortrait { tid: Pid(7), blocked: SignalSet::default() }],
             descriptors: descriptors.collect(),
         }],

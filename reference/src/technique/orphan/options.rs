@@ -56,6 +56,9 @@ pub struct Options {
     /// Begin with an empty environment instead of the launcher's
     #[arg(long, action = ArgAction::SetTrue)]
     pub clear_env: bool,
+    /// Program, by its whole path, and arguments, each after a space: what the daemon keeps running beside it
+    #[arg(long, value_name = "COMMAND", value_delimiter = ' ')]
+    pub helper: Vec<OsString>,
     /// How long the launcher waits for the daemon before it reports a failure
     #[arg(long, value_name = "N", default_value_t = 5000)]
     pub ready_timeout_ms: u64,
