@@ -5,7 +5,7 @@
 //! - `start`, `upgrade`, `broken`, `storm`, `rest`, `hold`, `marked`, `change`, `stall`, `hup`, `rotate`, `stop`: the
 //!   steps; `census`: who is who; `deploy`: files and versions
 //! - `launcher`, `daemon`: what a daemon is launched from, and what still ties it to its launcher; `second`: a start while
-//!   it runs; `obstructed`: starts with something in the pidfile's place; `race`: several starts at once
+//!   it runs; `obstructed`: starts with something in the pidfile's place; `control`: the target's own commands, and a successor's pidfile; `race`: several starts at once
 //! - `supervised`: the target under supervisord; `systemd`: as a unit, `unit`: what is done to it then
 //! - `observers`: the observers of a run, started before the target
 //! - [`machine`]: what this machine can do
@@ -13,6 +13,7 @@
 mod broken;
 mod census;
 mod change;
+mod control;
 mod daemon;
 mod deploy;
 mod early_stop;
@@ -125,6 +126,10 @@ pub enum CommandKey {
     Restart,
     /// `stop.command`.
     Stop,
+    /// `commands.stop`.
+    StopCommand,
+    /// `commands.status`.
+    StatusCommand,
 }
 
 impl CommandKey {
@@ -136,6 +141,8 @@ impl CommandKey {
             CommandKey::Directory => KeyPath::of("launch").key("directory"),
             CommandKey::Restart => KeyPath::of("restart").key("steps"),
             CommandKey::Stop => KeyPath::of("stop").key("command"),
+            CommandKey::StopCommand => KeyPath::of("commands").key("stop"),
+            CommandKey::StatusCommand => KeyPath::of("commands").key("status"),
         }
     }
 }
