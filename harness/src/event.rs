@@ -1,6 +1,7 @@
 //! Everything that observers and steps saw, as data. One recorder numbers the events and writes them down;
 //! checks read nothing else (besides the request records).
 
+mod control;
 mod launch;
 mod log;
 mod start;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Interval, Nanos};
 use crate::id::{Cookie, Image, Pid, UpgradeId, Version};
 
+pub use control::{CommandedStatus, CommandedStop, DatedLook, RelativeStart, Stranger, Succession};
 pub use launch::{
     Answer, Artefact, DaemonPortrait, LauncherReturn, LauncherTies, Occasion, OpenDescriptor, ProcessPortrait,
     StartFrom, ThreadPortrait,
@@ -253,6 +255,14 @@ pub enum What {
     StartedObstructed(ObstructedStart),
     /// The main process was killed, and the target started again beside what it had started.
     RestartedBeside(RestartBeside),
+    /// The target's stop command was run while the pidfile named somebody else.
+    CommandedStop(CommandedStop),
+    /// The target's status command was run.
+    CommandedStatus(CommandedStatus),
+    /// The target was stopped when another file was in its pidfile's place.
+    Succeeded(Succession),
+    /// The target was launched with a relative path of its pidfile.
+    StartedRelative(RelativeStart),
     /// The target was launched several times at once.
     StartsRaced(StartRace),
     /// ^C was typed on the launcher's terminal, then the terminal was closed.
@@ -381,6 +391,15 @@ pub enum What {
     BrokenRan {
         /// Which upgrade.
         upgrade: UpgradeId,
+    },
+    /// The pidfile some time after a broken executable ran.
+    Survived {
+        /// Which upgrade.
+        upgrade: UpgradeId,
+        /// Its name then.
+        pidfile: FileLook,
+        /// The main process of all that serve.
+        survivor: Option<Pid>,
     },
     /// The trigger's signal was sent this many times instead of once.
     Storm {

@@ -66,6 +66,11 @@ impl Plan {
             let reason = "no call of a launched process can be held here (seccomp user notification)".to_owned();
             return Err(NotRun::Unavailable { reason, remedy: "use Linux 5.5 or newer, in tier A or B".to_owned() });
         }
+        if scenario.script().steps.contains(&Step::CommandedStops) && !machine.tier.isolates_processes() {
+            let reason =
+                "a stop command that signals whom it should not would signal processes of this machine".to_owned();
+            return Err(NotRun::Unavailable { reason, remedy: "use tier A or B".to_owned() });
+        }
         if scenario.script().supervisor == Some(Supervisor::Supervisord) && !machine.tier.isolates_network() {
             let reason = "supervisord is driven through a port, which would be the host's own here".to_owned();
             return Err(NotRun::Unavailable { reason, remedy: "use tier A or B".to_owned() });
@@ -127,6 +132,9 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
         }
         Step::StartRelative if !starts_self(target) => {
             Some("its launch command does not begin with `{self}`".to_owned())
+        }
+        Step::RelativeStart if target.relative_pidfile().is_none() => {
+            Some("no word of its launch command names a pidfile below its starting directory".to_owned())
         }
         Step::UnitReload if !reloads_by_hangup(target) => {
             Some("its restart is not SIGHUP to the main process alone, which ExecReload= sends".to_owned())
@@ -281,6 +289,28 @@ mod tests {
             "unsupported: its drain deadline is shorter than the 1500 ms for which a client of this load may be silent";
         check("reference/exec-inherit-brisk", "restart/old-connections", &machine(&[]), Err(want));
         check("reference/exec-inherit-signal", "restart/old-connections", &machine(&[]), Ok(()));
+    }
+
+    #[test]
+    fn a_pidfile_that_the_command_does_not_name_has_no_relative_path() {
+        let catalogue = Catalogue::embedded();
+        let mut target = catalogue.target("reference/orphan").expect("it is embedded").clone();
+        assert_eq!(target.relative_pidfile(), Some(("{dir}/child_process.pid", "child_process.pid")));
+        for (directory, is_right) in [("{dir}", true), ("/srv", false), ("{dir}/child", false)] {
+            target.launch.directory = Some(Template(directory.to_owned()));
+            assert_eq!(target.relative_pidfile().is_some(), is_right, "{directory}");
+        }
+        target.launch.directory = None;
+        target.launch.command.truncate(2);
+        assert_eq!(target.relative_pidfile(), None);
+    }
+
+    #[test]
+    fn where_everybody_can_be_signalled_no_stop_command_is_given_a_strangers_number() {
+        let bare = Machine { tier: Tier::C, ..machine(&[]) };
+        let want = "unavailable: a stop command that signals whom it should not would signal processes of this machine (use tier A or B)";
+        check("reference/orphan", "daemon/stop-command", &bare, Err(want));
+        check("reference/orphan", "daemon/stop-command", &machine(&[]), Ok(()));
     }
 
     #[test]

@@ -6,9 +6,9 @@ use proptest::collection::{btree_map, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 use unbroken::manifest::{
-    Await, Capability, Deadlines, Done, Endpoint, File, Launch, LogFile, MainProcess, Manifest, Profile, Program,
-    Protocol, Ready, Recipient, Reopen, Restart, RestartStep, Role, Slow, Source, Stall, Stop, Stream, Upload, Watch,
-    WatchKind,
+    Await, Capability, Commands, Deadlines, Done, Endpoint, File, Launch, LogFile, MainProcess, Manifest, Profile,
+    Program, Protocol, Ready, Recipient, Reopen, Restart, RestartStep, Role, Slow, Source, Stall, Stop, Stream, Upload,
+    Watch, WatchKind,
 };
 use unbroken::target::Target;
 
@@ -30,6 +30,7 @@ fn capability() -> BoxedStrategy<Capability> {
     prop_oneof![
         Just(Capability::Pidfile),
         Just(Capability::StopCommand),
+        Just(Capability::StatusCommand),
         Just(Capability::NotifyReload),
         Just(Capability::H2),
         Just(Capability::Watch),
@@ -119,6 +120,10 @@ fn stop() -> BoxedStrategy<Stop> {
     prop_oneof![text().prop_map(Stop::Signal), vec(text(), 0..3).prop_map(Stop::Command)].boxed()
 }
 
+fn commands() -> BoxedStrategy<Commands> {
+    (of(vec(text(), 0..3)), of(vec(text(), 0..3))).prop_map(|(stop, status)| Commands { stop, status }).boxed()
+}
+
 fn deadlines() -> BoxedStrategy<Deadlines> {
     (number(), of(number()), number(), number(), number(), number(), number())
         .prop_map(|(start_ms, give_up_ms, upgrade_ms, drain_ms, stop_ms, request_ms, answer_ms)| Deadlines {
@@ -156,8 +161,8 @@ fn manifest() -> BoxedStrategy<Manifest> {
     let log = (text(), text()).prop_map(|(path, signal)| LogFile { path, reopen: Reopen::Signal(signal) });
     let how =
         (launch(), vec(file(), 0..3), vec(endpoint(), 0..3), ready(), main, of(text()), of(log), of(any::<i32>()));
-    (said(), how, of(restart()), stop(), of(Just(Stall::StopWorkers)), deadlines())
-        .prop_map(|(said, how, restart, stop, stall, deadlines)| {
+    (said(), how, of(restart()), stop(), commands(), of(Just(Stall::StopWorkers)), deadlines())
+        .prop_map(|(said, how, restart, stop, commands, stall, deadlines)| {
             let (name, about, role, profiles, claims, disclaims, requires) = said;
             let (launch, files, endpoints, ready, main, pidfile, log, notify_fd) = how;
             Manifest {
@@ -178,6 +183,7 @@ fn manifest() -> BoxedStrategy<Manifest> {
                 notify_fd,
                 restart,
                 stop,
+                commands,
                 stall,
                 deadlines,
             }

@@ -156,6 +156,21 @@ pub fn find(path: &Path) -> Result<Running, ControlError> {
     }
 }
 
+/// Signals whomever the digits at the beginning of the file name, as a script with atoi(3) does: the mistake of
+/// [`crate::defect::Defect::NeverHitsStranger`].
+///
+/// # Errors
+/// [`ControlError::Io`].
+pub fn believe(path: &Path) -> Result<(), ControlError> {
+    let content = std::fs::read_to_string(path).map_err(|error| ControlError::Io(path.to_owned(), error))?;
+    let digits = content.split(|it: char| !it.is_ascii_digit()).next().and_then(|digits| digits.parse().ok());
+    if let Some(pid) = digits.filter(|pid| *pid > 0).and_then(Pid::from_raw) {
+        // Whoever is gone need not be stopped.
+        let _ = rustix::process::kill_process(pid, Signal::TERM);
+    }
+    Ok(())
+}
+
 impl Running {
     /// Its number, for people.
     #[must_use]

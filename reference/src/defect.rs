@@ -122,8 +122,16 @@ pub enum Defect {
     OwnPid,
     /// The pidfile has a word before the number.
     Format,
+    /// The stop command believes whatever number a pidfile begins with.
+    NeverHitsStranger,
     /// The pidfile stays after the stop.
     RemovedOnStop,
+    /// The pidfile is removed by its name, whosever it is by now.
+    SuccessorKept,
+    /// The status command tidies up what it takes for left over.
+    StatusReadOnly,
+    /// A relative path is resolved after the daemon has changed its directory.
+    RelativePath,
     /// The pidfile is looked at first and written later, and the address shared.
     SingleWinner,
     /// The pidfile is written before anything else, whoever it names.
@@ -246,6 +254,8 @@ pub enum Defect {
     Processes,
     /// At each upgrade the pidfile is unlinked and created anew.
     UpgradeAlwaysValid,
+    /// The pidfile names the next generation before that is ready.
+    AfterFailedUpgrade,
     /// A helper process in a session of its own stays alive after the stop.
     NothingLeft,
     /// A UNIX socket that the master bound keeps its file after the stop.
@@ -308,7 +318,11 @@ impl Defect {
                 | Self::PresentAtReturn
                 | Self::OwnPid
                 | Self::Format
+                | Self::NeverHitsStranger
                 | Self::RemovedOnStop
+                | Self::SuccessorKept
+                | Self::StatusReadOnly
+                | Self::RelativePath
                 | Self::SingleWinner
                 | Self::SecondStartRefused
                 | Self::StaleReplaced(_)

@@ -555,6 +555,9 @@ impl Master {
         let deadline = Instant::now() + self.settings.ready_timeout;
         let slave = Slave { child, ready, stage: Stage::Starting { deadline, own_listener } };
         self.log.line(format_args!("started {}", slave.name()));
+        if let (Some(Defect::AfterFailedUpgrade), Some(pidfile)) = (self.settings.defect, &self.pidfile) {
+            std::fs::write(pidfile.path(), format!("{}\n", slave.child.pid()))?;
+        }
         self.slaves.push(slave);
         Ok(())
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::event::{
-    DaemonPortrait, Event, ExitStatus, LauncherReturn, Occasion, OpenDescriptor, ProcessPortrait, Released, StartFrom,
-    StartupCall, What,
+    DaemonPortrait, Event, ExitStatus, FileLook, LauncherReturn, Occasion, OpenDescriptor, ProcessPortrait, Released,
+    StartFrom, StartupCall, What,
 };
 use crate::history::History;
 use crate::id::{Image, Pid};
@@ -125,6 +125,14 @@ pub(super) fn shown(content: &str) -> String {
     const LONGEST: usize = 60;
     let cut: String = content.chars().take(LONGEST).collect();
     format!("{cut:?}{}", if cut.len() < content.len() { " …" } else { "" })
+}
+
+/// What lies at a name, as evidence shows it.
+pub(super) fn told(look: &FileLook) -> String {
+    match look.content.as_deref() {
+        Some(content) => format!("{} with {}, inode {}", look.kind.word(), shown(content), look.inode),
+        None => look.kind.word().to_owned(),
+    }
 }
 
 /// What the adversary says of the calls that are wanted: one finding each. A launcher that returned meanwhile and reported a

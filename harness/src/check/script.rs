@@ -332,6 +332,7 @@ fn target() -> Target {
             watch: Some(TargetWatch { path: template("{self}"), kind: WatchKind::Executable, processes: 1 }),
         }),
         stop: TargetStop::Signal(crate::target::Signal(15)),
+        commands: crate::target::TargetCommands::default(),
         stall: None,
         deadlines: TargetDeadlines {
             start: second,

@@ -55,6 +55,9 @@ pub struct Manifest {
     pub restart: Option<Restart>,
     /// How it is stopped.
     pub stop: Stop,
+    /// Its own commands that find it by its pidfile.
+    #[serde(default)]
+    pub commands: Commands,
     /// How its accepting is stalled so that the accept queue fills (capability `stall`).
     #[serde(default)]
     pub stall: Option<Stall>,
@@ -115,6 +118,8 @@ pub enum Capability {
     Helpers,
     /// Has a command that stops it.
     StopCommand,
+    /// Has a command that tells whether it runs.
+    StatusCommand,
     /// Its initialisation can be slowed down.
     SlowInit,
     /// Its accepting can be stalled.
@@ -159,6 +164,7 @@ impl Capability {
             Capability::Pidfile => "pidfile",
             Capability::Helpers => "helpers",
             Capability::StopCommand => "stop-command",
+            Capability::StatusCommand => "status-command",
             Capability::SlowInit => "slow-init",
             Capability::Stall => "stall",
             Capability::ConfigTest => "config-test",
@@ -363,6 +369,16 @@ pub enum Stop {
     Signal(String),
     /// This command, which must exit 0.
     Command(Vec<String>),
+}
+
+/// Commands that find a running target by its pidfile.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Commands {
+    /// Stops it (capability `stop-command`); `stop.command` when absent.
+    pub stop: Option<Vec<String>>,
+    /// Tells whether it runs (capability `status-command`).
+    pub status: Option<Vec<String>>,
 }
 
 /// How accepting is stalled.

@@ -61,6 +61,12 @@ impl Stage<'_> {
             return Ok(());
         }
         self.sink.put(Interval::new(unseen, self.clock.now()), What::BrokenRan { upgrade: before.id });
-        if self.stop.pause(after) { Err(RunError::Interrupted) } else { Ok(()) }
+        if self.stop.pause(after) {
+            return Err(RunError::Interrupted);
+        }
+        let survivor = self.main_by_service()?.map(|main| main.image.pid);
+        let what = What::Survived { upgrade: before.id, pidfile: self.pidfile_look(), survivor };
+        self.sink.put_at(self.clock.now(), what);
+        Ok(())
     }
 }

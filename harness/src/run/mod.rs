@@ -5,8 +5,8 @@
 //! - `start`, `upgrade`, `broken`, `storm`, `rest`, `hold`, `marked`, `change`, `stall`, `hup`, `rotate`, `stop`: the
 //!   steps; `census`: who is who; `deploy`: files and versions
 //! - `launcher`, `daemon`: what a daemon is launched from, and what still ties it to its launcher; `second`: a start while
-//!   it runs; `obstructed`: starts with something in the pidfile's place; `race`: several starts at once;
-//!   `beside`: a start beside the helpers of one that was killed
+//!   it runs; `obstructed`: starts with something in the pidfile's place; `control`: the target's own commands, and a
+//!   successor's pidfile; `race`: several starts at once; `beside`: a start beside the helpers of one that was killed
 //! - `supervised`: the target under supervisord; `systemd`: as a unit, `unit`: what is done to it then
 //! - `observers`: the observers of a run, started before the target
 //! - [`machine`]: what this machine can do
@@ -15,6 +15,7 @@ mod beside;
 mod broken;
 mod census;
 mod change;
+mod control;
 mod daemon;
 mod deploy;
 mod early_stop;
@@ -127,6 +128,10 @@ pub enum CommandKey {
     Restart,
     /// `stop.command`.
     Stop,
+    /// `commands.stop`.
+    StopCommand,
+    /// `commands.status`.
+    StatusCommand,
 }
 
 impl CommandKey {
@@ -138,6 +143,8 @@ impl CommandKey {
             CommandKey::Directory => KeyPath::of("launch").key("directory"),
             CommandKey::Restart => KeyPath::of("restart").key("steps"),
             CommandKey::Stop => KeyPath::of("stop").key("command"),
+            CommandKey::StopCommand => KeyPath::of("commands").key("stop"),
+            CommandKey::StatusCommand => KeyPath::of("commands").key("status"),
         }
     }
 }

@@ -22,8 +22,8 @@ use crate::wait::Look;
 
 /// A launcher that opens a FIFO stands still for ever. One that stands for this long, and for so many times what the start
 /// before took, evidently does.
-const HANG_MIN: Duration = Duration::from_secs(2);
-const HANG_TIMES: u32 = 5;
+pub(super) const HANG_MIN: Duration = Duration::from_secs(2);
+pub(super) const HANG_TIMES: u32 = 5;
 
 /// What the file behind the symbolic link holds: no pid, and longer than one.
 const PRECIOUS: &str = "a file of somebody else's\n";
@@ -123,7 +123,7 @@ impl Stage<'_> {
     }
 
     /// A process in the target's world that has nothing to do with it.
-    fn bystander(&self) -> Result<(Bystander, Image), RunError> {
+    pub(super) fn bystander(&self) -> Result<(Bystander, Image), RunError> {
         let bystander = Bystander::start(&self.sandbox)?;
         match self.identify(bystander.pid()) {
             Some(main) => Ok((bystander, main.image)),
@@ -132,14 +132,14 @@ impl Stage<'_> {
     }
 
     /// A pid that a process had a moment ago.
-    fn dead_pid(&self) -> Result<Pid, RunError> {
+    pub(super) fn dead_pid(&self) -> Result<Pid, RunError> {
         let bystander = Bystander::start(&self.sandbox)?;
         let pid = bystander.pid();
         self.end_bystander(bystander)?;
         Ok(pid)
     }
 
-    fn end_bystander(&self, bystander: Bystander) -> Result<(), RunError> {
+    pub(super) fn end_bystander(&self, bystander: Bystander) -> Result<(), RunError> {
         let pid = bystander.pid();
         drop(bystander);
         // A zombie can still be signalled: it has to be reaped.
@@ -155,20 +155,24 @@ impl Scene<'_> {
 
     /// Puts it there.
     fn place(&self, dead: Pid) -> io::Result<()> {
-        let living = self.bystander.as_ref().map_or(dead, |(bystander, _)| bystander.pid());
-        match self.obstacle {
-            Obstacle::DeadPid => fs::write(self.path, format!("{dead}\n")),
-            Obstacle::ReusedPid => fs::write(self.path, format!("{living}\n")),
-            Obstacle::Empty => fs::write(self.path, ""),
-            Obstacle::Garbage => fs::write(self.path, b"\xff no process id\n"),
-            Obstacle::Longer => fs::write(self.path, format!("{dead}\nand a line that is longer than any pid\n")),
-            Obstacle::Symlink => {
-                fs::write(self.victim, PRECIOUS)?;
-                std::os::unix::fs::symlink(self.victim, self.path)
-            }
-            Obstacle::Fifo => Ok(mkfifo(self.path, Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH)?),
-            Obstacle::Directory => fs::create_dir(self.path),
+        let pid = self.bystander.as_ref().map_or(dead, |(bystander, _)| bystander.pid());
+        lay(self.obstacle, self.path, pid, self.victim)
+    }
+}
+
+/// Puts an obstacle at a path; `pid` is whom it names, if anybody, and `victim` where a link leads.
+pub(super) fn lay(obstacle: Obstacle, path: &Path, pid: Pid, victim: &Path) -> io::Result<()> {
+    match obstacle {
+        Obstacle::DeadPid | Obstacle::ReusedPid => fs::write(path, format!("{pid}\n")),
+        Obstacle::Empty => fs::write(path, ""),
+        Obstacle::Garbage => fs::write(path, b"\xff no process id\n"),
+        Obstacle::Longer => fs::write(path, format!("{pid}\nand a line that is longer than any pid\n")),
+        Obstacle::Symlink => {
+            fs::write(victim, PRECIOUS)?;
+            std::os::unix::fs::symlink(victim, path)
         }
+        Obstacle::Fifo => Ok(mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH)?),
+        Obstacle::Directory => fs::create_dir(path),
     }
 }
 

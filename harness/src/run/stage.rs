@@ -52,6 +52,8 @@ pub(super) struct Stage<'a> {
     pub(super) ties: Ties,
     /// The directory from which it is to be launched by a relative path.
     pub(super) relative_from: Option<PathBuf>,
+    /// The path of its pidfile with which it is to be launched, where that is not the whole path.
+    pub(super) relative_pidfile: Option<String>,
     /// How long the last start took that made the target ready.
     pub(super) start_took: Duration,
     /// What the next launch gets as its first descriptor after the standard ones.
@@ -115,6 +117,7 @@ impl<'a> Stage<'a> {
             launched: None,
             ties: Ties::to(plan.scenario.script().launcher),
             relative_from: None,
+            relative_pidfile: None,
             start_took: Duration::ZERO,
             lent: None,
             stalled: Vec::new(),
@@ -184,6 +187,8 @@ impl<'a> Stage<'a> {
             Step::RestartBeside => self.restart_beside(),
             Step::RacingStarts { starts, rounds } => self.racing_starts(*starts, *rounds),
             Step::ObstructedStarts(obstacles) => self.obstructed_starts(obstacles),
+            Step::CommandedStops | Step::StatusCommands => self.pidfile_step(step),
+            Step::StopSucceeded | Step::RelativeStart => self.pidfile_step(step),
             Step::Hangup => self.hangup(),
             Step::StartsFrom(launchers) => self.starts_from(launchers),
             Step::BusyStartsFrom(launchers) => self.busy_starts_from(launchers),
@@ -345,6 +350,7 @@ fn launches(step: &Step) -> bool {
             | Step::StartAddressed
             | Step::StartRelative
             | Step::RestartBeside
+            | Step::RelativeStart
             | Step::StartBusy
             | Step::StartBlocked
             | Step::StartHung

@@ -159,7 +159,12 @@ impl Stage<'_> {
     pub(super) fn launch_command(&self, variables: &[(&str, &str)]) -> CommandLine {
         let launch = &self.plan.target.launch;
         let with = self.placeholders();
-        let mut command: Vec<String> = launch.command.iter().map(|word| word.fill(&with)).collect();
+        // A word that was validated stays as good with another path in it.
+        let word = |word: &Template| match self.plan.target.relative_pidfile().zip(self.relative_pidfile.as_ref()) {
+            Some(((whole, _), given)) => word.with(whole, given).fill(&with),
+            None => word.fill(&with),
+        };
+        let mut command: Vec<String> = launch.command.iter().map(word).collect();
         let mut directory =
             launch.directory.as_ref().map_or_else(|| self.target_dir.clone(), |it| it.fill(&with).into());
         if let Some(from) = &self.relative_from {

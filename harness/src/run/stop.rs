@@ -24,8 +24,13 @@ impl Stage<'_> {
             // The last upgrade may have failed half way: whom the pidfile names now is whom an operator would stop.
             self.main = self.main_by_pidfile().or_else(|| self.main.take());
         }
+        self.stop_main(CommandKey::Stop, &self.plan.target.stop.clone())
+    }
+
+    /// Stops the main process that is known by now, in this way.
+    pub(super) fn stop_main(&mut self, key: CommandKey, stop: &TargetStop) -> Result<(), RunError> {
         let with = self.placeholders();
-        let action = match &self.plan.target.stop {
+        let action = match stop {
             TargetStop::Signal(signal) => format!("signal {signal} to main"),
             TargetStop::Command(command) => {
                 format!("run {}", command.iter().map(|word| word.fill(&with)).collect::<Vec<_>>().join(" "))
@@ -38,10 +43,10 @@ impl Stage<'_> {
             return Ok(());
         };
         let mut commanded = None;
-        match self.plan.target.stop.clone() {
+        match stop {
             TargetStop::Signal(signal) => {
                 let sent = self.sandbox.open_pid(main.pid).map_err(|error| error.to_string());
-                let sent = sent.and_then(|pidfd| pidfd.send_signal(signal).map_err(|error| error.to_string()));
+                let sent = sent.and_then(|pidfd| pidfd.send_signal(*signal).map_err(|error| error.to_string()));
                 if let Err(reason) = sent {
                     self.action_failed(&action, &reason);
                 }
@@ -49,8 +54,7 @@ impl Stage<'_> {
             TargetStop::Command(command) => {
                 let words = command.iter().map(|word| word.fill(&with)).collect();
                 let (directory, environment) = (self.target_dir.clone(), self.clean_environment());
-                commanded =
-                    Some(self.spawn(CommandKey::Stop, CommandLine { program: None, words, directory, environment })?);
+                commanded = Some(self.spawn(key, CommandLine { program: None, words, directory, environment })?);
             }
         }
         self.await_end(main)?;

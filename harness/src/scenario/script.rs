@@ -181,6 +181,16 @@ pub enum Step {
     RestartBeside,
     /// Launch the target with each of these in its pidfile's place, see what comes of it, and end it again.
     ObstructedStarts(Vec<Obstacle>),
+    /// Stop the target by its stop command, then run that once for each kind of number in the pidfile that is not its own
+    /// (capability `stop-command`).
+    CommandedStops,
+    /// Run the status command, stop the target, and run it again with one after the other in the pidfile's place
+    /// (capability `status-command`).
+    StatusCommands,
+    /// Rename another file over the pidfile, as a successor does, and stop the main process by its signal.
+    StopSucceeded,
+    /// Launch the target with a relative path of the pidfile in its command, look at it at rest, and stop it.
+    RelativeStart,
     /// So many launches at the same time; what they left is looked at and cleared away. Once more, as often as said; every
     /// second time the pidfile of a killed daemon lies there.
     RacingStarts {
@@ -342,6 +352,10 @@ impl Step {
             Step::RestartBeside => "restart-beside",
             Step::RacingStarts { .. } => "racing-starts",
             Step::ObstructedStarts(_) => "obstructed-starts",
+            Step::CommandedStops => "commanded-stops",
+            Step::StatusCommands => "status-commands",
+            Step::StopSucceeded => "stop-succeeded",
+            Step::RelativeStart => "relative-start",
             Step::Hangup => "hangup",
             Step::StartsFrom(_) => "starts-from",
             Step::BusyStartsFrom(_) => "busy-starts-from",

@@ -91,6 +91,9 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
         Step::Stall | Step::Park { .. } | Step::Unstall => Some(Capability::Stall),
         Step::Change(_) => Some(Capability::Watch),
         Step::Rotate => Some(Capability::Log),
+        Step::CommandedStops => Some(Capability::StopCommand),
+        Step::StatusCommands => Some(Capability::StatusCommand),
+        Step::StopSucceeded | Step::RelativeStart => Some(Capability::Pidfile),
         Step::Reload => Some(Capability::NotifyReload),
         Step::AwaitWatchdog => Some(Capability::Watchdog),
         Step::BrokenUpgrade { .. } | Step::StartRelative => Some(Capability::ExecSelf),
@@ -193,7 +196,7 @@ impl Order {
             Step::StartAddressed => *self = Order { started: true, ..Order::default() },
             Step::StartBusy | Step::StartBlocked | Step::StartHung | Step::StartAgain => {}
             Step::MarkedStarts | Step::StaleListenPid | Step::EarlyStop | Step::Hangup | Step::Suspend => {}
-            Step::RestartBeside => {}
+            Step::RestartBeside | Step::RelativeStart => {}
             Step::KillMain | Step::KillOut | Step::EndMain | Step::AskStopped => {}
             Step::Limits | Step::AwaitWatchdog => {}
             Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
@@ -228,9 +231,13 @@ impl Order {
             Step::Unstall => self.stalled = false,
             Step::Quiesce if !self.load => return refuse("there is no load", "put `load` or `park` before it"),
             Step::Quiesce => self.load = false,
-            Step::Stop if self.load => return refuse("the load is on", "put `quiesce` before it"),
-            Step::Stop if self.stalled => return refuse("stalled processes cannot exit", "put `unstall` before it"),
-            Step::Stop => (self.started, self.stopped) = (false, true),
+            _ if stops(step) && self.load => return refuse("the load is on", "put `quiesce` before it"),
+            _ if stops(step) && self.stalled => {
+                return refuse("stalled processes cannot exit", "put `unstall` before it");
+            }
+            Step::Stop | Step::CommandedStops | Step::StatusCommands | Step::StopSucceeded => {
+                (self.started, self.stopped) = (false, true);
+            }
             Step::Scan if !self.stopped => {
                 return refuse("leftovers are what is there after the stop", "put `stop` before it");
             }
@@ -279,8 +286,14 @@ fn compares_with(step: &Step) -> Option<&'static str> {
         Step::RacingStarts { .. } => Some("it was not started alone"),
         Step::ObstructedStarts(_) => Some("it was not started without obstacles"),
         Step::StartTimedOut => Some("it was not started with more patience"),
+        Step::RelativeStart => Some("it was not started with the whole path"),
         _ => None,
     }
+}
+
+/// Steps after which it does not run any more.
+fn stops(step: &Step) -> bool {
+    matches!(step, Step::Stop | Step::CommandedStops | Step::StatusCommands | Step::StopSucceeded)
 }
 
 /// Steps that launch the target, which must not run then.
@@ -297,6 +310,7 @@ fn starts(step: &Step) -> bool {
             | Step::StartBlocked
             | Step::StartHung
             | Step::StartRelative
+            | Step::RelativeStart
             | Step::MarkedStarts
             | Step::StaleListenPid
             | Step::EarlyStop
@@ -361,6 +375,15 @@ mod tests {
         check(r#""start-addressed", "stop""#, None);
         check(r#""start", "start-addressed", "stop""#, Some("the target is running"));
         check(r#""start", "restart-beside", "stop""#, Some("helpers"));
+    }
+
+    #[test]
+    fn a_stop_that_is_more_than_a_stop_stops_too() {
+        check(r#""start", "stop-succeeded", "start", "stop", "scan""#, None);
+        check(r#""stop-succeeded""#, Some("the target is not running"));
+        check(r#""start", { load = ["fresh"] }, "stop-succeeded""#, Some("the load is on"));
+        check(r#""start", "commanded-stops""#, Some("`commanded-stops` needs the capability `stop-command`"));
+        check(r#""relative-start", "start", "stop""#, Some("it was not started with the whole path"));
     }
 
     #[test]

@@ -82,7 +82,10 @@ pub(super) fn jobs(catalogue: &Catalogue) -> Result<Vec<Job>, SelftestError> {
             )));
         };
         let mut target = target.clone();
-        target.launch.command.extend(["--defect", &row.defect].map(|word| Template(word.to_owned())));
+        let commands = [&mut target.commands.stop, &mut target.commands.status].into_iter().flatten();
+        for command in commands.chain([&mut target.launch.command]) {
+            command.extend(["--defect", &row.defect].map(|word| Template(word.to_owned())));
+        }
         let must = |check: &str| {
             if row.must_fail.iter().any(|id| id == check) {
                 Must::Fail

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::validate::Reader;
 use super::{Claim, TargetProblem, TextProblem};
-use crate::manifest::{Capability, KeyPath, MainProcess, ManifestError, Part, Profile};
+use crate::manifest::{Capability, KeyPath, MainProcess, ManifestError, Part, Profile, Stop};
 
 impl Reader<'_> {
     /// Claims and disclaims as one map, each with what it needs.
@@ -33,7 +33,7 @@ impl Reader<'_> {
     }
 
     /// The keys that say how a capability is used, present or not.
-    fn keys_of_claims(&self) -> [(Capability, &'static str, bool); 5] {
+    fn keys_of_claims(&self) -> [(Capability, &'static str, bool); 7] {
         let watch = self.manifest.restart.as_ref().is_some_and(|restart| restart.watch.is_some());
         [
             (Capability::Pidfile, "pidfile", self.manifest.pidfile.is_some()),
@@ -41,11 +41,16 @@ impl Reader<'_> {
             (Capability::Watch, "restart.watch", watch),
             (Capability::NotifyFd, "notify_fd", self.manifest.notify_fd.is_some()),
             (Capability::Log, "log", self.manifest.log.is_some()),
+            (Capability::StopCommand, "commands.stop", self.manifest.commands.stop.is_some()),
+            (Capability::StatusCommand, "commands.status", self.manifest.commands.status.is_some()),
         ]
     }
 
     fn claims_have_their_keys(&self) -> Result<(), ManifestError> {
         for (capability, key, present) in self.keys_of_claims() {
+            // `stop` may be a command already.
+            let present =
+                present || (capability == Capability::StopCommand && matches!(self.manifest.stop, Stop::Command(_)));
             if let Some(n) = self.manifest.claims.iter().position(|claim| *claim == capability).filter(|_| !present) {
                 let problem = TargetProblem::ClaimWithout { capability, key };
                 return Err(self.source.error(KeyPath::of("claims").index(n), Part::Value, problem));

@@ -92,6 +92,12 @@ impl Template {
         self.names("self")
     }
 
+    /// The same with another text in the place of a part.
+    #[must_use]
+    pub fn with(&self, part: &str, other: &str) -> Template {
+        Template(self.0.replace(part, other))
+    }
+
     /// The text as written.
     #[must_use]
     pub fn as_written(&self) -> &str {

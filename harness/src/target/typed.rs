@@ -45,6 +45,9 @@ pub struct Target {
     pub restart: Option<TargetRestart>,
     /// How it is stopped.
     pub stop: TargetStop,
+    /// Its own commands.
+    #[serde(default)]
+    pub commands: TargetCommands,
     /// How its accepting is stalled.
     pub stall: Option<Stall>,
     /// Deadlines.
@@ -129,6 +132,19 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Its pidfile as its launch command names it, and the same as seen from its starting directory, which is the run's for it;
+    /// `None` where no word of the command names it, or where it starts or writes its pidfile elsewhere.
+    #[must_use]
+    pub fn relative_pidfile(&self) -> Option<(&str, &str)> {
+        let whole = self.pidfile.as_ref()?.as_written();
+        let below = whole.strip_prefix("{dir}/")?;
+        let starts_there = self.launch.directory.as_ref().is_none_or(|it| it.as_written() == "{dir}");
+        let is_named = self.launch.command.iter().any(|word| word.as_written().contains(whole));
+        (starts_there && is_named).then_some((whole, below))
+    }
+}
+
 impl TargetEndpoint {
     /// It has what requests of this pattern ask for.
     #[must_use]
@@ -168,6 +184,15 @@ pub enum TargetStop {
     Signal(Signal),
     /// This command.
     Command(Vec<Template>),
+}
+
+/// Its own commands, parsed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TargetCommands {
+    /// Stops it, wherever the manifest says so.
+    pub stop: Option<Vec<Template>>,
+    /// Tells whether it runs.
+    pub status: Option<Vec<Template>>,
 }
 
 /// Deadlines as durations.

@@ -5,7 +5,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::text;
-use super::typed::{TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, TargetLog, TargetReady, TargetStop};
+use super::typed::{
+    TargetCommands, TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, TargetLog, TargetReady, TargetStop,
+};
 use super::{Signal, Target, TargetProblem, Template, TextProblem};
 use crate::manifest::{Endpoint, File, KeyPath, LogFile, Manifest, ManifestError, Part, Ready, Reopen, Source, Stop};
 
@@ -72,6 +74,7 @@ impl Target {
             notify_fd: reader.notify_fd()?,
             restart: manifest.restart.as_ref().map(|restart| reader.restart(restart)).transpose()?,
             stop: reader.stop()?,
+            commands: reader.commands()?,
             stall: manifest.stall,
             deadlines,
         })
@@ -280,6 +283,18 @@ impl Reader<'_> {
             Stop::Signal(name) => Ok(TargetStop::Signal(self.signal(at.key("signal"), name)?)),
             Stop::Command(command) => Ok(TargetStop::Command(self.command(&at.key("command"), command)?)),
         }
+    }
+
+    fn commands(&self) -> Result<TargetCommands, ManifestError> {
+        let written = &self.manifest.commands;
+        let command = |key: &str, words: &Option<Vec<String>>| {
+            words.as_ref().map(|words| self.command(&KeyPath::of("commands").key(key), words)).transpose()
+        };
+        let stop = match (command("stop", &written.stop)?, &self.manifest.stop) {
+            (None, Stop::Command(words)) => Some(self.command(&KeyPath::of("stop").key("command"), words)?),
+            (own, _) => own,
+        };
+        Ok(TargetCommands { stop, status: command("status", &written.status)? })
     }
 
     fn deadlines(&self) -> Result<TargetDeadlines, ManifestError> {

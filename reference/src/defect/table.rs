@@ -194,11 +194,39 @@ pub static ALL: &[DefectRow] = &[
         bug: "writes a word before the number",
     },
     DefectRow {
+        name: "never-hits-stranger",
+        defect: Defect::NeverHitsStranger,
+        catches: "pidfile/never-hits-stranger",
+        report: "thuehlinger/daemons#30, CVE-2017-11747",
+        bug: "stops whomever the digits at the beginning of the pidfile name",
+    },
+    DefectRow {
         name: "removed-on-stop",
         defect: Defect::RemovedOnStop,
         catches: "pidfile/removed-on-stop",
         report: "haproxy leaves it",
         bug: "leaves the pidfile behind",
+    },
+    DefectRow {
+        name: "successor-kept",
+        defect: Defect::SuccessorKept,
+        catches: "pidfile/successor-kept",
+        report: "go-daemon, Release",
+        bug: "removes the file that has its pidfile's name at its end, whosever it is",
+    },
+    DefectRow {
+        name: "status-read-only",
+        defect: Defect::StatusReadOnly,
+        catches: "pidfile/status-read-only",
+        report: "go-daemon PR#105",
+        bug: "removes a pidfile that names no daemon when it is asked for its status",
+    },
+    DefectRow {
+        name: "relative-path",
+        defect: Defect::RelativePath,
+        catches: "pidfile/relative-path",
+        report: "immortal/fork#15",
+        bug: "resolves a relative path of its pidfile against the directory in which it works",
     },
     DefectRow {
         name: "single-winner",
@@ -661,6 +689,13 @@ pub static ALL: &[DefectRow] = &[
         catches: "pidfile/upgrade-always-valid",
         report: "gunicorn, haproxy, nginx USR2, puma",
         bug: "unlinks the pidfile and creates it anew at each upgrade",
+    },
+    DefectRow {
+        name: "after-failed-upgrade",
+        defect: Defect::AfterFailedUpgrade,
+        catches: "pidfile/after-failed-upgrade",
+        report: "tableflip",
+        bug: "writes the next generation's pid into its pidfile as soon as that is started",
     },
     DefectRow {
         name: "nothing-left",

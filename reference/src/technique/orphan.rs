@@ -71,7 +71,10 @@ fn start(options: &Options) -> Result<(), String> {
     }
     // Against the directory that it was started in; soon it is in another one.
     let absolute = |path: &Path| std::path::absolute(path).map_err(failed("find its files"));
-    let (pidfile, log) = (absolute(&options.pidfile)?, absolute(&options.log)?);
+    let (mut pidfile, log) = (absolute(&options.pidfile)?, absolute(&options.log)?);
+    if options.defect == Some(Defect::RelativePath) {
+        pidfile = options.directory.join(&options.pidfile);
+    }
     let manner = options.manner(log).map_err(|error| format!("daemon failed to {error}"))?;
     // Before the fork: a launcher that finds a running daemon has nothing to undo.
     let signature = Signature { claim: claim(options, &pidfile)?, path: pidfile, launcher: std::process::id() };
@@ -331,6 +334,9 @@ impl Daemon {
         drop(self.helper);
         match (options.defect, self.pidfile) {
             (Some(Defect::RemovedOnStop), _) | (_, None) => {}
+            (Some(Defect::SuccessorKept), Some(pidfile)) => {
+                std::fs::remove_file(pidfile.path()).map_err(failed("remove its pidfile"))?;
+            }
             (_, Some(pidfile)) => pidfile.remove().map_err(failed("remove its pidfile"))?,
         }
         log.line("stopped");

@@ -2,9 +2,9 @@
 
 use super::{Script, image};
 use crate::event::{
-    Answer, Artefact, DaemonPortrait, ExitStatus, FileKind, FileLook, LauncherReturn, LauncherTies, Obstacle,
-    ObstructedStart, Occasion, OpenDescriptor, ProcessPortrait, Released, SecondStart, StartFrom, StartupCall,
-    ThreadPortrait, What,
+    Answer, Artefact, CommandedStatus, CommandedStop, DaemonPortrait, DatedLook, ExitStatus, FileKind, FileLook,
+    LauncherReturn, LauncherTies, Obstacle, ObstructedStart, Occasion, OpenDescriptor, ProcessPortrait, RelativeStart,
+    Released, SecondStart, StartFrom, StartupCall, Stranger, Succession, ThreadPortrait, What,
 };
 use crate::id::{Image, Pid};
 use crate::scenario::Launcher;
@@ -51,6 +51,42 @@ impl Script {
         };
         change(&mut start);
         self.event(at, What::StartedObstructed(start))
+    }
+
+    /// A stop command that did nothing while the pidfile named another process than the daemon, pid 9.
+    pub(crate) fn commanded_stop(self, stranger: Stranger, change: impl FnOnce(&mut CommandedStop)) -> Script {
+        let (content, status) = (stranger.line(Pid(9)), Some(ExitStatus::Code(0)));
+        let mut stop = CommandedStop { stranger, content, status, bystander: Pid(9), unharmed: true };
+        change(&mut stop);
+        self.event(300, What::CommandedStop(stop))
+    }
+
+    /// A status command that changed nothing: of the running daemon where there is no obstacle, changed.
+    pub(crate) fn commanded_status(
+        self,
+        obstacle: Option<Obstacle>,
+        change: impl FnOnce(&mut CommandedStatus),
+    ) -> Script {
+        let look = DatedLook { look: file(if obstacle.is_none() { "7\n" } else { "9\n" }), modified: 1 };
+        let (daemon_lives, status) = (obstacle.is_none().then_some(true), Some(ExitStatus::Code(0)));
+        let mut asked = CommandedStatus { daemon_lives, obstacle, status, before: look.clone(), after: look };
+        change(&mut asked);
+        self.event(300, What::CommandedStatus(asked))
+    }
+
+    /// Pid 7 stopped and left the file of its successor, pid 9, changed.
+    pub(crate) fn succeeded(self, change: impl FnOnce(&mut Succession)) -> Script {
+        let mut succession = Succession { daemon: Pid(7), ended: true, before: file("9\n"), after: file("9\n") };
+        change(&mut succession);
+        self.event(300, What::Succeeded(succession))
+    }
+
+    /// Pid 7 started with a relative path and left its pid there, changed.
+    pub(crate) fn started_relative(self, change: impl FnOnce(&mut RelativeStart)) -> Script {
+        let mut start =
+            RelativeStart { given: "../x/pid".to_owned(), daemon: Some(Pid(7)), gone: false, there: file("7\n") };
+        change(&mut start);
+        self.event(300, What::StartedRelative(start))
     }
 
     /// Pid 7 was held in a call of its start.
@@ -104,6 +140,11 @@ pub(crate) fn opened(portrait: &mut DaemonPortrait, number: i32, link: &str) {
 /// A regular file.
 pub(crate) fn file(content: &str) -> FileLook {
     FileLook { kind: FileKind::Regular, inode: 40, mode: 0o644, content: Some(content.to_owned()) }
+}
+
+/// Nothing.
+pub(crate) fn absent() -> FileLook {
+    FileLook { kind: FileKind::Absent, inode: 0, mode: 0, content: None }
 }
 
 fn right() -> DaemonPortrait {

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 
 use super::Options;
 use crate::control::{self, ControlError, Found};
+use crate::defect::Defect;
 use crate::run::Failure;
 
 /// What to do.
@@ -58,6 +59,9 @@ pub(super) fn hang_up(options: &Options) -> Result<(), Failure> {
 
 /// SIGTERM, and its end. Where there is none, nothing is left to do.
 pub(super) fn stop(options: &Options) -> Result<(), Failure> {
+    if options.defect == Some(Defect::NeverHitsStranger) {
+        return Ok(control::believe(&options.pidfile)?);
+    }
     match control::find(&options.pidfile) {
         Ok(running) => Ok(running.stop(options.stop_timeout())?),
         Err(ControlError::NotRunning) => Ok(()),
@@ -68,7 +72,11 @@ pub(super) fn stop(options: &Options) -> Result<(), Failure> {
 /// A line on standard output, and its code.
 pub(super) fn status(options: &Options) -> Result<u8, Failure> {
     let path = options.pidfile.display();
-    let (code, text) = match control::search(&options.pidfile) {
+    let found = control::search(&options.pidfile);
+    if let (Some(Defect::StatusReadOnly), Ok(Found::Foreign(_) | Found::Stale)) = (options.defect, &found) {
+        let _ = std::fs::remove_file(&options.pidfile);
+    }
+    let (code, text) = match found {
         Ok(Found::Alive(running)) => (0, format!("running, pid {}", running.pid())),
         Ok(Found::Unproven(pid)) => {
             (0, format!("running, pid {pid} (whether the lock is its own is not shown to this user)"))
