@@ -17,8 +17,8 @@ use crate::clock::{Interval, Nanos};
 use crate::id::{Cookie, Image, Pid, UpgradeId, Version};
 
 pub use launch::{
-    Answer, Artefact, DaemonPortrait, LauncherReturn, LauncherTies, Occasion, OpenDescriptor, ProcessPortrait,
-    StartFrom, ThreadPortrait,
+    Answer, Artefact, DaemonPortrait, Identity, LauncherReturn, LauncherTies, Occasion, OpenDescriptor,
+    ProcessPortrait, StartFrom, ThreadPortrait,
 };
 pub use log::{LogPortrait, LogWriter};
 pub use start::{FileKind, FileLook, Obstacle, ObstructedStart, SecondStart, StartRace};

@@ -58,6 +58,24 @@ pub enum Stale {
     NotTruncated,
 }
 
+/// What a wrong daemon keeps when it becomes another user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptGroups {
+    /// Its launcher's supplementary groups.
+    Supplementary,
+    /// Its launcher's group.
+    Own,
+}
+
+/// What a wrong generation does before its initialisation is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Early {
+    /// It says that it is ready, and serves.
+    Serves,
+    /// It says that it is ready, and serves later.
+    Announces,
+}
+
 /// When a wrong master lowers a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lowered {
@@ -106,6 +124,8 @@ pub enum Defect {
     Umask,
     /// The log is made with mode 0666 under the launcher's umask.
     UmaskLog,
+    /// The daemon becomes another user, and stays in a group.
+    Privileges(KeptGroups),
     /// Every fourth connection goes to a thread that fork(2) did not copy.
     Threads,
     /// The pidfile is written only after the launcher has returned.
@@ -136,6 +156,8 @@ pub enum Defect {
     NotifyOnce,
     /// READY=1 is sent by a child.
     NotifyOnceChild,
+    /// A generation is early: before its initialisation is complete.
+    NotEarly(Early),
     /// RELOADING=1 is sent without its time.
     NotifyReload,
     /// STOPPING=1 is never sent.
@@ -286,6 +308,7 @@ impl Defect {
                 | Self::ExitCodeUnderSigchldIgnore
                 | Self::Umask
                 | Self::UmaskLog
+                | Self::Privileges(_)
                 | Self::Threads
                 | Self::StdioDetached
                 | Self::StdioUsable

@@ -23,7 +23,7 @@ use crate::run::RunError;
 use crate::run::census::Main;
 use crate::run::daemon::Ties;
 use crate::run::deploy::Deployer;
-use crate::run::observers::{Observers, open_diag};
+use crate::run::observers::{Observers, OutputWritten, open_diag};
 use crate::run::start::Launched;
 use crate::run::systemd::Systemd;
 use crate::run::upgrade::Before;
@@ -54,6 +54,8 @@ pub(super) struct Stage<'a> {
     pub(super) relative_from: Option<PathBuf>,
     /// How long the last start took that made the target ready.
     pub(super) start_took: Duration,
+    /// What the target had written before the last start, or the last trigger.
+    pub(super) begun: OutputWritten,
     /// What the next launch gets as its first descriptor after the standard ones.
     pub(super) lent: Option<OwnedFd>,
     pub(super) stalled: Vec<Pidfd>,
@@ -116,6 +118,7 @@ impl<'a> Stage<'a> {
             ties: Ties::to(plan.scenario.script().launcher),
             relative_from: None,
             start_took: Duration::ZERO,
+            begun: OutputWritten::default(),
             lent: None,
             stalled: Vec::new(),
             systemd: None,
@@ -199,6 +202,7 @@ impl<'a> Stage<'a> {
                 let asked = self.stop.pause(Duration::from_millis(*ms));
                 if asked { Err(RunError::Interrupted) } else { Ok(()) }
             }
+            Step::Initialised => self.await_initialised(),
             Step::Upgrade => self.upgrade(),
             Step::BrokenUpgrade { ms } => self.broken_upgrade(Duration::from_millis(*ms)),
             Step::Sequential { upgrades } => self.sequential(*upgrades),

@@ -48,9 +48,10 @@ impl Scenario {
         if script.adversary && script.listen_hook {
             return Err(source.error(value("adversary"), Part::Value, ScriptProblem::TwoHooks));
         }
-        let spoken = script.notify.map(|form| match form {
-            NotifyAddress::Path | NotifyAddress::Abstract => Capability::Notify,
-            NotifyAddress::Fd => Capability::NotifyFd,
+        let spoken = script.notify.and_then(|form| match form {
+            NotifyAddress::Path | NotifyAddress::Abstract => Some(Capability::Notify),
+            NotifyAddress::Fd => Some(Capability::NotifyFd),
+            NotifyAddress::IfClaimed => None,
         });
         if let Some(capability) = spoken.filter(|capability| !script.needs.contains(capability)) {
             let problem = ScriptProblem::Needs { step: "notify", capability };
@@ -90,6 +91,7 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
     let capability = match step {
         Step::Stall | Step::Park { .. } | Step::Unstall => Some(Capability::Stall),
         Step::Change(_) => Some(Capability::Watch),
+        Step::Initialised => Some(Capability::SlowInit),
         Step::Rotate => Some(Capability::Log),
         Step::Reload => Some(Capability::NotifyReload),
         Step::AwaitWatchdog => Some(Capability::Watchdog),
@@ -191,7 +193,7 @@ impl Order {
             Step::MarkedStarts | Step::StaleListenPid | Step::EarlyStop | Step::Hangup | Step::Suspend => {}
             Step::KillMain | Step::KillOut | Step::EndMain | Step::AskStopped => {}
             Step::Limits | Step::AwaitWatchdog => {}
-            Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
+            Step::Initialised | Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
             Step::Load(patterns) => return self.load(patterns),
             Step::Ask { requests: 0 }
             | Step::Baseline { ms: 0 }

@@ -33,7 +33,7 @@ impl Reader<'_> {
     }
 
     /// The keys that say how a capability is used, present or not.
-    fn keys_of_claims(&self) -> [(Capability, &'static str, bool); 5] {
+    fn keys_of_claims(&self) -> [(Capability, &'static str, bool); 7] {
         let watch = self.manifest.restart.as_ref().is_some_and(|restart| restart.watch.is_some());
         [
             (Capability::Pidfile, "pidfile", self.manifest.pidfile.is_some()),
@@ -41,6 +41,8 @@ impl Reader<'_> {
             (Capability::Watch, "restart.watch", watch),
             (Capability::NotifyFd, "notify_fd", self.manifest.notify_fd.is_some()),
             (Capability::Log, "log", self.manifest.log.is_some()),
+            (Capability::Privileges, "privileges", self.manifest.privileges.is_some()),
+            (Capability::SlowInit, "slow_init", self.manifest.slow_init.is_some()),
         ]
     }
 

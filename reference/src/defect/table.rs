@@ -1,6 +1,6 @@
 //! The table of defects: name, check, citation, and what goes wrong.
 
-use super::{Defect, DefectRow, Executed, Gap, Lowered, Stale, Unexpected};
+use super::{Defect, DefectRow, Early, Executed, Gap, KeptGroups, Lowered, Stale, Unexpected};
 
 /// Every defect, in the order of the catalogue.
 pub static ALL: &[DefectRow] = &[
@@ -136,6 +136,20 @@ pub static ALL: &[DefectRow] = &[
         catches: "inherit/umask",
         report: "uwsgi#2752",
         bug: "makes its log with mode 0666 before it sets its umask: under umask 0 everybody may write it",
+    },
+    DefectRow {
+        name: "privileges",
+        defect: Defect::Privileges(KeptGroups::Supplementary),
+        catches: "inherit/privileges",
+        report: "knsd/daemonize",
+        bug: "setgid and setuid without setgroups: it stays in its launcher's supplementary groups",
+    },
+    DefectRow {
+        name: "privileges=group",
+        defect: Defect::Privileges(KeptGroups::Own),
+        catches: "inherit/privileges",
+        report: "knsd/daemonize",
+        bug: "becomes another user without another group: root's group stays its own",
     },
     DefectRow {
         name: "threads",
@@ -353,6 +367,20 @@ pub static ALL: &[DefectRow] = &[
         catches: "ready/stale-listen-pid",
         report: "libsystemd-rs#155",
         bug: "takes LISTEN_PID of another process, which came along with the environment, for an error",
+    },
+    DefectRow {
+        name: "not-early",
+        defect: Defect::NotEarly(Early::Serves),
+        catches: "ready/not-early",
+        report: "einhorn, gunicorn#1374",
+        bug: "serves first and initialises meanwhile",
+    },
+    DefectRow {
+        name: "not-early=announced",
+        defect: Defect::NotEarly(Early::Announces),
+        catches: "ready/not-early",
+        report: "einhorn, gunicorn#1374",
+        bug: "says that it is ready as soon as it runs: who is told so waits for its initialisation",
     },
     DefectRow {
         name: "term-clean",

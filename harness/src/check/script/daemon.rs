@@ -2,7 +2,7 @@
 
 use super::{Script, image};
 use crate::event::{
-    Answer, Artefact, DaemonPortrait, ExitStatus, FileKind, FileLook, LauncherReturn, LauncherTies, Obstacle,
+    Answer, Artefact, DaemonPortrait, ExitStatus, FileKind, FileLook, Identity, LauncherReturn, LauncherTies, Obstacle,
     ObstructedStart, Occasion, OpenDescriptor, ProcessPortrait, Released, SecondStart, StartFrom, StartupCall,
     ThreadPortrait, What,
 };
@@ -127,6 +127,7 @@ fn right() -> DaemonPortrait {
             directory: Some("/".to_owned()),
             root: Some("/".to_owned()),
             umask: Some(0o27),
+            identity: Some(Identity { users: [65534; 4], groups: [65533; 4], supplementary: Vec::new() }),
             ignored: SignalSet::default(),
             caught: SignalSet::default(),
             threads: vec![ThreadPortrait { tid: Pid(7), blocked: SignalSet::default() }],
