@@ -19,8 +19,8 @@ use crate::id::{Cookie, Image, Pid, UpgradeId, Version};
 
 pub use control::{CommandedStatus, CommandedStop, DatedLook, RelativeStart, Stranger, Succession};
 pub use launch::{
-    Answer, Artefact, DaemonPortrait, LauncherReturn, LauncherTies, Occasion, OpenDescriptor, ProcessPortrait,
-    StartFrom, ThreadPortrait,
+    Answer, Artefact, DaemonPortrait, Identity, LauncherReturn, LauncherTies, Occasion, OpenDescriptor,
+    ProcessPortrait, StartFrom, ThreadPortrait,
 };
 pub use log::{LogPortrait, LogWriter};
 pub use start::{FileKind, FileLook, Obstacle, ObstructedStart, RestartBeside, SecondStart, StartRace};

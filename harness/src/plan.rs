@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::machine::Machine;
-use crate::manifest::{Profile, Program, WatchKind};
+use crate::machine::{Machine, Tier};
+use crate::manifest::{Capability, Profile, Program, WatchKind};
 use crate::request::Pattern;
 use crate::scenario::{Scenario, Script, Step, Supervisor, Way};
 use crate::target::{Claim, Signal, Target, TargetRecipient, TargetRestartStep, Template};
@@ -70,6 +70,11 @@ impl Plan {
             let reason =
                 "a stop command that signals whom it should not would signal processes of this machine".to_owned();
             return Err(NotRun::Unavailable { reason, remedy: "use tier A or B".to_owned() });
+        }
+        if scenario.script().needs.contains(&Capability::Privileges) && machine.tier != Tier::A {
+            let reason = "whoever drops privileges needs some: its namespace would have one user, and setuid(2) knows no \
+                          other (EINVAL)";
+            return Err(NotRun::Unavailable { reason: reason.to_owned(), remedy: "use tier A, as root".to_owned() });
         }
         if scenario.script().supervisor == Some(Supervisor::Supervisord) && !machine.tier.isolates_network() {
             let reason = "supervisord is driven through a port, which would be the host's own here".to_owned();
@@ -213,7 +218,6 @@ mod tests {
 
     use super::*;
     use crate::catalogue::Catalogue;
-    use crate::machine::Tier;
 
     fn machine(programs: &[(&str, Option<&str>)]) -> Machine {
         let programs = programs.iter().map(|(name, path)| ((*name).to_owned(), path.map(str::to_owned)));
@@ -319,6 +323,15 @@ mod tests {
         let want = "unavailable: no call of a launched process can be held here (seccomp user notification) (use Linux 5.5 or newer, in tier A or B)";
         check("reference/orphan", "daemon/held-start", &blind, Err(want));
         check("reference/orphan", "daemon/held-start", &machine(&[]), Ok(()));
+    }
+
+    #[test]
+    fn privileges_are_dropped_where_there_are_some() {
+        let user = Machine { tier: Tier::B, ..machine(&[]) };
+        let want = "unavailable: whoever drops privileges needs some: its namespace would have one user, and setuid(2) knows \
+                    no other (EINVAL) (use tier A, as root)";
+        check("reference/orphan", "daemon/privileges", &user, Err(want));
+        check("reference/orphan", "daemon/privileges", &machine(&[]), Ok(()));
     }
 
     #[test]

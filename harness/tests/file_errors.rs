@@ -88,6 +88,16 @@ const CLAIMS: &[Case] = &[
     ("stall given without its claim", "\"pidfile\", \"stall\", \"watch\"", "\"pidfile\", \"watch\""),
     ("watch given without its claim", "\"pidfile\", \"stall\", \"watch\"", "\"pidfile\", \"stall\""),
     ("restart given without its profile", "\"foreground\", \"restart\"", "\"foreground\""),
+    (
+        "privileges given without their claim",
+        "stall = \"stop-workers\"",
+        "stall = \"stop-workers\"\nprivileges = { uid = 65534, gid = 65534 }",
+    ),
+    (
+        "slow-init claimed without its key",
+        "\"pidfile\", \"stall\", \"watch\"",
+        "\"pidfile\", \"stall\", \"watch\", \"slow-init\"",
+    ),
     ("a daemon that stays", "\"foreground\", \"restart\"", "\"daemon\", \"restart\""),
     ("a foreground service that returns", "umask = \"027\"", "umask = \"027\"\nreturns = true"),
 ];
@@ -99,6 +109,16 @@ const REFERENCES: &[Case] = &[
     ("a stop command without a program", "stop = { signal = \"TERM\" }", "stop = { command = [\"\"] }"),
     ("a deadline of 0", "request_ms = 5000", "request_ms = 0"),
     ("a slow request that cannot end in time", "takes_ms = 600", "takes_ms = 5000"),
+    (
+        "privileges that are root's",
+        "stall = \"stop-workers\"|\"pidfile\", \"stall\"",
+        "stall = \"stop-workers\"\nprivileges = { uid = 65534, gid = 0 }|\"privileges\", \"pidfile\", \"stall\"",
+    ),
+    (
+        "a slow initialisation that cannot end in time",
+        "stall = \"stop-workers\"|\"pidfile\", \"stall\"",
+        "stall = \"stop-workers\"\nslow_init = { arguments = [\"--slow\"], takes_ms = 60000, output = \"initialised\" }|\"slow-init\", \"pidfile\", \"stall\"",
+    ),
     (
         "an empty content repeated",
         "content = \"\"\"\nlisten {address}\nversion {version}\n\"\"\"",

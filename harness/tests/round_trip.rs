@@ -6,9 +6,9 @@ use proptest::collection::{btree_map, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 use unbroken::manifest::{
-    Await, Capability, Commands, Deadlines, Done, Endpoint, File, Launch, LogFile, MainProcess, Manifest, Profile,
-    Program, Protocol, Ready, Recipient, Reopen, Restart, RestartStep, Role, Slow, Source, Stall, Stop, Stream, Upload,
-    Watch, WatchKind,
+    Await, Capability, Commands, Deadlines, Done, Endpoint, File, Launch, LogFile, MainProcess, Manifest, Privileges,
+    Profile, Program, Protocol, Ready, Recipient, Reopen, Restart, RestartStep, Role, Slow, SlowInit, Source, Stall,
+    Stop, Stream, Upload, Watch, WatchKind,
 };
 use unbroken::target::Target;
 
@@ -161,8 +161,13 @@ fn manifest() -> BoxedStrategy<Manifest> {
     let log = (text(), text()).prop_map(|(path, signal)| LogFile { path, reopen: Reopen::Signal(signal) });
     let how =
         (launch(), vec(file(), 0..3), vec(endpoint(), 0..3), ready(), main, of(text()), of(log), of(any::<i32>()));
-    (said(), how, of(restart()), stop(), commands(), of(Just(Stall::StopWorkers)), deadlines())
-        .prop_map(|(said, how, restart, stop, commands, stall, deadlines)| {
+    let privileges = (any::<u32>(), any::<u32>(), vec(any::<u32>(), 0..3), vec(text(), 0..3));
+    let privileges = privileges.prop_map(|(uid, gid, groups, arguments)| Privileges { uid, gid, groups, arguments });
+    let slow_init = (vec(text(), 0..3), number(), text());
+    let slow_init = slow_init.prop_map(|(arguments, takes_ms, output)| SlowInit { arguments, takes_ms, output });
+    let asked = (of(privileges), of(slow_init));
+    (said(), how, of(restart()), stop(), commands(), of(Just(Stall::StopWorkers)), deadlines(), asked)
+        .prop_map(|(said, how, restart, stop, commands, stall, deadlines, (privileges, slow_init))| {
             let (name, about, role, profiles, claims, disclaims, requires) = said;
             let (launch, files, endpoints, ready, main, pidfile, log, notify_fd) = how;
             Manifest {
@@ -181,6 +186,8 @@ fn manifest() -> BoxedStrategy<Manifest> {
                 pidfile,
                 log,
                 notify_fd,
+                privileges,
+                slow_init,
                 restart,
                 stop,
                 commands,

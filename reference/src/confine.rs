@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User};
 
+use crate::defect::{Defect, KeptGroups};
+
 /// Who a daemon is, once it has begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
@@ -37,6 +39,7 @@ pub struct Confinement {
     /// The new root; absolute and without links.
     root: Option<PathBuf>,
     credentials: Option<Credentials>,
+    defect: Option<Defect>,
 }
 
 /// Why it is not confined.
@@ -107,11 +110,16 @@ impl Credentials {
     }
 
     /// Becomes them, for ever: real, effective and saved.
-    fn assume(&self) -> Result<(), ConfineError> {
-        nix::unistd::setgroups(&self.groups).map_err(call("set its groups"))?;
-        nix::unistd::setresgid(self.group, self.group, self.group).map_err(call("set its group"))?;
+    fn assume(&self, defect: Option<Defect>) -> Result<(), ConfineError> {
+        if defect != Some(Defect::Privileges(KeptGroups::Supplementary)) {
+            nix::unistd::setgroups(&self.groups).map_err(call("set its groups"))?;
+        }
+        if defect != Some(Defect::Privileges(KeptGroups::Own)) {
+            nix::unistd::setresgid(self.group, self.group, self.group).map_err(call("set its group"))?;
+        }
         nix::unistd::setresuid(self.user, self.user, self.user).map_err(call("set its user"))?;
-        self.verify()
+        // Whoever reads it back would know.
+        if matches!(defect, Some(Defect::Privileges(_))) { Ok(()) } else { self.verify() }
     }
 
     /// Reads back what the kernel says, and tries the way back.
@@ -167,7 +175,13 @@ impl Confinement {
     pub fn new(root: Option<&Path>, credentials: Option<Credentials>) -> Result<Self, ConfineError> {
         let failed = |error| ConfineError::Call("find its new root", error);
         let root = root.map(|root| root.canonicalize()).transpose().map_err(failed)?;
-        Ok(Self { root, credentials })
+        Ok(Self { root, credentials, defect: None })
+    }
+
+    /// The same, entered with this bug.
+    #[must_use]
+    pub fn with_defect(self, defect: Option<Defect>) -> Self {
+        Self { defect, ..self }
     }
 
     /// Whether there will be another root.
@@ -202,7 +216,7 @@ impl Confinement {
             let moved = rustix::process::chdir("/").and_then(|()| rustix::process::chdir(directory));
             moved.map_err(|errno| ConfineError::Call("change its directory inside its root", errno.into()))?;
         }
-        self.credentials.as_ref().map_or(Ok(()), Credentials::assume)
+        self.credentials.as_ref().map_or(Ok(()), |credentials| credentials.assume(self.defect))
     }
 }
 

@@ -4,9 +4,8 @@
 //! switched on by `--defect NAME`; the name is the last part of the check's id, with a variant after `=` where the size of the
 //! bug matters.
 
-mod table;
-
-pub use table::ALL;
+mod daemons;
+mod restarts;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -56,6 +55,24 @@ pub enum Stale {
     Believed,
     /// Written over from the beginning; what was longer keeps its end.
     NotTruncated,
+}
+
+/// What a wrong daemon keeps when it becomes another user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptGroups {
+    /// Its launcher's supplementary groups.
+    Supplementary,
+    /// Its launcher's group.
+    Own,
+}
+
+/// What a wrong generation does before its initialisation is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Early {
+    /// It says that it is ready, and serves.
+    Serves,
+    /// It says that it is ready, and serves later.
+    Announces,
 }
 
 /// When a wrong master lowers a limit.
@@ -114,6 +131,8 @@ pub enum Defect {
     Environment,
     /// The daemon's helper gets a variable that means something to the daemon alone.
     EnvironmentMarker,
+    /// The daemon becomes another user, and stays in a group.
+    Privileges(KeptGroups),
     /// Every fourth connection goes to a thread that fork(2) did not copy.
     Threads,
     /// The pidfile is written only after the launcher has returned.
@@ -152,6 +171,8 @@ pub enum Defect {
     NotifyOnce,
     /// READY=1 is sent by a child.
     NotifyOnceChild,
+    /// A generation is early: before its initialisation is complete.
+    NotEarly(Early),
     /// RELOADING=1 is sent without its time.
     NotifyReload,
     /// STOPPING=1 is never sent.
@@ -277,6 +298,11 @@ pub struct DefectRow {
     pub bug: &'static str,
 }
 
+/// Every defect, in the order of the catalogue.
+pub fn all() -> impl Iterator<Item = &'static DefectRow> {
+    daemons::ROWS.iter().chain(restarts::ROWS)
+}
+
 impl Defect {
     /// Its line of the table.
     ///
@@ -284,7 +310,7 @@ impl Defect {
     /// Never: a test looks up every variant that can be parsed.
     #[must_use]
     pub fn row(self) -> &'static DefectRow {
-        ALL.iter().find(|row| row.defect == self).expect("every defect has a row")
+        all().find(|row| row.defect == self).expect("every defect has a row")
     }
 
     /// A bug of becoming a daemon: of the technique `orphan`; the others are of `exec-inherit`.
@@ -308,6 +334,7 @@ impl Defect {
                 | Self::Sigpipe
                 | Self::Environment
                 | Self::EnvironmentMarker
+                | Self::Privileges(_)
                 | Self::Threads
                 | Self::StdioDetached
                 | Self::StdioUsable
@@ -354,8 +381,8 @@ impl FromStr for Defect {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let known = || ALL.iter().map(|row| row.name).collect::<Vec<_>>().join(", ");
-        let row = ALL.iter().find(|row| row.name == name);
+        let known = || all().map(|row| row.name).collect::<Vec<_>>().join(", ");
+        let row = all().find(|row| row.name == name);
         row.map(|row| row.defect).ok_or_else(|| format!("no such defect; there are {}", known()))
     }
 }
@@ -525,9 +552,9 @@ mod tests {
 
     #[test]
     fn defect_names_parse_and_are_unique() {
-        let names: BTreeSet<&str> = ALL.iter().map(|row| row.name).collect();
-        assert_eq!(names.len(), ALL.len());
-        for row in ALL {
+        let names: BTreeSet<&str> = all().map(|row| row.name).collect();
+        assert_eq!(names.len(), all().count());
+        for row in all() {
             assert_eq!(row.name.parse(), Ok(row.defect));
             assert_eq!(row.defect.row().name, row.name);
             let check = row.defect.catches().split_once('/').expect("area/name").1;

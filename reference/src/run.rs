@@ -174,7 +174,7 @@ fn with_defects(help: &str, kind: Kind) -> String {
     let mut text = format!("{help}\n\nDEFECTS (--defect NAME)");
     let mut column = WIDTH;
     let own = |row: &&DefectRow| row.defect.is_of_daemons() == (kind == Kind::Daemon);
-    for row in crate::defect::ALL.iter().filter(own) {
+    for row in crate::defect::all().filter(own) {
         let needed = row.name.len() + 2;
         if column + needed > WIDTH {
             text.push_str("\n ");
@@ -266,7 +266,7 @@ mod tests {
     fn the_command_line_is_consistent_and_its_help_names_every_defect() {
         Cli::command().debug_assert();
         let (restarts, daemons) = (with_defects(EXEC_INHERIT, Kind::Restart), with_defects(ORPHAN, Kind::Daemon));
-        for row in crate::defect::ALL {
+        for row in crate::defect::all() {
             let help = if row.defect.is_of_daemons() { &daemons } else { &restarts };
             assert!(help.contains(row.name), "{}", row.name);
         }

@@ -84,7 +84,7 @@ fn one(page: &mut String, check: &Check) {
     if check.chance {
         let _ = writeln!(page, "- chance decides whether a run shows it: repeat with `--runs N`");
     }
-    for row in defect::ALL.iter().filter(|row| row.catches == check.id) {
+    for row in defect::all().filter(|row| row.catches == check.id) {
         let _ = writeln!(page, "- must catch `--defect {}`: {}", row.name, row.bug);
     }
 }

@@ -15,8 +15,8 @@ use crate::plan::Plan;
 use crate::request::{Ending, FailureClass, LoadAccount, Pattern, Request, SocketEvidence};
 use crate::scenario::{Scenario, Script as Written, Step, Supervisor};
 use crate::target::{
-    Target, TargetDeadlines, TargetEndpoint, TargetLaunch, TargetReady, TargetRestart, TargetRestartStep, TargetStop,
-    TargetWatch, Template,
+    Target, TargetDeadlines, TargetEndpoint, TargetLaunch, TargetPrivileges, TargetReady, TargetRestart,
+    TargetRestartStep, TargetSlowInit, TargetStop, TargetWatch, Template,
 };
 
 fn ms(instant: u64) -> Nanos {
@@ -300,6 +300,8 @@ fn target() -> Target {
             (crate::manifest::Capability::Watch, crate::target::Claim::Claimed),
             (crate::manifest::Capability::ExecSelf, crate::target::Claim::Claimed),
             (crate::manifest::Capability::Log, crate::target::Claim::Claimed),
+            (crate::manifest::Capability::Privileges, crate::target::Claim::Claimed),
+            (crate::manifest::Capability::SlowInit, crate::target::Claim::Claimed),
         ]),
         requires: Vec::new(),
         launch: TargetLaunch {
@@ -326,6 +328,8 @@ fn target() -> Target {
         pidfile: Some(template("{dir}/pid")),
         log: Some(crate::target::TargetLog { path: template("{dir}/log"), reopen: crate::target::Signal(1) }),
         notify_fd: Some(3),
+        privileges: Some(TargetPrivileges { uid: 65534, gid: 65533, groups: vec![77], arguments: Vec::new() }),
+        slow_init: Some(TargetSlowInit { arguments: Vec::new(), takes: second / 2, output: "initialised".to_owned() }),
         restart: Some(TargetRestart {
             steps: vec![TargetRestartStep::Deploy],
             done: Done::NewVersion,

@@ -32,6 +32,6 @@ pub(super) struct Bug {
 
 /// The deliberate bugs of the references that a check must catch.
 pub(super) fn bugs(check: &str) -> Vec<Bug> {
-    let rows = defect::ALL.iter().filter(|row| row.catches == check);
+    let rows = defect::all().filter(|row| row.catches == check);
     rows.map(|row| Bug { name: row.name, bug: row.bug }).collect()
 }

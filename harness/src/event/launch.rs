@@ -162,6 +162,17 @@ pub struct ThreadPortrait {
     pub blocked: SignalSet,
 }
 
+/// Whose a process is, by the numbers of users and groups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Its users: real, effective, saved, and of its accesses to files.
+    pub users: [u32; 4],
+    /// Its groups in the same order.
+    pub groups: [u32; 4],
+    /// Its supplementary groups.
+    pub supplementary: Vec<u32>,
+}
+
 /// A process of the target, looked at closely.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessPortrait {
@@ -179,6 +190,8 @@ pub struct ProcessPortrait {
     pub root: Option<String>,
     /// Its file mode creation mask; `None` as above.
     pub umask: Option<u32>,
+    /// Whose it is; `None` when that was not to be read.
+    pub identity: Option<Identity>,
     /// The signals that it ignores.
     pub ignored: SignalSet,
     /// The signals that it handles by a function.

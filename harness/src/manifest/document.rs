@@ -50,6 +50,12 @@ pub struct Manifest {
     /// The descriptor on which it says that it is ready: a newline, then the end (capability `notify-fd`).
     #[serde(default)]
     pub notify_fd: Option<i32>,
+    /// Whom it becomes when it drops its privileges (capability `privileges`).
+    #[serde(default)]
+    pub privileges: Option<Privileges>,
+    /// How its initialisation is slowed down (capability `slow-init`).
+    #[serde(default)]
+    pub slow_init: Option<SlowInit>,
     /// How it is restarted (profile `restart`).
     #[serde(default)]
     pub restart: Option<Restart>,
@@ -348,6 +354,34 @@ pub struct LogFile {
 pub enum Reopen {
     /// This signal to the main process.
     Signal(String),
+}
+
+/// Whom a target becomes when it drops its privileges. By numbers: nothing else is found in `/proc/PID/status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Privileges {
+    /// The user, not 0.
+    pub uid: u32,
+    /// The group, not 0.
+    pub gid: u32,
+    /// Further groups that are that user's.
+    #[serde(default)]
+    pub groups: Vec<u32>,
+    /// Words after the launch command that make it drop them; none where it always does.
+    #[serde(default)]
+    pub arguments: Vec<String>,
+}
+
+/// How a target's initialisation is slowed down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SlowInit {
+    /// Words after the launch command that slow it down, at the start and at each upgrade.
+    pub arguments: Vec<String>,
+    /// How long it takes at least, then.
+    pub takes_ms: u64,
+    /// A line of its output with this text says that it is complete, of each generation anew.
+    pub output: String,
 }
 
 /// Which process is main.

@@ -21,7 +21,7 @@ const NAME: &str = "output";
 /// A pipe's default capacity: one read empties it.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Lines wake the thread at once; looking in between only moves up the instant before which the next one was not
-/// written. No verdict rests on the time of a line: this is for whoever reads the report.
+/// written: whatever happened before that came before the line.
 const SAMPLE: Duration = Duration::from_millis(10);
 /// Longer lines are dumps, not messages; the file has them whole.
 const LINE_BYTES_MAX: usize = 4 * 1024;

@@ -444,6 +444,7 @@ fn portray(procfs: &Procfs, stat: &Stat) -> Result<(ProcessPortrait, bool), RunE
         directory: procfs.link(&format!("{pid}/cwd"))?,
         root: procfs.link(&format!("{pid}/root"))?,
         umask: status.umask,
+        identity: status.identity,
         ignored: status.ignored,
         caught: status.caught,
         variables: procfs.variables(pid)?,

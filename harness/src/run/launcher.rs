@@ -22,6 +22,9 @@ const BLOCKED: [Signal; 5] =
 /// What [`Launcher::IgnoredSignals`] ignores.
 const IGNORED: [Signal; 2] = [Signal(libc::SIGHUP), Signal(libc::SIGCHLD)];
 
+/// What [`Launcher::ManyGroups`] is in: root's own group, and one of no meaning that nothing would be in by itself.
+const GROUPS: [u32; 2] = [0, 54321];
+
 /// What nohup(1) ignores.
 const NOHUP: [Signal; 1] = [Signal(libc::SIGHUP)];
 
@@ -40,8 +43,14 @@ impl Launcher {
             | Launcher::ClosedUmask
             | Launcher::Nohup
             | Launcher::RemovedDirectory
-            | Launcher::ChildOfInit => Standing::LeadsSession,
+            | Launcher::ChildOfInit
+            | Launcher::ManyGroups => Standing::LeadsSession,
         }
+    }
+
+    /// Its supplementary groups, where it has others than the harness.
+    pub(super) fn groups(self) -> &'static [u32] {
+        if self == Launcher::ManyGroups { &GROUPS } else { &[] }
     }
 
     /// The signals that are blocked in it.

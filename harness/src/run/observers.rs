@@ -15,6 +15,7 @@ use crate::kernel::inet_diag::Diag;
 use crate::kernel::namespace::enter_netns;
 use crate::kernel::notify::NotifySocket;
 use crate::kernel::seccomp::{Held, ListenHook, SeccompError};
+use crate::manifest::Capability;
 use crate::observe::{
     Adversary, Concern, CounterReader, Endpoints, Exit, ExitObserver, ExitWatch, Handle, HeldCall, HeldCalls,
     HeldSocket, ListenHookObserver, ListenerInodes, ListenerObserver, NewlineObserver, Notified, NotifyObserver,
@@ -26,6 +27,7 @@ use crate::run::RunError;
 use crate::run::deploy::Deployer;
 use crate::sandbox::Sandbox;
 use crate::scenario::NotifyAddress;
+use crate::target::Claim;
 use crate::wait::Stop;
 
 /// How processes ended, as their reaper told.
@@ -87,7 +89,8 @@ impl Observers {
             handles.push(handle);
         }
         let mut supervisor = None;
-        match plan.scenario.script().notify {
+        let claimed = plan.target.capabilities.get(&Capability::Notify) == Some(&Claim::Claimed);
+        match plan.scenario.script().notify.filter(|form| *form != NotifyAddress::IfClaimed || claimed) {
             None => {}
             Some(NotifyAddress::Fd) => supervisor = Some((Supervisor::Descriptor, Notified::default())),
             Some(form) => {
@@ -261,7 +264,7 @@ enum Supervisor {
 /// A supervisor's socket. Abstract names belong to a network namespace: this one to the target's.
 fn open_notify(form: NotifyAddress, sandbox: &Sandbox) -> Result<NotifySocket, RunError> {
     let failed = |why: String| RunError::Environment(format!("failed to make a notification socket: {why}"));
-    if form == NotifyAddress::Path {
+    if form != NotifyAddress::Abstract {
         let path = sandbox.own_directory()?.join("notify");
         return NotifySocket::with_path(&path).map_err(|error| failed(format!("{}: {error}", path.display())));
     }

@@ -23,7 +23,7 @@ use crate::run::RunError;
 use crate::run::census::Main;
 use crate::run::daemon::Ties;
 use crate::run::deploy::Deployer;
-use crate::run::observers::{Observers, open_diag};
+use crate::run::observers::{Observers, OutputWritten, open_diag};
 use crate::run::start::Launched;
 use crate::run::systemd::Systemd;
 use crate::run::upgrade::Before;
@@ -56,6 +56,8 @@ pub(super) struct Stage<'a> {
     pub(super) relative_pidfile: Option<String>,
     /// How long the last start took that made the target ready.
     pub(super) start_took: Duration,
+    /// What the target had written before the last start, or the last trigger.
+    pub(super) begun: OutputWritten,
     /// What the next launch gets as its first descriptor after the standard ones.
     pub(super) lent: Option<OwnedFd>,
     pub(super) stalled: Vec<Pidfd>,
@@ -119,6 +121,7 @@ impl<'a> Stage<'a> {
             relative_from: None,
             relative_pidfile: None,
             start_took: Duration::ZERO,
+            begun: OutputWritten::default(),
             lent: None,
             stalled: Vec::new(),
             systemd: None,
@@ -161,11 +164,7 @@ impl<'a> Stage<'a> {
             });
         }
         match step {
-            Step::Start => match self.plan.scenario.script().supervisor {
-                Some(Supervisor::Supervisord) => self.start_supervised(),
-                Some(Supervisor::Systemd) => self.start_under_systemd(),
-                Some(Supervisor::Nohup) | None => self.start(),
-            },
+            Step::Start => self.start_by_its_means(),
             Step::StartHeld => self.start_held_under_systemd(),
             Step::StartTimedOut | Step::KillOut | Step::EndMain | Step::AskStopped => self.unit_step(step),
             Step::Limits | Step::UnitReload | Step::AwaitWatchdog => self.unit_step(step),
@@ -206,6 +205,7 @@ impl<'a> Stage<'a> {
                 let asked = self.stop.pause(Duration::from_millis(*ms));
                 if asked { Err(RunError::Interrupted) } else { Ok(()) }
             }
+            Step::Initialised => self.await_initialised(),
             Step::Upgrade => self.upgrade(),
             Step::BrokenUpgrade { ms } => self.broken_upgrade(Duration::from_millis(*ms)),
             Step::Sequential { upgrades } => self.sequential(*upgrades),
@@ -219,12 +219,26 @@ impl<'a> Stage<'a> {
                 Ok(())
             }
             Step::Quiesce => self.quiesce(),
-            Step::Stop => match self.plan.scenario.script().supervisor {
-                Some(Supervisor::Supervisord) => self.stop_supervised(),
-                Some(Supervisor::Systemd) => self.stop_under_systemd(),
-                Some(Supervisor::Nohup) | None => self.stop_target(),
-            },
+            Step::Stop => self.stop_by_its_means(),
             Step::Scan => self.scan(),
+        }
+    }
+
+    /// Starts the target through the scenario's supervisor, or by itself.
+    fn start_by_its_means(&mut self) -> Result<(), RunError> {
+        match self.plan.scenario.script().supervisor {
+            Some(Supervisor::Supervisord) => self.start_supervised(),
+            Some(Supervisor::Systemd) => self.start_under_systemd(),
+            Some(Supervisor::Nohup) | None => self.start(),
+        }
+    }
+
+    /// Stops it the same way.
+    fn stop_by_its_means(&mut self) -> Result<(), RunError> {
+        match self.plan.scenario.script().supervisor {
+            Some(Supervisor::Supervisord) => self.stop_supervised(),
+            Some(Supervisor::Systemd) => self.stop_under_systemd(),
+            Some(Supervisor::Nohup) | None => self.stop_target(),
         }
     }
 

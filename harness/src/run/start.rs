@@ -15,6 +15,7 @@ use crate::event::{ExitStatus, LauncherTies, Occasion, What};
 use crate::id::Pid;
 use crate::kernel::pidfd::Pidfd;
 use crate::kernel::seccomp::Hold;
+use crate::manifest::Capability;
 use crate::observe::{Notified, Term, Waiter};
 use crate::ready::{self, Probe, ProbeError};
 use crate::run::daemon::{self, PLANTED, link_of};
@@ -76,6 +77,7 @@ impl Stage<'_> {
         // Nothing of an earlier start counts.
         self.main = None;
         let (began, written) = (self.clock.now(), self.observers.output_written());
+        self.begun = written;
         let notified = self.observers.notified().map(|it| (it.count(), it));
         let launched = self.launch()?;
         let returns = self.plan.target.launch.returns;
@@ -92,6 +94,16 @@ impl Stage<'_> {
             } else {
                 self.portray_service()?;
             }
+        }
+        Ok(())
+    }
+
+    /// Waits until the newest generation has said that its initialisation is complete, whether it serves or not.
+    pub(super) fn await_initialised(&self) -> Result<(), RunError> {
+        let Some(slow) = &self.plan.target.slow_init else { return Ok(()) };
+        let limit = self.plan.target.deadlines.start;
+        if !self.within(limit, || yes(self.observers.output_contains(&slow.output, self.begun)))? {
+            self.deadline_passed("initialised", limit);
         }
         Ok(())
     }
@@ -165,6 +177,7 @@ impl Stage<'_> {
             None => word.fill(&with),
         };
         let mut command: Vec<String> = launch.command.iter().map(word).collect();
+        command.extend(self.extra_arguments().iter().map(|word| word.fill(&with)));
         let mut directory =
             launch.directory.as_ref().map_or_else(|| self.target_dir.clone(), |it| it.fill(&with).into());
         if let Some(from) = &self.relative_from {
@@ -181,6 +194,14 @@ impl Stage<'_> {
         }
         environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         CommandLine { program: None, words: command, directory, environment }
+    }
+
+    /// What the manifest adds to the launch command for what this scenario is about.
+    fn extra_arguments(&self) -> Vec<Template> {
+        let (target, needs) = (&self.plan.target, &self.plan.scenario.script().needs);
+        let dropping = target.privileges.as_ref().filter(|_| needs.contains(&Capability::Privileges));
+        let slow = target.slow_init.as_ref().filter(|_| needs.contains(&Capability::SlowInit));
+        dropping.map(|it| &it.arguments).into_iter().chain(slow.map(|it| &it.arguments)).flatten().cloned().collect()
     }
 
     /// Where the host's network is shared, a stranger's listener would be taken for the target's.
@@ -261,6 +282,7 @@ impl Stage<'_> {
             planted: numbers,
             blocked: from.blocked().to_vec(),
             ignored: from.ignored().to_vec(),
+            groups: from.groups().to_vec(),
             removes_directory,
         };
         let spawned = self

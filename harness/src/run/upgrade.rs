@@ -117,12 +117,13 @@ impl Stage<'_> {
         self.upgrades += 1;
         let id = UpgradeId(self.upgrades);
         self.observers.read_counters(&format!("before upgrade {id}"))?;
+        self.begun = self.observers.output_written();
         Ok(Before {
             id,
             version: Version(self.version.0 + 1),
             main: self.main.as_ref().map(|main| main.image),
             holders: self.unit_holders()?,
-            written: self.observers.output_written(),
+            written: self.begun,
             until: Instant::now() + self.plan.target.deadlines.upgrade,
         })
     }

@@ -45,6 +45,7 @@ struct Prepared {
     closed: bool,
     blocked: Vec<Signal>,
     ignored: Vec<Signal>,
+    groups: Vec<u32>,
     removes_directory: bool,
     /// What stays open beside standard input, output and error, and under which number.
     planted: Vec<(OwnedFd, RawFd)>,
@@ -84,6 +85,7 @@ impl Prepared {
             closed: request.closed,
             blocked: request.blocked.clone(),
             ignored: request.ignored.clone(),
+            groups: request.groups.clone(),
             removes_directory: request.removes_directory,
             planted: lifted.into_iter().zip(request.planted.iter().copied()).collect(),
         })
@@ -311,6 +313,7 @@ fn attempt(
     }
     reset_signals().map_err(failed(Step::Signals))?;
     soil_signals(prepared).map_err(failed(Step::Signals))?;
+    join_groups(&prepared.groups).map_err(failed(Step::Groups))?;
     if let Some(hold) = prepared.hold {
         let hook = hold_calls(hold).map_err(|_| (Step::ListenHook, last_errno()))?;
         tell(report, HOOKED, 0, Some(hook.as_fd())).map_err(failed(Step::ListenHook))?;
@@ -340,6 +343,18 @@ fn soil_signals(prepared: &Prepared) -> Result<(), Errno> {
             0 => Ok(()),
             _ => Err(last_errno()),
         }
+    }
+}
+
+/// By the raw call: the C library would have every thread do it that it knows of, and those are the parent's.
+fn join_groups(groups: &[u32]) -> Result<(), Errno> {
+    if groups.is_empty() {
+        return Ok(());
+    }
+    // SAFETY: a list of this length that outlives the call.
+    match unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(last_errno()),
     }
 }
 

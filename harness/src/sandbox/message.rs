@@ -42,6 +42,8 @@ pub struct SpawnRequest {
     pub blocked: Vec<Signal>,
     /// Signals that it ignores.
     pub ignored: Vec<Signal>,
+    /// Its supplementary groups; none: the init's.
+    pub groups: Vec<u32>,
     /// Its working directory, which must be empty, is removed once it stands in it.
     pub removes_directory: bool,
 }
@@ -89,6 +91,8 @@ pub enum Step {
     Directory,
     /// Resetting signals, or blocking and ignoring them as asked (rt_sigaction(2), rt_sigprocmask(2)).
     Signals,
+    /// setgroups(2).
+    Groups,
     /// Installing the hook on listen(2) (seccomp(2)) or handing it over.
     ListenHook,
     /// execve(2): ENOENT, no such file; EACCES, not executable; ENOEXEC, not a program.
@@ -97,7 +101,7 @@ pub enum Step {
 
 impl Step {
     /// All, so that a number can be turned back.
-    pub(super) const ALL: [Step; 13] = [
+    pub(super) const ALL: [Step; 14] = [
         Step::Init,
         Step::Propagation,
         Step::Proc,
@@ -109,6 +113,7 @@ impl Step {
         Step::Stdio,
         Step::Directory,
         Step::Signals,
+        Step::Groups,
         Step::ListenHook,
         Step::Exec,
     ];
@@ -128,6 +133,7 @@ impl fmt::Display for Step {
             Step::Stdio => "place descriptors 0 to 2",
             Step::Directory => "change to its directory",
             Step::Signals => "set signals",
+            Step::Groups => "set its groups",
             Step::ListenHook => "install the hook on listen",
             Step::Exec => "execute it",
         })

@@ -86,6 +86,8 @@ pub enum Launcher {
     RemovedDirectory,
     /// It is a child of whoever adopts orphans; every other launcher of a daemon has a parent between.
     ChildOfInit,
+    /// Root's, with supplementary groups beside its own.
+    ManyGroups,
 }
 
 impl Launcher {
@@ -105,6 +107,7 @@ impl Launcher {
             Launcher::Nohup => "nohup",
             Launcher::RemovedDirectory => "removed-directory",
             Launcher::ChildOfInit => "child-of-init",
+            Launcher::ManyGroups => "many-groups",
         }
     }
 }
@@ -131,6 +134,8 @@ pub enum NotifyAddress {
     Abstract,
     /// No address: the descriptor at the manifest's `notify_fd` (capability `notify-fd`).
     Fd,
+    /// A socket with a file, where the target claims `notify`; else nowhere.
+    IfClaimed,
 }
 
 /// One step.
@@ -224,6 +229,8 @@ pub enum Step {
         /// How long.
         ms: u64,
     },
+    /// Wait until the last start, or upgrade, has said that its initialisation is complete (capability `slow-init`).
+    Initialised,
     /// One upgrade by the manifest's restart steps, until its done event.
     Upgrade,
     /// The restart steps with an executable that exits with 1 at once in place of `{self}`; the load goes on this long
@@ -366,6 +373,7 @@ impl Step {
             Step::Hold { .. } => "hold",
             Step::Load(_) => "load",
             Step::Baseline { .. } => "baseline",
+            Step::Initialised => "initialised",
             Step::Upgrade => "upgrade",
             Step::BrokenUpgrade { .. } => "broken-upgrade",
             Step::Sequential { .. } => "sequential",

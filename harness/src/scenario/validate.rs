@@ -48,9 +48,10 @@ impl Scenario {
         if script.adversary && script.listen_hook {
             return Err(source.error(value("adversary"), Part::Value, ScriptProblem::TwoHooks));
         }
-        let spoken = script.notify.map(|form| match form {
-            NotifyAddress::Path | NotifyAddress::Abstract => Capability::Notify,
-            NotifyAddress::Fd => Capability::NotifyFd,
+        let spoken = script.notify.and_then(|form| match form {
+            NotifyAddress::Path | NotifyAddress::Abstract => Some(Capability::Notify),
+            NotifyAddress::Fd => Some(Capability::NotifyFd),
+            NotifyAddress::IfClaimed => None,
         });
         if let Some(capability) = spoken.filter(|capability| !script.needs.contains(capability)) {
             let problem = ScriptProblem::Needs { step: "notify", capability };
@@ -85,11 +86,12 @@ impl Scenario {
     }
 }
 
-/// What a step asks of the target must be asked for in the script, so that a plan can be refused before it runs.
-fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
-    let capability = match step {
+/// The capability without which a step cannot be taken.
+fn needed_by(step: &Step) -> Option<Capability> {
+    match step {
         Step::Stall | Step::Park { .. } | Step::Unstall => Some(Capability::Stall),
         Step::Change(_) => Some(Capability::Watch),
+        Step::Initialised => Some(Capability::SlowInit),
         Step::Rotate => Some(Capability::Log),
         Step::CommandedStops => Some(Capability::StopCommand),
         Step::StatusCommands => Some(Capability::StatusCommand),
@@ -100,8 +102,12 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
         Step::ObstructedStarts(_) | Step::RacingStarts { .. } => Some(Capability::Pidfile),
         Step::RestartBeside => Some(Capability::Helpers),
         _ => None,
-    };
-    if let Some(capability) = capability.filter(|capability| !script.needs.contains(capability)) {
+    }
+}
+
+/// What a step asks of the target must be asked for in the script, so that a plan can be refused before it runs.
+fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
+    if let Some(capability) = needed_by(step).filter(|capability| !script.needs.contains(capability)) {
         return Err(ScriptProblem::Needs { step: step.word(), capability });
     }
     let restarts = matches!(
@@ -199,7 +205,7 @@ impl Order {
             Step::RestartBeside | Step::RelativeStart => {}
             Step::KillMain | Step::KillOut | Step::EndMain | Step::AskStopped => {}
             Step::Limits | Step::AwaitWatchdog => {}
-            Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
+            Step::Initialised | Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
             Step::Load(patterns) => return self.load(patterns),
             Step::Ask { requests: 0 }
             | Step::Baseline { ms: 0 }

@@ -33,7 +33,7 @@ impl Reader<'_> {
     }
 
     /// The keys that say how a capability is used, present or not.
-    fn keys_of_claims(&self) -> [(Capability, &'static str, bool); 7] {
+    fn keys_of_claims(&self) -> [(Capability, &'static str, bool); 9] {
         let watch = self.manifest.restart.as_ref().is_some_and(|restart| restart.watch.is_some());
         [
             (Capability::Pidfile, "pidfile", self.manifest.pidfile.is_some()),
@@ -43,6 +43,8 @@ impl Reader<'_> {
             (Capability::Log, "log", self.manifest.log.is_some()),
             (Capability::StopCommand, "commands.stop", self.manifest.commands.stop.is_some()),
             (Capability::StatusCommand, "commands.status", self.manifest.commands.status.is_some()),
+            (Capability::Privileges, "privileges", self.manifest.privileges.is_some()),
+            (Capability::SlowInit, "slow_init", self.manifest.slow_init.is_some()),
         ]
     }
 

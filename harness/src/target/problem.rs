@@ -94,6 +94,22 @@ pub enum TargetProblem {
         /// Those that can.
         possible: std::ops::RangeInclusive<i32>,
     },
+    /// A user or group that nobody becomes who drops privileges.
+    #[error("to become {id} drops no privilege")]
+    NobodyElse {
+        /// The user's or the group's number.
+        id: u32,
+    },
+    /// An initialisation that cannot end in time.
+    #[error("initialisation takes {takes_ms} ms, and is given up after {limit_ms} ms (`deadlines.{key}`)")]
+    SlowerThanStart {
+        /// The initialisation.
+        takes_ms: u64,
+        /// The deadline.
+        key: &'static str,
+        /// Its length.
+        limit_ms: u64,
+    },
     /// Nothing to repeat.
     #[error("an empty content cannot be repeated up to {bytes} bytes")]
     NothingToRepeat {
@@ -132,6 +148,10 @@ impl TargetProblem {
             TargetProblem::NoDescriptor { possible } => {
                 format!("use a number from {} to {}", possible.start(), possible.end())
             }
+            TargetProblem::NobodyElse { .. } => {
+                "write the number of a user and of a group without privileges (`id nobody` shows them)".to_owned()
+            }
+            TargetProblem::SlowerThanStart { key, .. } => format!("shorten it, or raise `deadlines.{key}`"),
             TargetProblem::NothingToRepeat { .. } => "write a content, or remove `bytes`".to_owned(),
         }
     }

@@ -41,6 +41,10 @@ pub struct Target {
     pub log: Option<TargetLog>,
     /// The descriptor on which it says that it is ready.
     pub notify_fd: Option<i32>,
+    /// Whom it becomes when it drops its privileges.
+    pub privileges: Option<TargetPrivileges>,
+    /// How its initialisation is slowed down.
+    pub slow_init: Option<TargetSlowInit>,
     /// How it is restarted.
     pub restart: Option<TargetRestart>,
     /// How it is stopped.
@@ -86,6 +90,30 @@ pub struct TargetLog {
     pub path: Template,
     /// The signal to the main process that lets it open the log anew.
     pub reopen: Signal,
+}
+
+/// Whom a target becomes, parsed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetPrivileges {
+    /// The user, not root.
+    pub uid: u32,
+    /// The group, not root's.
+    pub gid: u32,
+    /// Further groups of that user.
+    pub groups: Vec<u32>,
+    /// Words that make it drop its privileges.
+    pub arguments: Vec<Template>,
+}
+
+/// A slow initialisation, parsed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetSlowInit {
+    /// Words that slow it down.
+    pub arguments: Vec<Template>,
+    /// How long it takes at least.
+    pub takes: Duration,
+    /// A line of output with this text says that it is complete.
+    pub output: String,
 }
 
 /// A file, parsed.

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use super::text;
 use super::typed::{
-    TargetCommands, TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, TargetLog, TargetReady, TargetStop,
+    TargetCommands, TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, TargetLog, TargetPrivileges,
+    TargetReady, TargetSlowInit, TargetStop,
 };
 use super::{Signal, Target, TargetProblem, Template, TextProblem};
-use crate::manifest::{Endpoint, File, KeyPath, LogFile, Manifest, ManifestError, Part, Ready, Reopen, Source, Stop};
+use crate::manifest::{
+    Endpoint, File, KeyPath, LogFile, Manifest, ManifestError, Part, Privileges, Ready, Reopen, SlowInit, Source, Stop,
+};
 
 /// Above the standard streams, and below what the launch needs for itself.
 const NOTIFY_FDS: RangeInclusive<i32> = 3..=255;
@@ -72,6 +75,8 @@ impl Target {
             pidfile: manifest.pidfile.as_ref().map(|path| reader.rooted(KeyPath::of("pidfile"), path)).transpose()?,
             log: manifest.log.as_ref().map(|log| reader.log(log)).transpose()?,
             notify_fd: reader.notify_fd()?,
+            privileges: manifest.privileges.as_ref().map(|it| reader.privileges(it)).transpose()?,
+            slow_init: manifest.slow_init.as_ref().map(|it| reader.slow_init(it)).transpose()?,
             restart: manifest.restart.as_ref().map(|restart| reader.restart(restart)).transpose()?,
             stop: reader.stop()?,
             commands: reader.commands()?,
@@ -116,7 +121,12 @@ impl Reader<'_> {
         if command.first().is_none_or(|program| program.trim().is_empty()) {
             return Err(self.source.error(at.clone(), Part::Value, TargetProblem::EmptyCommand));
         }
-        command.iter().enumerate().map(|(n, word)| self.template(at.clone().index(n), word)).collect()
+        self.words(at, command)
+    }
+
+    /// Arguments.
+    fn words(&self, at: &KeyPath, words: &[String]) -> Result<Vec<Template>, ManifestError> {
+        words.iter().enumerate().map(|(n, word)| self.template(at.clone().index(n), word)).collect()
     }
 
     /// The signal of this name.
@@ -174,6 +184,40 @@ impl Reader<'_> {
             return Err(self.source.error(KeyPath::of("notify_fd"), Part::Value, problem));
         }
         Ok(number)
+    }
+
+    fn privileges(&self, privileges: &Privileges) -> Result<TargetPrivileges, ManifestError> {
+        let at = KeyPath::of("privileges");
+        let Privileges { uid, gid, groups, arguments } = privileges;
+        let of_groups = groups.iter().enumerate().map(|(n, group)| (at.clone().key("groups").index(n), *group));
+        let ids = [(at.clone().key("uid"), *uid), (at.clone().key("gid"), *gid)];
+        for (at, id) in ids.into_iter().chain(of_groups) {
+            // -1 means "as it is" to setresuid(2).
+            if id == 0 || id == u32::MAX {
+                return Err(self.source.error(at, Part::Value, TargetProblem::NobodyElse { id }));
+            }
+        }
+        let arguments = self.words(&at.key("arguments"), arguments)?;
+        Ok(TargetPrivileges { uid: *uid, gid: *gid, groups: groups.clone(), arguments })
+    }
+
+    fn slow_init(&self, slow: &SlowInit) -> Result<TargetSlowInit, ManifestError> {
+        let at = KeyPath::of("slow_init");
+        let takes_ms = self.positive(at.clone().key("takes_ms"), slow.takes_ms)?;
+        let deadlines = &self.manifest.deadlines;
+        let (key, limit_ms) = [("start_ms", deadlines.start_ms), ("upgrade_ms", deadlines.upgrade_ms)]
+            .into_iter()
+            .min_by_key(|it| it.1)
+            .expect("there are two");
+        if takes_ms >= limit_ms {
+            let problem = TargetProblem::SlowerThanStart { takes_ms, key, limit_ms };
+            return Err(self.source.error(at.key("takes_ms"), Part::Value, problem));
+        }
+        Ok(TargetSlowInit {
+            arguments: self.words(&at.clone().key("arguments"), &slow.arguments)?,
+            takes: Duration::from_millis(takes_ms),
+            output: self.filled(at.key("output"), &slow.output)?,
+        })
     }
 
     fn log(&self, log: &LogFile) -> Result<TargetLog, ManifestError> {

@@ -27,6 +27,7 @@ pub(crate) fn request(kind: &str) -> SpawnRequest {
         planted: Vec::new(),
         blocked: Vec::new(),
         ignored: Vec::new(),
+        groups: Vec::new(),
         removes_directory: false,
     }
 }

@@ -4,16 +4,19 @@
 //! fork(2) and exec(2) hand the socket on, no message, no naming, no second socket.
 
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{ArgAction, Args};
 
 use crate::activation;
 use crate::daemon;
-use crate::defect::{Defect, Entrance, Executed, KeptConnection, LongBody, Lowered, Succession, YoungConnection};
+use crate::defect::{
+    Defect, Early, Entrance, Executed, KeptConnection, LongBody, Lowered, Succession, YoungConnection,
+};
 use crate::drain::{Drain, Patience};
 use crate::generation::{Farewell, Generation};
 use crate::inherit;
@@ -21,15 +24,19 @@ use crate::listener;
 use crate::log::Log;
 use crate::master::{self, Settings};
 use crate::notify::{Newline, Notifier};
+use crate::poll;
 use crate::process::{self, Program};
 use crate::service::Service;
-use crate::signal::Signals;
+use crate::signal::{Request, Signals};
 use crate::version;
 use crate::watch::{Mode, Watch};
 use crate::watchdog::Watchdog;
 
 /// How many times the drain timeout a generation takes in the defects that do not keep it.
 const OVERLONG: u32 = 3;
+
+/// What a generation says when its initialisation is complete, where that takes time.
+const INITIALISED: &str = "initialised";
 
 /// The command line, the same for the master and for its generations.
 #[derive(Args, Clone, Debug)]
@@ -58,6 +65,9 @@ pub struct Options {
     /// How long a new generation may take to become ready before it is given up
     #[arg(long, value_name = "N", default_value_t = 5000)]
     pub ready_timeout_ms: u64,
+    /// How long a generation pretends to initialise before it is ready; it says "initialised" then
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub slow_init_ms: u64,
     /// Open connections at which a generation stops accepting; the others wait in the queue [default: no limit]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub connections_max: Option<u64>,
@@ -205,10 +215,26 @@ pub fn serve(options: &Options) -> Result<(), String> {
     let (young, long) = (YoungConnection::of(options.defect), LongBody::of(options.defect));
     let kept = KeptConnection::of(options.defect);
     let service = Arc::new(Service { version, drain, kept, young, long, requests: None });
+    let mut initialisation = Initialisation {
+        takes: Duration::from_millis(options.slow_init_ms),
+        master: inherited.alive.as_fd(),
+        signals,
+        log: log.clone(),
+    };
+    let early = if let Some(Defect::NotEarly(early)) = options.defect { Some(early) } else { None };
+    if early.is_none() && !initialisation.complete().map_err(|error| refused(&error))? {
+        return Ok(());
+    }
     log.line(format_args!("serves version {version}"));
 
     // Ready: the listener is verified and everything that can fail has been done. One byte, then closed.
     let _ = rustix::io::write(&inherited.ready, b"\n");
+    match early {
+        Some(Early::Announces) if !initialisation.complete().map_err(|error| refused(&error))? => return Ok(()),
+        Some(Early::Serves) => initialisation.complete_meanwhile(),
+        Some(Early::Announces) | None => {}
+    }
+    let signals = initialisation.signals;
     enter(Entrance::of(options.defect), &inherited.listener).map_err(|error| refused(&error))?;
     // A defect that binds anew waits for this end of file to know that the old copy of the listener is closed.
     let rebinds = Succession::after(u32::MAX, options.defect) != Succession::Shared;
@@ -233,6 +259,43 @@ pub fn serve(options: &Options) -> Result<(), String> {
     };
     // A hangup for the whole group (a terminal that closes) is the master's business.
     generation.run(&mut || {}).map_err(|error| format!("slave-{} failed: {error}", std::process::id()))
+}
+
+/// What a generation does before it can serve, such as filling its caches: here it takes time and nothing else.
+struct Initialisation<'a> {
+    takes: Duration,
+    /// Its end of file means that nobody waits any more.
+    master: BorrowedFd<'a>,
+    signals: Signals,
+    log: Log,
+}
+
+impl Initialisation<'_> {
+    /// Whether it is complete, and not in vain: the master is there, and has not told this generation to stop.
+    fn complete(&mut self) -> std::io::Result<bool> {
+        if self.takes.is_zero() {
+            return Ok(true);
+        }
+        let deadline = Some(Instant::now() + self.takes);
+        while poll::until(&mut [poll::readable(&self.signals), poll::readable(&self.master)], deadline)? {
+            match self.signals.next()? {
+                // The master's business.
+                Some(Request::Upgrade) => {}
+                Some(Request::Stop) | None => return Ok(false),
+            }
+        }
+        self.log.line(INITIALISED);
+        Ok(true)
+    }
+
+    /// The mistake of [`Early::Serves`].
+    fn complete_meanwhile(&self) {
+        let (takes, log) = (self.takes, self.log.clone());
+        std::thread::spawn(move || {
+            std::thread::sleep(takes);
+            log.line(INITIALISED);
+        });
+    }
 }
 
 /// From readiness to the first accept(2): nothing in between, unless a defect pauses there.

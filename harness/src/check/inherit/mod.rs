@@ -3,6 +3,7 @@
 pub mod environment;
 pub mod exit_code_under_sigchld_ignore;
 pub mod false_mark;
+pub mod privileges;
 pub mod signal_dispositions;
 pub mod signal_mask;
 pub mod sigpipe;

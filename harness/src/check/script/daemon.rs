@@ -3,8 +3,8 @@
 use super::{Script, image};
 use crate::event::{
     Answer, Artefact, CommandedStatus, CommandedStop, DaemonPortrait, DatedLook, ExitStatus, FileKind, FileLook,
-    LauncherReturn, LauncherTies, Obstacle, ObstructedStart, Occasion, OpenDescriptor, ProcessPortrait, RelativeStart,
-    Released, SecondStart, StartFrom, StartupCall, Stranger, Succession, ThreadPortrait, What,
+    Identity, LauncherReturn, LauncherTies, Obstacle, ObstructedStart, Occasion, OpenDescriptor, ProcessPortrait,
+    RelativeStart, Released, SecondStart, StartFrom, StartupCall, Stranger, Succession, ThreadPortrait, What,
 };
 use crate::id::{Image, Pid};
 use crate::scenario::Launcher;
@@ -179,6 +179,7 @@ fn right() -> DaemonPortrait {
             directory: Some("/".to_owned()),
             root: Some("/".to_owned()),
             umask: Some(0o27),
+            identity: Some(Identity { users: [65534; 4], groups: [65533; 4], supplementary: Vec::new() }),
             ignored: SignalSet::default(),
             caught: SignalSet::default(),
             variables: Some(vec!["PATH".to_owned()]),

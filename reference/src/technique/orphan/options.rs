@@ -84,7 +84,7 @@ impl Options {
     /// Whoever or whatever it is to be confined to does not exist.
     pub(super) fn manner(&self, log: PathBuf) -> Result<Manner, ConfineError> {
         let credentials = Credentials::of(self.user.as_deref(), self.group.as_deref())?;
-        let confinement = Confinement::new(self.chroot.as_deref(), credentials)?;
+        let confinement = Confinement::new(self.chroot.as_deref(), credentials)?.with_defect(self.defect);
         Ok(Manner {
             directory: self.directory.clone(),
             umask: self.umask,
