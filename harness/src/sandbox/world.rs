@@ -312,8 +312,10 @@ impl Sandbox {
     /// # Errors
     /// [`SandboxError::Teardown`] when something outlived SIGKILL by 30 s; and when the exits were not all read.
     pub fn teardown(mut self) -> Result<(), SandboxError> {
+        // While the init lives: were we killed in between, it would find them gone, or remove them.
+        let removed = self.end_owned();
         self.end_root()?;
-        self.end_owned().map_err(|source| SandboxError::Resource { action: "remove what it owned", source })?;
+        removed.map_err(|source| SandboxError::Resource { action: "remove what it owned", source })?;
         if self.init == Pid(1) && self.procfs.stat(self.init)?.is_some() {
             return Err(SandboxError::Teardown(END));
         }
@@ -365,8 +367,8 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         // Nobody can be told here; `teardown` tells. What the kernel was asked to kill it kills even if late.
+        let _ = self.end_owned();
         if self.end_root().is_ok() {
-            let _ = self.end_owned();
             let _ = self.reader.take().map(JoinHandle::join);
         }
     }
