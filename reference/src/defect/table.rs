@@ -1,6 +1,6 @@
 //! The table of defects: name, check, citation, and what goes wrong.
 
-use super::{Defect, DefectRow, Early, Executed, Gap, KeptGroups, Lowered, Stale, Unexpected};
+use super::{Defect, DefectRow, Early, Executed, Gap, KeptGroups, Lowered, Stale, Unaware, Unexpected};
 
 /// Every defect, in the order of the catalogue.
 pub static ALL: &[DefectRow] = &[
@@ -409,6 +409,20 @@ pub static ALL: &[DefectRow] = &[
         catches: "life/rebind-at-once",
         report: "TIME_WAIT without SO_REUSEADDR (socket(7))",
         bug: "binds without SO_REUSEADDR: connections that it has closed first keep the address for a minute",
+    },
+    DefectRow {
+        name: "pid-one",
+        defect: Defect::PidOne(Unaware::Orphans),
+        catches: "life/pid-one",
+        report: "wazuh#38733",
+        bug: "as pid 1 it waits for its own children only: orphans stay zombies",
+    },
+    DefectRow {
+        name: "pid-one=stop",
+        defect: Defect::PidOne(Unaware::Stop),
+        catches: "life/pid-one",
+        report: "wazuh#38733",
+        bug: "leaves SIGTERM at its default, which for pid 1 is to be ignored",
     },
     DefectRow {
         name: "log-append",
