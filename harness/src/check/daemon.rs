@@ -16,13 +16,21 @@ pub(super) fn of_portraits(
     history: &History,
     judge: impl Fn(&DaemonPortrait) -> Result<String, Vec<String>>,
 ) -> Vec<Finding> {
-    let portraits = history.find(|what| if let What::Daemonised(it) = what { Some(it) } else { None });
-    let one = |(event, portrait): (&Event, &DaemonPortrait)| match judge(portrait) {
+    let findings: Vec<Finding> = portraits(history).map(|(event, portrait)| finding(event, judge(portrait))).collect();
+    if findings.is_empty() { vec![Finding::inconclusive("no daemon came to rest after a start")] } else { findings }
+}
+
+/// Each time the daemon came to rest after a start.
+pub(super) fn portraits(history: &History) -> impl Iterator<Item = (&Event, &DaemonPortrait)> {
+    history.find(|what| if let What::Daemonised(it) = what { Some(it) } else { None })
+}
+
+/// How well it is, or everything that is wrong, as the finding of this event.
+pub(super) fn finding(event: &Event, judged: Result<String, Vec<String>>) -> Finding {
+    match judged {
         Ok(text) => Finding::pass(Evidence::text(text).event(event.seq)),
         Err(wrong) => Finding::fail(wrong.into_iter().map(|text| Evidence::text(text).event(event.seq)).collect()),
-    };
-    let findings: Vec<Finding> = portraits.map(one).collect();
-    if findings.is_empty() { vec![Finding::inconclusive("no daemon came to rest after a start")] } else { findings }
+    }
 }
 
 /// The returns of launchers that were launched for this.

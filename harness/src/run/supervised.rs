@@ -19,7 +19,7 @@ use crate::target::{Signal, TargetStop};
 const START_MARGIN: Duration = Duration::from_secs(10);
 
 /// SIGKILL cannot be caught.
-const KILL: Signal = Signal(libc::SIGKILL);
+pub(super) const KILL: Signal = Signal(libc::SIGKILL);
 
 impl Stage<'_> {
     /// Starts supervisord with the target as its program, and waits until the target is ready and supervisord calls it

@@ -10,15 +10,13 @@ use crate::id::Image;
 use crate::observe::StartupCalls;
 use crate::process::limits;
 use crate::run::daemon::REST;
+use crate::run::supervised::KILL;
 use crate::run::systemd::of;
 use crate::run::upgrade::yes;
 use crate::run::{RunError, Stage};
 use crate::scenario::Step;
 use crate::systemd::{LIMITS, SERVICE};
 use crate::target::{Signal, TargetStop};
-
-/// SIGKILL cannot be caught.
-const KILL: Signal = Signal(libc::SIGKILL);
 
 /// Three times the pause before a restart (systemd.service(5), RestartSec=): by then it has begun, or never will.
 const RESTART: Duration = Duration::from_millis(300);
@@ -48,7 +46,7 @@ impl Stage<'_> {
     pub(super) fn kill_main_under_systemd(&mut self) -> Result<(), RunError> {
         let Some(main) = self.main.take() else { return Ok(()) };
         let before: Vec<Image> = self.unit_processes()?.into_iter().filter(|it| *it != main.image).collect();
-        let restarts = restarts(&self.show()?);
+        let restarts = times_restarted(&self.show()?);
         let began = self.clock.now();
         main.pidfd.send_signal(KILL).map_err(|error| RunError::Environment(error.to_string()))?;
         if self.plan.scenario.script().socket {
@@ -63,7 +61,7 @@ impl Stage<'_> {
         let back = ComeBack {
             killed: main.image.pid,
             main: back,
-            starts: usize::try_from(crate::run::unit::restarts(&shown).saturating_sub(restarts)).unwrap_or(usize::MAX),
+            starts: usize::try_from(times_restarted(&shown).saturating_sub(restarts)).unwrap_or(usize::MAX),
             running: of(&shown, "ActiveState") == "active",
             answer: self.ask()?,
             survivors: of_before(self),
@@ -75,7 +73,7 @@ impl Stage<'_> {
     /// Until there has been another restart that went well, or there will be none.
     fn await_restart(&self, restarts: u64) -> Result<bool, RunError> {
         let decided = |shown: &BTreeMap<String, String>| {
-            let again = crate::run::unit::restarts(shown) > restarts && of(shown, "ActiveState") == "active";
+            let again = times_restarted(shown) > restarts && of(shown, "ActiveState") == "active";
             again || of(shown, "ActiveState") == "failed"
         };
         self.within(self.plan.target.deadlines.start, || yes(self.show().is_ok_and(|shown| decided(&shown))))
@@ -85,7 +83,7 @@ impl Stage<'_> {
     fn kill_out(&mut self) -> Result<(), RunError> {
         for _ in 0..KILLS_MAX {
             let Some(main) = self.main.take() else { break };
-            let restarts = restarts(&self.show()?);
+            let restarts = times_restarted(&self.show()?);
             main.pidfd.send_signal(KILL).map_err(|error| RunError::Environment(error.to_string()))?;
             self.await_restart(restarts)?;
             let back = self.main_pid(&self.show()?)?;
@@ -220,7 +218,7 @@ impl Stage<'_> {
 }
 
 /// How often systemd has started it again.
-fn restarts(shown: &BTreeMap<String, String>) -> u64 {
+fn times_restarted(shown: &BTreeMap<String, String>) -> u64 {
     of(shown, "NRestarts").parse().unwrap_or(0)
 }
 

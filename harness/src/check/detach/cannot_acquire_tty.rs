@@ -39,13 +39,13 @@ fn decide(history: &History) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use crate::check::script::Script;
+    use crate::check::script::daemon::portrayed;
     use crate::event::DaemonPortrait;
     use crate::id::Pid;
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
 
     fn check(change: impl FnOnce(&mut DaemonPortrait), want: Verdict) {
-        let history = Script::new().portrait(100, change).history();
-        assert_eq!((super::CHECK.decide)(&history)[0].verdict, want);
+        assert_eq!(portrayed(&super::CHECK, change), want);
     }
 
     #[test]

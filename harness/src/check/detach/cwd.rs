@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use crate::check::Check;
-use crate::check::daemon::unless;
-use crate::event::{DaemonPortrait, ProcessPortrait, What};
+use crate::check::daemon::{finding, portraits, unless};
+use crate::event::{DaemonPortrait, ProcessPortrait};
 use crate::history::History;
 use crate::manifest::Profile;
-use crate::verdict::{Evidence, Finding, Level};
+use crate::verdict::{Finding, Level};
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -28,18 +28,12 @@ pub static CHECK: Check = Check {
 };
 
 fn decide(history: &History) -> Vec<Finding> {
-    let portraits = history.find(|what| if let What::Daemonised(it) = what { Some(it) } else { None });
-    let findings: Vec<Finding> = portraits
+    let findings: Vec<Finding> = portraits(history)
         .map(|(event, portrait)| {
             if portrait.main().is_none_or(|main| main.directory.is_none() || main.root.is_none()) {
                 return Finding::inconclusive("the working directory of the main process could not be seen");
             }
-            match unless(strays(portrait), "every process works where it is to") {
-                Ok(text) => Finding::pass(Evidence::text(text).event(event.seq)),
-                Err(wrong) => {
-                    Finding::fail(wrong.into_iter().map(|text| Evidence::text(text).event(event.seq)).collect())
-                }
-            }
+            finding(event, unless(strays(portrait), "every process works where it is to"))
         })
         .collect();
     if findings.is_empty() { vec![Finding::inconclusive("no daemon came to rest after a start")] } else { findings }

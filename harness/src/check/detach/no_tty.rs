@@ -1,8 +1,7 @@
 //! detach/no-tty: the daemon has no controlling terminal.
 
 use crate::check::Check;
-use crate::check::daemon::{of_portraits, unless};
-use crate::event::What;
+use crate::check::daemon::{of_portraits, portraits, unless};
 use crate::history::History;
 use crate::manifest::Profile;
 use crate::verdict::{Finding, Level, Verdict};
@@ -31,8 +30,7 @@ fn decide(history: &History) -> Vec<Finding> {
         let wrong = holders.map(|it| format!("pid {} has the controlling terminal {:#x}", it.image.pid, it.tty));
         unless(wrong.collect(), "no process has a controlling terminal")
     });
-    let portraits = history.find(|what| if let What::Daemonised(it) = what { Some(it) } else { None });
-    for (finding, (_, portrait)) in findings.iter_mut().zip(portraits) {
+    for (finding, (_, portrait)) in findings.iter_mut().zip(portraits(history)) {
         if finding.verdict == Verdict::Pass && !portrait.launcher.terminal {
             *finding = Finding::inconclusive("its launcher had no terminal either");
         }
@@ -43,12 +41,12 @@ fn decide(history: &History) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use crate::check::script::Script;
+    use crate::check::script::daemon::portrayed;
     use crate::event::DaemonPortrait;
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
 
     fn check(change: impl FnOnce(&mut DaemonPortrait), want: Verdict) {
-        let history = Script::new().portrait(100, change).history();
-        assert_eq!((super::CHECK.decide)(&history)[0].verdict, want);
+        assert_eq!(portrayed(&super::CHECK, change), want);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! fd/closed-stdio-start: a daemon that finds its standard streams closed puts nothing else in their place.
 
 use crate::check::Check;
-use crate::check::daemon::{open, returns, unless};
+use crate::check::daemon::{finding, open, returns, unless};
 use crate::event::{DaemonPortrait, Event, ExitStatus, LauncherReturn, Occasion, OpenDescriptor, What};
 use crate::history::History;
 use crate::manifest::Profile;
@@ -33,12 +33,7 @@ fn decide(history: &History) -> Vec<Finding> {
         What::Daemonised(portrait) if portrait.launcher.closed => Some(portrait),
         _ => None,
     });
-    let findings: Vec<Finding> = portraits
-        .map(|(event, portrait)| match judge(portrait) {
-            Ok(text) => Finding::pass(Evidence::text(text).event(event.seq)),
-            Err(wrong) => Finding::fail(wrong.into_iter().map(|text| Evidence::text(text).event(event.seq)).collect()),
-        })
-        .collect();
+    let findings: Vec<Finding> = portraits.map(|(event, portrait)| finding(event, judge(portrait))).collect();
     if findings.is_empty() { vec![without_daemon(history)] } else { findings }
 }
 

@@ -1,8 +1,7 @@
 //! fd/none-inherited: what the launcher had open is closed.
 
 use crate::check::Check;
-use crate::check::daemon::{of_portraits, open, unless};
-use crate::event::What;
+use crate::check::daemon::{of_portraits, open, portraits, unless};
 use crate::history::History;
 use crate::manifest::Profile;
 use crate::verdict::{Finding, Level};
@@ -26,8 +25,7 @@ pub static CHECK: Check = Check {
 };
 
 fn decide(history: &History) -> Vec<Finding> {
-    let planted = history.find(|what| if let What::Daemonised(it) = what { Some(it) } else { None });
-    if planted.into_iter().any(|(_, portrait)| portrait.launcher.planted.is_empty()) {
+    if portraits(history).any(|(_, portrait)| portrait.launcher.planted.is_empty()) {
         return vec![Finding::inconclusive("nothing was planted in the launcher")];
     }
     of_portraits(history, |portrait| {
@@ -40,12 +38,12 @@ fn decide(history: &History) -> Vec<Finding> {
 mod tests {
     use crate::check::script::Script;
     use crate::check::script::daemon::opened;
+    use crate::check::script::daemon::portrayed;
     use crate::event::DaemonPortrait;
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
 
     fn check(change: impl FnOnce(&mut DaemonPortrait), want: Verdict) {
-        let history = Script::new().portrait(100, change).history();
-        assert_eq!((super::CHECK.decide)(&history)[0].verdict, want);
+        assert_eq!(portrayed(&super::CHECK, change), want);
     }
 
     #[test]

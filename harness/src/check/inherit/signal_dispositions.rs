@@ -1,7 +1,7 @@
 //! inherit/signal-dispositions: what the launcher ignores is not ignored in the daemon.
 
 use crate::check::Check;
-use crate::check::daemon::{portrait_from, start_from, unless};
+use crate::check::daemon::{finding, portrait_from, start_from, unless};
 use crate::event::{DaemonPortrait, ProcessPortrait};
 use crate::history::History;
 use crate::manifest::Profile;
@@ -49,10 +49,7 @@ fn decide(history: &History) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (from, right, wrong) in judged {
         if let Some((event, _)) = portrait_from(history, from) {
-            findings.push(match unless(wrong, right) {
-                Ok(text) => Finding::pass(Evidence::text(text).event(event.seq)),
-                Err(wrong) => Finding::fail(wrong.into_iter().map(|it| Evidence::text(it).event(event.seq)).collect()),
-            });
+            findings.push(finding(event, unless(wrong, right)));
         } else if let Some((event, _)) = start_from(history, from) {
             let text = format!("it did not come to rest from the launcher {}", from.word());
             findings.push(Finding::inconclusive(Evidence::text(text).event(event.seq)));

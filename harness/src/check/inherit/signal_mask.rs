@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::check::Check;
-use crate::check::daemon::{portrait_from, start_from, unless};
+use crate::check::daemon::{finding, portrait_from, start_from, unless};
 use crate::event::DaemonPortrait;
 use crate::history::History;
 use crate::manifest::Profile;
@@ -37,10 +37,8 @@ fn decide(history: &History) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     if let Some((event, soiled)) = portrait_from(history, Launcher::BlockedSignals) {
-        findings.push(match unless(differences(clean, soiled), "every thread has the mask of a clean start") {
-            Ok(text) => Finding::pass(Evidence::text(text).event(event.seq)),
-            Err(wrong) => Finding::fail(wrong.into_iter().map(|it| Evidence::text(it).event(event.seq)).collect()),
-        });
+        let judged = unless(differences(clean, soiled), "every thread has the mask of a clean start");
+        findings.push(finding(event, judged));
     }
     if let Some((event, start)) = start_from(history, Launcher::BlockedSignals) {
         let evidence = |text: &str| Evidence::text(text).event(event.seq);

@@ -41,6 +41,7 @@ mod tests {
     use super::PIPE;
     use crate::check::script::Script;
     use crate::check::script::daemon::helper;
+    use crate::check::script::daemon::portrayed;
     use crate::event::DaemonPortrait;
     use crate::id::Pid;
     use crate::target::{Signal, SignalSet};
@@ -51,8 +52,7 @@ mod tests {
     }
 
     fn check(change: impl FnOnce(&mut DaemonPortrait), want: Verdict) {
-        let history = Script::new().portrait(100, change).history();
-        assert_eq!((super::CHECK.decide)(&history)[0].verdict, want);
+        assert_eq!(portrayed(&super::CHECK, change), want);
     }
 
     #[test]

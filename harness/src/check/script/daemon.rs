@@ -1,6 +1,7 @@
 //! Hand-written daemons: pid 7, launched as pid 5 from a terminal of session 1, adopted by pid 1.
 
 use super::{Script, image};
+use crate::check::Check;
 use crate::event::{
     Answer, Artefact, CommandedStatus, CommandedStop, DaemonPortrait, DatedLook, ExitStatus, FileKind, FileLook,
     Identity, LauncherReturn, LauncherTies, Obstacle, ObstructedStart, Occasion, OpenDescriptor, ProcessPortrait,
@@ -9,6 +10,12 @@ use crate::event::{
 use crate::id::{Image, Pid};
 use crate::scenario::Launcher;
 use crate::target::SignalSet;
+use crate::verdict::Verdict;
+
+/// What a check says first of a right daemon at rest, changed.
+pub(crate) fn portrayed(check: &Check, change: impl FnOnce(&mut DaemonPortrait)) -> Verdict {
+    (check.decide)(&Script::new().portrait(100, change).history())[0].verdict
+}
 
 impl Script {
     /// A right daemon at rest, changed.
