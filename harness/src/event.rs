@@ -425,6 +425,15 @@ pub enum What {
         /// What came of it.
         outcome: MarkedOutcome,
     },
+    /// A process was left to the main process, pid 1 of its namespace, and ended (`not_before`).
+    Orphaned {
+        /// Which.
+        orphan: Image,
+        /// The main process, its parent since then.
+        adopter: Image,
+        /// Whether it was waited for by `not_after`; else it was a zombie then.
+        reaped: bool,
+    },
     /// The main process stood still after SIGSTOP, and was continued right after.
     Suspended {
         /// The main process.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::machine::{Machine, Tier};
 use crate::manifest::{Capability, Profile, Program, WatchKind};
 use crate::request::Pattern;
-use crate::scenario::{Scenario, Script, Step, Supervisor, Way};
-use crate::target::{Claim, Signal, Target, TargetRecipient, TargetRestartStep, Template};
+use crate::scenario::{Launcher, Scenario, Script, Step, Supervisor, Way};
+use crate::target::{Claim, Signal, Target, TargetRecipient, TargetRestartStep, TargetStop, Template};
 
 /// Everything that a run does, fixed before it begins; part of its history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,10 @@ impl Plan {
             let reason = "whoever drops privileges needs some: its namespace would have one user, and setuid(2) knows no \
                           other (EINVAL)";
             return Err(NotRun::Unavailable { reason: reason.to_owned(), remedy: "use tier A, as root".to_owned() });
+        }
+        if scenario.script().launcher == Launcher::Container && !machine.tier.isolates_network() {
+            let reason = "no pid namespace can be made here".to_owned();
+            return Err(NotRun::Unavailable { reason, remedy: "use tier A or B".to_owned() });
         }
         if scenario.script().supervisor == Some(Supervisor::Supervisord) && !machine.tier.isolates_network() {
             let reason = "supervisord is driven through a port, which would be the host's own here".to_owned();
@@ -152,6 +156,9 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
             }
             Some(_) => None,
         },
+        Step::Orphan if matches!(target.stop, TargetStop::Command(_)) => {
+            Some("it is stopped by a command, which would be none of its container".to_owned())
+        }
         Step::Stall if target.stall.is_none() => Some("the manifest has no `stall`".to_owned()),
         Step::Load(patterns) if outlasts(patterns, target.deadlines.drain) => {
             let longest = SILENCE_MAX.as_millis();

@@ -75,6 +75,15 @@ pub enum Early {
     Announces,
 }
 
+/// What a wrong master does not know of being pid 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unaware {
+    /// That it is given orphans.
+    Orphans,
+    /// That the default of a signal is to be ignored.
+    Stop,
+}
+
 /// When a wrong master lowers a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lowered {
@@ -213,6 +222,8 @@ pub enum Defect {
     LogAppend,
     /// The order to open the log anew is ignored.
     LogAppendKept,
+    /// The master is pid 1 and does not know what that means.
+    PidOne(Unaware),
     /// The log is made with mode 0666 under a umask of 0.
     LogMode,
     /// A child that has ended is never waited for.

@@ -21,6 +21,7 @@
 //! | [`pidfile`] | atomic, locked, removed by its owner only |
 //! | [`control`] | finding, signalling and stopping a daemon by its pidfile, and never a stranger |
 //! | [`process`] | starting a program again, pidfds |
+//! | [`adoption`] | being pid 1: waiting for orphans without taking a child of one's own from anybody |
 //! | [`signal`], [`poll`], [`log`] | signals as a descriptor; waiting; debug lines |
 //! | [`version`] | the deployed version, carried by the executable file |
 //! | [`defect`] | every deliberate bug, its citation, and the check that must catch it |
@@ -28,6 +29,7 @@
 //! Linux only. The crate knows nothing of the harness that tests it and shares no code with it: a bug in common would cancel out.
 
 pub mod activation;
+pub mod adoption;
 pub mod confine;
 pub mod control;
 pub mod daemon;

@@ -19,6 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::adoption::Adoption;
 use crate::defect::{Defect, Lowered, Succession};
 use crate::drain::Patience;
 use crate::listener;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub watch: Option<Watch>,
     /// Whom to tell what goes on.
     pub notifier: Notifier,
+    /// The orphans that pid 1 is given.
+    pub adoption: Option<Adoption>,
     /// When to tell it that the loop goes round.
     pub watchdog: Option<Watchdog>,
     /// Whether it keeps a copy of the listener for the next master, unless the listener is the supervisor's already.
@@ -204,6 +207,7 @@ impl Master {
             self.read_watch()?;
             // Exits before readiness: a child that said "ready" and died is not a successor.
             self.reap(&readable)?;
+            self.reap_orphans()?;
             self.hear_ready()?;
             self.enforce_deadlines();
             self.begin_upgrade_if_due();
@@ -226,6 +230,7 @@ impl Master {
 
         let mut entries: Vec<_> = self.slaves.iter().map(|slave| poll::readable(&slave.child)).collect();
         entries.push(poll::readable(&self.signals));
+        entries.extend(self.settings.adoption.as_ref().map(poll::readable));
         entries.extend(watch.map(poll::readable));
         entries
             .extend(self.slaves.iter().filter(|slave| slave.is_starting()).map(|slave| poll::readable(&slave.ready)));
@@ -323,6 +328,17 @@ impl Master {
             }
             Ok(())
         })
+    }
+
+    /// Those of somebody else that were left to this process. One of its own that has ended since it was looked at stands in the
+    /// way until the next round, which its pidfd begins at once.
+    fn reap_orphans(&mut self) -> io::Result<()> {
+        let Some(adoption) = &mut self.settings.adoption else { return Ok(()) };
+        let reaped = adoption.reap(|pid| self.slaves.iter().any(|slave| slave.child.pid() == pid))?;
+        if reaped > 0 {
+            self.log.line(format_args!("waited for {reaped} orphans"));
+        }
+        Ok(())
     }
 
     /// What the end of a child means, by the stage that it was in.

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::defect::Defect;
+use crate::defect::{Defect, Unaware};
 
 /// What a process of this crate is asked for by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,10 @@ impl Signals {
         if defect != Some(Defect::SignalDispositions) {
             Self::reset()?;
         }
-        let mask = SigSet::from_iter([Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT]);
+        let mut mask = SigSet::from_iter([Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT]);
+        if defect == Some(Defect::PidOne(Unaware::Stop)) {
+            mask.remove(Signal::SIGTERM);
+        }
         let keeps_mask = defect == Some(Defect::SignalMask);
         let how = if keeps_mask { SigmaskHow::SIG_BLOCK } else { SigmaskHow::SIG_SETMASK };
         sigprocmask(how, Some(&mask), None)?;

@@ -38,6 +38,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "foreground/notify.toml",
     "foreground/notify-reload.toml",
     "foreground/notify-fd.toml",
+    "foreground/pid-one.toml",
     "foreground/nohup.toml",
     "foreground/supervisord.toml",
     "foreground/supervisord-comes-back.toml",

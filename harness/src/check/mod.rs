@@ -114,6 +114,7 @@ pub static CHECKS: &[&Check] = &[
     &life::term_clean::CHECK,
     &life::hup_survives::CHECK,
     &life::rebind_at_once::CHECK,
+    &life::pid_one::CHECK,
     &life::log_append::CHECK,
     &life::log_mode::CHECK,
     &life::no_zombies::CHECK,

@@ -16,6 +16,8 @@ pub struct Namespaces(u64);
 impl Namespaces {
     /// None: everything is shared with the parent.
     pub const NONE: Namespaces = Namespaces(0);
+    /// pid and mount: the new process is pid 1, and may mount a `/proc` that says so.
+    pub const CONTAINER: Namespaces = Namespaces((libc::CLONE_NEWPID | libc::CLONE_NEWNS) as u64);
     /// A network namespace only.
     pub const NETWORK: Namespaces = Namespaces(libc::CLONE_NEWNET as u64);
     /// pid, mount, net, ipc, uts and cgroup.

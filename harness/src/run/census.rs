@@ -10,7 +10,9 @@ use crate::event::{FIND_MAIN, Listener, What};
 use crate::id::{Image, Pid};
 use crate::kernel::pidfd::Pidfd;
 use crate::manifest::{MainProcess, Profile};
+use crate::run::systemd::innermost;
 use crate::run::{RunError, Stage};
+use crate::scenario::Launcher;
 use crate::target::Placeholders;
 
 /// The main process, held by identity.
@@ -60,17 +62,21 @@ impl Stage<'_> {
         self.identify(self.pid_in(Path::new(&path))?)
     }
 
-    /// The process id that a file holds.
+    /// The process id that a file of the target holds.
     pub(super) fn pid_in(&self, path: &Path) -> Option<Pid> {
-        // Opening a FIFO would wait for its writer.
-        path.is_file()
-            .then(|| fs::read_to_string(path).ok())
-            .flatten()?
-            .trim()
-            .parse()
-            .ok()
-            .filter(|pid| *pid > 0)
-            .map(Pid)
+        let pid = read_pid(path)?;
+        // In a pid namespace of its own the target has numbers of its own.
+        if self.plan.scenario.script().launcher == Launcher::Container { self.contained(pid) } else { Some(pid) }
+    }
+
+    /// The process that calls itself so.
+    fn contained(&self, pid: Pid) -> Option<Pid> {
+        let (procfs, named) = (self.sandbox.procfs(), pid.to_string());
+        let is_named = |outer: &Pid| {
+            let status = procfs.read(&format!("{outer}/status")).ok().flatten().unwrap_or_default();
+            innermost(&String::from_utf8_lossy(&status)) == Some(named.as_str())
+        };
+        procfs.scan().ok()?.into_iter().filter(|stat| !stat.is_dead()).map(|stat| stat.image.pid).find(is_named)
     }
 
     /// A pidfd first, then the image: if the process still lives afterwards, both are of the same process.
@@ -155,4 +161,11 @@ impl Stage<'_> {
         let length_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
         self.sink.put_at(self.clock.now(), What::DeadlinePassed { name: name.to_owned(), length_ms });
     }
+}
+
+/// The number that a file holds.
+fn read_pid(path: &Path) -> Option<Pid> {
+    // Opening a FIFO would wait for its writer.
+    let content = path.is_file().then(|| fs::read_to_string(path).ok()).flatten()?;
+    content.trim().parse().ok().filter(|pid| *pid > 0).map(Pid)
 }

@@ -44,6 +44,7 @@ impl Launcher {
             | Launcher::Nohup
             | Launcher::RemovedDirectory
             | Launcher::ChildOfInit
+            | Launcher::Container
             | Launcher::ManyGroups => Standing::LeadsSession,
         }
     }

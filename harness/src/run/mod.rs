@@ -26,6 +26,7 @@ pub mod machine;
 mod marked;
 mod observers;
 mod obstructed;
+mod orphan;
 mod race;
 mod recorder;
 mod rest;

@@ -170,6 +170,7 @@ impl<'a> Stage<'a> {
             Step::Limits | Step::UnitReload | Step::AwaitWatchdog => self.unit_step(step),
             Step::StartBusy => self.start_busy(),
             Step::StartBlocked => self.start_blocked(),
+            Step::Orphan => self.orphan(),
             Step::Suspend => self.suspend(),
             Step::KillMain => self.kill_main(),
             Step::StartHung => self.start_hung(),

@@ -278,6 +278,7 @@ impl Stage<'_> {
             standing: from.standing(),
             // Whoever launches a daemon is no init: it would adopt what it had launched itself.
             between: key == CommandKey::Launch && launch.returns && from != Launcher::ChildOfInit,
+            first: from == Launcher::Container,
             closed,
             planted: numbers,
             blocked: from.blocked().to_vec(),

@@ -300,7 +300,7 @@ fn in_unit(groups: &str) -> bool {
 }
 
 /// The pid in the innermost of its namespaces, where there is more than ours (proc_pid_status(5), NSpid).
-fn innermost(status: &str) -> Option<&str> {
+pub(super) fn innermost(status: &str) -> Option<&str> {
     let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
     line.split_ascii_whitespace().skip(1).last()
 }

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::cmsg_space;
 use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -42,6 +43,7 @@ struct Prepared {
     umask: u32,
     hold: Option<Hold>,
     standing: Standing,
+    first: bool,
     closed: bool,
     blocked: Vec<Signal>,
     ignored: Vec<Signal>,
@@ -82,6 +84,7 @@ impl Prepared {
             umask: request.umask,
             hold: request.hold,
             standing: request.standing,
+            first: request.first,
             closed: request.closed,
             blocked: request.blocked.clone(),
             ignored: request.ignored.clone(),
@@ -132,8 +135,9 @@ pub(super) fn launch(request: &SpawnRequest, descriptors: &[OwnedFd]) -> Result<
         rustix::process::ioctl_tiocsctty(&stdio[0]).map_err(failed(Step::Session))?;
     }
     let stdio = [stdio[0].as_raw_fd(), stdio[1].as_raw_fd(), stdio[2].as_raw_fd()];
+    let namespaces = if request.first { Namespaces::CONTAINER } else { Namespaces::NONE };
     // SAFETY: the child goes straight into one of these two, which make system calls only.
-    let forked = unsafe { fork(Namespaces::NONE) }.map_err(|error| (Step::Clone, errno_below(&error)))?;
+    let forked = unsafe { fork(namespaces) }.map_err(|error| (Step::Clone, errno_below(&error)))?;
     let (HostPid(first), pidfd) = match forked {
         Forked::Child if request.between => stand_between(&prepared, stdio, far.as_fd()),
         Forked::Child => become_target(&prepared, stdio, far.as_fd()),
@@ -276,6 +280,9 @@ fn attempt(
     report: BorrowedFd<'_>,
 ) -> Result<std::convert::Infallible, (Step, Errno)> {
     let failed = |step| move |errno: Errno| (step, errno);
+    if prepared.first {
+        show_own_processes().map_err(failed(Step::Proc))?;
+    }
     match prepared.standing {
         Standing::LeadsSession => drop(rustix::process::setsid().map_err(failed(Step::Session))?),
         Standing::LeadsGroup => rustix::process::setpgid(None, None).map_err(failed(Step::Session))?,
@@ -344,6 +351,14 @@ fn soil_signals(prepared: &Prepared) -> Result<(), Errno> {
             _ => Err(last_errno()),
         }
     }
+}
+
+/// A `/proc` of the pid namespace that this process is the first of.
+fn show_own_processes() -> Result<(), Errno> {
+    // Before anything is mounted: on a shared mount it would show outside.
+    mount_change(c"/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount(c"proc", c"/proc", c"proc", flags, None)
 }
 
 /// By the raw call: the C library would have every thread do it that it knows of, and those are the parent's.

@@ -34,6 +34,8 @@ pub struct SpawnRequest {
     pub standing: Standing,
     /// It is no child of the init: a process stands between, as a shell does, for as long as it lives.
     pub between: bool,
+    /// It is pid 1 of a pid namespace of its own, with a `/proc` that shows it.
+    pub first: bool,
     /// Descriptors 0 to 2 are closed.
     pub closed: bool,
     /// Numbers of further descriptors that stay open in it.

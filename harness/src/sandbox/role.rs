@@ -16,6 +16,8 @@ pub(super) const CANARY: &CStr = c"unbroken-canary";
 pub(super) const HOG: &CStr = c"unbroken-hog";
 /// Lives beside a target.
 pub(super) const BYSTANDER: &CStr = c"unbroken-bystander";
+/// Leaves a child to pid 1 of another pid namespace.
+pub(super) const ORPHAN: &CStr = c"unbroken-orphan";
 /// Makes namespaces for systemd and becomes it.
 pub const SYSTEMD: &CStr = c"unbroken-systemd";
 /// Tries a tier.
@@ -37,6 +39,7 @@ pub fn run_if_asked() {
         (CANARY, super::server::run),
         (HOG, super::hog::run),
         (BYSTANDER, super::bystander::run),
+        (ORPHAN, super::orphan::run),
         (SYSTEMD, super::systemd::run),
     ] {
         if is(role) {

@@ -66,6 +66,15 @@ pub enum ScriptProblem {
         /// The step's word.
         step: &'static str,
     },
+    /// A step of a target that is pid 1.
+    #[error("`{step}` is for a target that is pid 1")]
+    NeedsContainer {
+        /// The step.
+        step: &'static str,
+    },
+    /// A daemon as pid 1.
+    #[error("a launcher that is pid 1 and returns ends its daemon: the kernel ends the whole namespace")]
+    FirstReturns,
     /// A step that needs a terminal.
     #[error("`{step}` needs a launcher with a terminal")]
     NeedsTerminal {
@@ -114,6 +123,8 @@ impl ScriptProblem {
             ScriptProblem::TwoHooks => "remove one of them, or make two scenarios".to_owned(),
             ScriptProblem::NeedsRestart { .. } => "set `profile = \"restart\"`".to_owned(),
             ScriptProblem::NeedsDaemon { .. } => "set `profile = \"daemon\"`".to_owned(),
+            ScriptProblem::NeedsContainer { .. } => "set `launcher = \"container\"`".to_owned(),
+            ScriptProblem::FirstReturns => "use another launcher, or another profile".to_owned(),
             ScriptProblem::NeedsTerminal { .. } => "set `launcher = \"terminal\"`".to_owned(),
             ScriptProblem::NeedsSupervisor { .. } => "set `supervisor = \"supervisord\"`".to_owned(),
             ScriptProblem::NeedsSystemd { .. } => "set `supervisor = \"systemd\"`".to_owned(),

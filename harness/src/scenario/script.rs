@@ -86,6 +86,8 @@ pub enum Launcher {
     RemovedDirectory,
     /// It is a child of whoever adopts orphans; every other launcher of a daemon has a parent between.
     ChildOfInit,
+    /// A container's: the target is pid 1 of a pid namespace of its own.
+    Container,
     /// Root's, with supplementary groups beside its own.
     ManyGroups,
 }
@@ -107,6 +109,7 @@ impl Launcher {
             Launcher::Nohup => "nohup",
             Launcher::RemovedDirectory => "removed-directory",
             Launcher::ChildOfInit => "child-of-init",
+            Launcher::Container => "container",
             Launcher::ManyGroups => "many-groups",
         }
     }
@@ -276,6 +279,9 @@ pub enum Step {
     AwaitWatchdog,
     /// Start the stopped unit with TimeoutStartSec=300ms, and hold it in its listen(2) until systemd has lost patience.
     StartTimedOut,
+    /// Leave a process to the main process, which is pid 1 of its namespace, let it end, and see whether it is waited for
+    /// (`launcher = "container"`).
+    Orphan,
     /// Stop the main process with SIGSTOP, and continue it with SIGCONT once it stands still.
     Suspend,
     /// Wait until the previous generation is gone (or its drain deadline passed), with the load on.
@@ -385,6 +391,7 @@ impl Step {
             Step::Limits => "limits",
             Step::UnitReload => "unit-reload",
             Step::AwaitWatchdog => "await-watchdog",
+            Step::Orphan => "orphan",
             Step::Suspend => "suspend",
             Step::Settle => "settle",
             Step::Change(_) => "change",

@@ -57,6 +57,9 @@ impl Scenario {
             let problem = ScriptProblem::Needs { step: "notify", capability };
             return Err(source.error(value("notify"), Part::Value, problem));
         }
+        if script.launcher == Launcher::Container && script.profile == Profile::Daemon {
+            return Err(source.error(value("launcher"), Part::Value, ScriptProblem::FirstReturns));
+        }
         if script.socket && script.supervisor != Some(Supervisor::Systemd) {
             return Err(source.error(value("socket"), Part::Value, ScriptProblem::NeedsSystemd { step: "socket" }));
         }
@@ -161,6 +164,20 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
     if *step == Step::KillMain && script.supervisor.is_none() {
         return Err(ScriptProblem::NeedsSupervisor { step: step.word() });
     }
+    launcher_fits(script, step)
+}
+
+/// What a step asks of the launcher.
+fn launcher_fits(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
+    // Only daemons are started so.
+    if let Step::StartsFrom(launchers) | Step::BusyStartsFrom(launchers) = step
+        && launchers.contains(&Launcher::Container)
+    {
+        return Err(ScriptProblem::FirstReturns);
+    }
+    if *step == Step::Orphan && script.launcher != Launcher::Container {
+        return Err(ScriptProblem::NeedsContainer { step: step.word() });
+    }
     if *step == Step::Hangup && script.launcher != Launcher::Terminal {
         return Err(ScriptProblem::NeedsTerminal { step: step.word() });
     }
@@ -204,8 +221,8 @@ impl Order {
             Step::MarkedStarts | Step::StaleListenPid | Step::EarlyStop | Step::Hangup | Step::Suspend => {}
             Step::RestartBeside | Step::RelativeStart => {}
             Step::KillMain | Step::KillOut | Step::EndMain | Step::AskStopped => {}
-            Step::Limits | Step::AwaitWatchdog => {}
-            Step::Initialised | Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
+            Step::Limits | Step::AwaitWatchdog | Step::Initialised | Step::Orphan => {}
+            Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
             Step::Load(patterns) => return self.load(patterns),
             Step::Ask { requests: 0 }
             | Step::Baseline { ms: 0 }

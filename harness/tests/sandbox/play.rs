@@ -23,6 +23,7 @@ pub(crate) fn request(kind: &str) -> SpawnRequest {
         hold: None,
         standing: Standing::LeadsSession,
         between: false,
+        first: false,
         closed: false,
         planted: Vec::new(),
         blocked: Vec::new(),

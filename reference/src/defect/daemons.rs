@@ -1,6 +1,6 @@
 //! The defects that show in what a daemon or a service is by itself: name, check, citation, and what goes wrong.
 
-use super::{Defect, DefectRow, Early, KeptGroups, Lowered, Stale, Unexpected};
+use super::{Defect, DefectRow, Early, KeptGroups, Lowered, Stale, Unaware, Unexpected};
 
 /// In the order of the catalogue.
 pub(super) static ROWS: &[DefectRow] = &[
@@ -465,6 +465,20 @@ pub(super) static ROWS: &[DefectRow] = &[
         catches: "life/rebind-at-once",
         report: "TIME_WAIT without SO_REUSEADDR (socket(7))",
         bug: "binds without SO_REUSEADDR: connections that it has closed first keep the address for a minute",
+    },
+    DefectRow {
+        name: "pid-one",
+        defect: Defect::PidOne(Unaware::Orphans),
+        catches: "life/pid-one",
+        report: "wazuh#38733",
+        bug: "as pid 1 it waits for its own children only: orphans stay zombies",
+    },
+    DefectRow {
+        name: "pid-one=stop",
+        defect: Defect::PidOne(Unaware::Stop),
+        catches: "life/pid-one",
+        report: "wazuh#38733",
+        bug: "leaves SIGTERM at its default, which for pid 1 is to be ignored",
     },
     DefectRow {
         name: "log-append",

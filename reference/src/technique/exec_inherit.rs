@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use clap::{ArgAction, Args};
 
 use crate::activation;
+use crate::adoption::Adoption;
 use crate::daemon;
 use crate::defect::{
-    Defect, Early, Entrance, Executed, KeptConnection, LongBody, Lowered, Succession, YoungConnection,
+    Defect, Early, Entrance, Executed, KeptConnection, LongBody, Lowered, Succession, Unaware, YoungConnection,
 };
 use crate::drain::{Drain, Patience};
 use crate::generation::{Farewell, Generation};
@@ -177,7 +178,11 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
         Some(path) => program.with_path(path).map_err(failed("name the image"))?,
         None => program,
     };
-    let signals = Signals::take().map_err(failed("take its signals"))?;
+    let signals = Signals::take_with(options.defect).map_err(failed("take its signals"))?;
+    let adoption = match options.defect {
+        Some(Defect::PidOne(Unaware::Orphans)) => None,
+        _ => Adoption::take().map_err(failed("take its orphans"))?,
+    };
     if options.defect == Some(Defect::Nohup) {
         daemon::let_hangup_kill();
     }
@@ -188,6 +193,7 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
         program,
         watch,
         notifier,
+        adoption,
         watchdog,
         stores_listener: options.store_listener,
         newline,
