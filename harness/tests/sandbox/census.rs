@@ -1,6 +1,7 @@
 //! Who is there: every process of `/proc` with its executable and its namespaces.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::PathBuf;
 
 /// A process that is ours.
@@ -13,7 +14,7 @@ pub(crate) struct Entry {
 
 /// Every process but this one that runs this executable or lives in one of these namespaces. Another harness on the same
 /// machine is nobody's business here; zombies have no executable, and are the parent's to count.
-pub(crate) fn take(namespaces: &BTreeSet<String>) -> Vec<Entry> {
+pub(crate) fn take(namespaces: &Namespaces) -> Vec<Entry> {
     let own = std::env::current_exe().expect("it has a path");
     let pids = std::fs::read_dir("/proc").expect("/proc is mounted").filter_map(|entry| {
         entry.ok()?.file_name().to_str()?.parse::<i32>().ok().filter(|pid| *pid != std::process::id() as i32)
@@ -22,16 +23,32 @@ pub(crate) fn take(namespaces: &BTreeSet<String>) -> Vec<Entry> {
         let directory = PathBuf::from(format!("/proc/{pid}"));
         let entry = Entry { pid, command: command(&directory), namespaces: namespaces_of(&directory) };
         let runs_us = std::fs::read_link(directory.join("exe")).is_ok_and(|executable| executable == own);
-        let inside = entry.namespaces.intersection(namespaces).next().is_some();
+        let inside = entry.namespaces.intersection(&namespaces.names).next().is_some();
         (runs_us || inside).then_some(entry)
     });
     ours.collect()
 }
 
-/// The namespaces of these that are not this process's own.
-pub(crate) fn made_by(entries: &[Entry]) -> BTreeSet<String> {
+/// Namespaces by their names ("net:[4026532008]"), held open: the kernel gives the number of one that is gone to the next that
+/// anybody makes.
+#[derive(Debug, Default)]
+pub(crate) struct Namespaces {
+    names: BTreeSet<String>,
+    _held: Vec<File>,
+}
+
+/// The namespaces of these, which live, that are not this process's own.
+pub(crate) fn made_by(entries: &[Entry]) -> Namespaces {
     let own = namespaces_of(&PathBuf::from("/proc/self"));
-    entries.iter().flat_map(|entry| entry.namespaces.difference(&own).cloned()).collect()
+    let mut made = Namespaces::default();
+    for entry in entries {
+        for name in entry.namespaces.difference(&own) {
+            let kind = name.split(':').next().unwrap_or_default();
+            made._held.extend(File::open(format!("/proc/{}/ns/{kind}", entry.pid)));
+            made.names.insert(name.clone());
+        }
+    }
+    made
 }
 
 fn namespaces_of(directory: &std::path::Path) -> BTreeSet<String> {

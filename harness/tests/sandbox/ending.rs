@@ -1,6 +1,5 @@
 //! However the harness ends, nothing stays.
 
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 use unbroken::machine::Tier;
 use unbroken::wait::{Look, Stop, until};
 
-use super::census;
+use super::census::{self, Namespaces};
 
 /// A way in which the harness ends.
 pub(crate) struct Ending {
@@ -39,7 +38,7 @@ pub(crate) fn case(tier: Tier, name: &str) -> Result<String, String> {
     read(&mut child.stdout, &mut said);
     let complaint = complaint(&mut child);
     let status = child.wait().map_err(|error| error.to_string())?;
-    nothing_left(&BTreeSet::new()).map_err(|left| format!("{complaint}{left}"))?;
+    nothing_left(&Namespaces::default()).map_err(|left| format!("{complaint}{left}"))?;
     match status.success() {
         true => Ok(said.lines().map(|line| format!(" ({line})")).collect()),
         false => Err(format!("{status}\n{complaint}")),
@@ -49,7 +48,7 @@ pub(crate) fn case(tier: Tier, name: &str) -> Result<String, String> {
 /// A harness with a target, ended in this way; tells how long the cleaning took.
 pub(crate) fn harness(tier: Tier, kind: &str, ending: &Ending) -> Result<String, String> {
     let mut child = start(&["harness", &tier.to_string(), kind, ending.word], Stdio::piped());
-    let mut namespaces = BTreeSet::new();
+    let mut namespaces = Namespaces::default();
     if !matches!(ending.signal, Some((_, false))) {
         let mut here = [0; 5];
         let heard = child.stdout.as_mut().expect("it is piped").read_exact(&mut here);
@@ -108,7 +107,7 @@ fn no_directory_left(harness: u32) -> Result<(), String> {
 
 /// Waits until the kernel says that this process has no child of any kind, its own or adopted, and then looks for
 /// strangers in the namespaces that the test had made, or running this executable.
-fn nothing_left(namespaces: &BTreeSet<String>) -> Result<(), String> {
+fn nothing_left(namespaces: &Namespaces) -> Result<(), String> {
     let stop = Stop::new().map_err(|error| error.to_string())?;
     let ended = until(LIMIT, Duration::from_millis(1), &stop, || {
         loop {
