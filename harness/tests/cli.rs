@@ -77,7 +77,7 @@ fn wrong_usage_ends_with_2() {
     check(&["chekc"], 2, &[], &["'check'"]);
     check(&["check", "--tier", "X"], 2, &[], &["[possible values: A, B, C]"]);
     check(&["check", "--runs", "0"], 2, &[], &["--runs"]);
-    check(&["check", "--report", "html=x.html"], 2, &[], &["use terminal, json or junit"]);
+    check(&["check", "--report", "html=x.html"], 2, &[], &["use terminal, json, junit or markdown"]);
     check(&["judge"], 2, &[], &["<RUN>"]);
 }
 

@@ -15,8 +15,8 @@ use super::reports::Reports;
 use super::selection::{Wanted, select};
 use super::{effect, subject};
 use crate::catalogue::Catalogue;
-use crate::manifest::Source;
-use crate::summary::Exit;
+use crate::manifest::{Role, Source};
+use crate::summary::{Exit, Summary};
 use crate::verify::Request;
 
 /// Arguments of `check`.
@@ -24,28 +24,28 @@ use crate::verify::Request;
 pub(super) struct Check {
     /// Manifest files, targets, scenarios, checks, or prefixes of them (default: the references)
     #[arg(value_name = "TARGET|FILE|SELECTOR")]
-    words: Vec<String>,
+    pub(super) words: Vec<String>,
     /// Judge only these checks or areas (repeatable, or separated by commas)
     #[arg(long, value_name = "CHECK", value_delimiter = ',')]
-    run: Vec<String>,
+    pub(super) run: Vec<String>,
     /// Leave these checks or areas out (repeatable, or separated by commas)
     #[arg(long, value_name = "CHECK", value_delimiter = ',')]
-    skip: Vec<String>,
+    pub(super) skip: Vec<String>,
     /// Run all scenarios, not only the core ones
     #[arg(long)]
-    full: bool,
+    pub(super) full: bool,
     /// What this machine lacks is not as expected: exit 3 (also UNBROKEN_REQUIRE_ALL=1)
     #[arg(long)]
-    require_all: bool,
+    pub(super) require_all: bool,
     /// Keep the directories of passed runs too
     #[arg(long)]
-    keep: bool,
+    pub(super) keep: bool,
     #[command(flatten)]
-    judge: JudgeOptions,
+    pub(super) judge: JudgeOptions,
     #[command(flatten)]
-    how: RunOptions,
+    pub(super) how: RunOptions,
     #[command(flatten)]
-    reports: ReportOptions,
+    pub(super) reports: ReportOptions,
 }
 
 impl Check {
@@ -56,24 +56,33 @@ impl Check {
 
     /// Verifies what is selected and reports.
     pub(super) fn run(&self) -> Result<Exit, Failure> {
+        self.run_with(&[Role::Reference], |reports, summary, exit, here| reports.write(summary, exit, here))
+    }
+
+    /// Verifies what is selected, of targets of these roles where no word names any; `write` makes the report.
+    pub(super) fn run_with(
+        &self,
+        roles: &[Role],
+        write: impl FnOnce(&mut Reports<'_>, &Summary, Exit, &Path) -> Result<(), Failure>,
+    ) -> Result<Exit, Failure> {
         let here = here()?;
-        let (request, mut reports, sources) = self.request(&here)?;
+        let (request, mut reports, sources) = self.request(roles, &here)?;
         let interrupt = Interrupt::watch()?;
         let teller = Teller::new(self.how.progress);
         let verified = effect::verify(&request, &sources, interrupt.stop(), &mut |step| teller.tell(&step));
         teller.finish();
         let ended = verified.and_then(|summary| {
             let exit = summary.exit(self.require_all || require_all());
-            reports.write(&summary, exit, &here)?;
+            write(&mut reports, &summary, exit, &here)?;
             Ok(exit)
         });
         interrupt.end_if_asked();
         ended
     }
 
-    fn request(&self, here: &Path) -> Result<(Request, Reports<'_>, Vec<Source>), Failure> {
+    fn request(&self, roles: &[Role], here: &Path) -> Result<(Request, Reports<'_>, Vec<Source>), Failure> {
         let catalogue = Catalogue::embedded();
-        let wanted = Wanted { words: &self.words, run: &self.run, skip: &self.skip, full: self.full };
+        let wanted = Wanted { words: &self.words, run: &self.run, skip: &self.skip, full: self.full, roles };
         let selection = select(wanted, &catalogue, &Path::is_file)?;
         let sources = subject::sources(&selection)?;
         let subjects = subject::subjects(&selection, &catalogue, self.judge.expect.as_ref(), &sources)?;

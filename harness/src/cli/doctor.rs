@@ -10,7 +10,7 @@ use super::interrupt::Interrupt;
 use super::options::ReportOptions;
 use super::progress::{ProgressMode, Teller};
 use super::reports::Reports;
-use super::selection::{Wanted, select};
+use super::selection::{ALL_BUT_NULL, Wanted, select};
 use super::{effect, options, subject};
 use crate::catalogue::Catalogue;
 use crate::doctor::Request;
@@ -69,7 +69,7 @@ impl Doctor {
     fn request(&self, here: &Path) -> Result<(Request, Reports<'_>, Vec<Source>), Failure> {
         let catalogue = Catalogue::embedded();
         let words = std::slice::from_ref(&self.target);
-        let selection = select(Wanted { words, ..Wanted::default() }, &catalogue, &Path::is_file)?;
+        let selection = select(Wanted { words, roles: ALL_BUT_NULL, ..Wanted::default() }, &catalogue, &Path::is_file)?;
         let sources = subject::sources(&selection)?;
         let mut subjects = subject::subjects(&selection, &catalogue, None, &sources)?;
         if subjects.len() != 1 {

@@ -7,6 +7,7 @@ EXAMPLES
   unbroken check nginx                        every way of restarting nginx that the suite knows
   unbroken check my-server.toml               a server of your own, by its manifest
   unbroken doctor my-server.toml              can it be judged, and would a bad restart be seen?
+  unbroken matrix                             all targets side by side
   unbroken list                               targets, scenarios, checks, and what is missing here
   unbroken explain handoff/no-refused         what is required, by whom, and how it is observed
 
@@ -123,6 +124,22 @@ EXAMPLES
 
 EXIT CODES
   0 · 2 no such id (the nearest one is suggested)";
+
+/// For `matrix`.
+pub(super) const MATRIX: &str = "\
+WHAT IT DOES
+  Runs every scenario (--core: the core ones) against every target, as `check --full` does, and shows
+  the targets side by side: a line per check, a column per target, and below it what is known to fail
+  and why. It takes a quarter of a minute and more per target; name targets, scenarios or checks to
+  have less. What this machine lacks is said to be unavailable.
+
+EXAMPLES
+  unbroken matrix                                       everything that runs here
+  unbroken matrix nginx reference/ restart/             some targets, restarts only
+  unbroken matrix handoff/ --report markdown=matrix.md --report json=matrix.json
+
+EXIT CODES
+  As those of unbroken check.";
 
 /// For `selftest`.
 pub(super) const SELFTEST: &str = "\

@@ -1,6 +1,6 @@
 //! The command line, one file per subcommand: [`main`] parses, calls, and ends with an exit code.
 //!
-//! - the subcommands: `check`, `doctor`, `list`, `explain`, `judge`, `selftest`, `schema`, `reference`
+//! - the subcommands: `check`, `doctor`, `list`, `explain`, `judge`, `matrix`, `selftest`, `schema`, `reference`
 //! - what they share: `command` dispatches, `selection` finds what the words mean, `subject` reads a user's own files,
 //!   `output` and `progress` are the only places that print, `interrupt` turns signals into a request to stop,
 //!   `failure` is what a command ends with when it cannot do its work, `effect` what it calls
@@ -16,6 +16,7 @@ mod interrupt;
 mod judge;
 mod list;
 mod manual;
+mod matrix;
 mod options;
 mod output;
 mod progress;

@@ -13,7 +13,7 @@ use crate::machine::Tier;
 /// How a result is shown.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ReportOptions {
-    /// Write a report to a file too: FORMAT is terminal, json or junit (repeatable)
+    /// Write a report to a file too: FORMAT is terminal, json, junit or markdown (repeatable)
     #[arg(long, value_name = "FORMAT=PATH", value_parser = Destination::parse)]
     pub(super) report: Vec<Destination>,
     /// Write JSON to standard output instead of text

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::failure::Failure;
 use super::output::{WIDTH, say, width};
 use crate::cli::options::ReportOptions;
-use crate::report::{Format, Page};
+use crate::report::{Format, Page, matrix};
 use crate::summary::{Exit, Summary};
 
 /// A report that goes to a file.
@@ -54,6 +54,14 @@ impl<'a> Reports<'a> {
         self.write_with(here, |format, page| format.render(summary, exit, page))
     }
 
+    /// The same side by side, where it is text for people.
+    pub(super) fn write_matrix(&mut self, summary: &Summary, exit: Exit, here: &Path) -> Result<(), Failure> {
+        self.write_with(here, |format, page| match format {
+            Format::Terminal => matrix::text(summary, exit, page),
+            Format::Json | Format::Junit | Format::Markdown => format.render(summary, exit, page),
+        })
+    }
+
     /// Writes a report of another kind everywhere it belongs.
     pub(super) fn write_with(
         &mut self,
@@ -87,7 +95,7 @@ mod tests {
     fn a_destination_is_a_format_and_a_path() {
         let want = Destination { format: Format::Json, path: PathBuf::from("a=b.json") };
         assert_eq!(Destination::parse("json=a=b.json"), Ok(want));
-        assert!(Destination::parse("html=x").expect_err("unknown").contains("use terminal, json or junit"));
+        assert!(Destination::parse("html=x").expect_err("unknown").contains("use terminal, json, junit or markdown"));
         assert!(Destination::parse("json").expect_err("no path").contains("FORMAT=PATH"));
     }
 }

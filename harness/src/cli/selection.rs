@@ -22,7 +22,12 @@ pub(super) struct Wanted<'a> {
     pub(super) skip: &'a [String],
     /// All scenarios, not only the core ones.
     pub(super) full: bool,
+    /// Where no word names a target: all of these roles.
+    pub(super) roles: &'a [Role],
 }
+
+/// A null target is no server: it shows whether the suite can fail.
+pub(super) const ALL_BUT_NULL: &[Role] = &[Role::Reference, Role::Control, Role::Peer];
 
 /// What it comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +64,8 @@ pub(super) fn select(
     }
     let skip = checked(wanted.skip)?;
     if found.files.is_empty() && found.targets.is_empty() {
-        let references = catalogue.targets.iter().filter(|target| target.role == Role::Reference);
-        found.targets = references.map(|target| target.name.clone()).collect();
+        let asked = catalogue.targets.iter().filter(|target| wanted.roles.contains(&target.role));
+        found.targets = asked.map(|target| target.name.clone()).collect();
     }
     let scenarios = scenarios(&found, catalogue, wanted.full);
     let judged = |id: &String| selects(&found.run, id) && !skip.iter().any(|it| under(id, it));
@@ -156,9 +161,8 @@ mod tests {
 
     fn selected(words: &[&str]) -> Result<Selection, Failure> {
         let words = owned(words);
-        select(Wanted { words: &words, ..Wanted::default() }, &Catalogue::embedded(), &|path| {
-            path.ends_with("mine.toml")
-        })
+        let wanted = Wanted { words: &words, roles: &[Role::Reference], ..Wanted::default() };
+        select(wanted, &Catalogue::embedded(), &|path| path.ends_with("mine.toml"))
     }
 
     fn names(selection: &Selection) -> Vec<&str> {
@@ -171,6 +175,15 @@ mod tests {
         assert!(selection.complete && !selection.targets.is_empty());
         assert!(selection.targets.iter().all(|name| name.starts_with("reference/")));
         assert!(selection.scenarios.iter().all(|it| it.script().core));
+    }
+
+    #[test]
+    fn without_a_target_those_of_the_roles_run() {
+        let words = owned(&["restart/upgrade-under-load"]);
+        let wanted = Wanted { words: &words, roles: ALL_BUT_NULL, ..Wanted::default() };
+        let selection = select(wanted, &Catalogue::embedded(), &|_| false).expect("there are peers");
+        assert!(selection.targets.iter().any(|name| name == "nginx/hup"));
+        assert!(!selection.targets.iter().any(|name| name.starts_with("null/")));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub fn render(report: &DoctorReport, format: Format, page: &Page<'_>) -> String 
         Format::Terminal => text(report, page),
         Format::Json => json(report),
         Format::Junit => junit(report),
+        Format::Markdown => markdown(report),
     }
 }
 
@@ -70,6 +71,23 @@ fn word(result: Outcome) -> (Ink, &'static str) {
         Outcome::Unavailable => (Ink::Attention, "unavailable"),
         Outcome::NotRun => (Ink::Faint, "not run"),
     }
+}
+
+/// A line per run, and one per advice.
+fn markdown(report: &DoctorReport) -> String {
+    let mut text = String::from("| run | result | what was seen |\n|---|---|---|\n");
+    for it in &report.examinations {
+        let (_, word) = word(it.result);
+        text.push_str(&format!(
+            "| {} | {word} | {} |\n",
+            wording::word(&it.kind),
+            it.seen.join("; ").replace('|', "\\|")
+        ));
+    }
+    for advice in &report.advice {
+        text.push_str(&format!("\n- `{}`: {}; to do: {}\n", advice.key, advice.reason, advice.fix));
+    }
+    text
 }
 
 /// One case per run; the advice, which fails nothing, is the suite's output.

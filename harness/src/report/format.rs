@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use super::{Page, json, junit, terminal};
+use super::{Page, json, junit, matrix, terminal};
 use crate::summary::{Exit, Summary};
 
 /// A format of a report.
@@ -17,16 +17,18 @@ pub enum Format {
     Json,
     /// JUnit XML for continuous integration.
     Junit,
+    /// Targets side by side, in Markdown.
+    Markdown,
 }
 
 /// A word that names no format.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0:?} is no report format: use terminal, json or junit")]
+#[error("{0:?} is no report format: use terminal, json, junit or markdown")]
 pub struct UnknownFormat(String);
 
 impl Format {
     /// Every format.
-    pub const ALL: [Format; 3] = [Format::Terminal, Format::Json, Format::Junit];
+    pub const ALL: [Format; 4] = [Format::Terminal, Format::Json, Format::Junit, Format::Markdown];
 
     /// The word as it stands on the command line.
     #[must_use]
@@ -35,6 +37,7 @@ impl Format {
             Format::Terminal => "terminal",
             Format::Json => "json",
             Format::Junit => "junit",
+            Format::Markdown => "markdown",
         }
     }
 
@@ -45,6 +48,7 @@ impl Format {
             Format::Terminal => terminal::render(summary, exit, page),
             Format::Json => json::render(summary, exit),
             Format::Junit => junit::render(summary),
+            Format::Markdown => matrix::markdown(summary),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Reports: pure functions from a summary to text. They never print; the command line does.
 //!
 //! - [`terminal`] for people, [`json`] for programs, [`junit`] for continuous integration; [`Format`] names them
+//! - [`matrix`] targets side by side, for people and as Markdown
 //! - [`doctor`] the examination of a target, [`selftest`] the defect matrix, in all of them
 //! - [`wording`] the sentences that several places of the program say
 
@@ -8,6 +9,7 @@ pub mod doctor;
 mod format;
 pub mod json;
 pub mod junit;
+pub mod matrix;
 #[cfg(test)]
 mod sample;
 pub mod selftest;

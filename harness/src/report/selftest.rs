@@ -15,7 +15,18 @@ pub fn render(report: &SelftestReport, format: Format, page: &Page<'_>) -> Strin
         Format::Terminal => text(report, page),
         Format::Json => json(report),
         Format::Junit => junit(report),
+        Format::Markdown => markdown(report),
     }
+}
+
+/// A line per row.
+fn markdown(report: &SelftestReport) -> String {
+    let mut text = String::from("| kind | row | scenario | as it must be |\n|---|---|---|---|\n");
+    for row in &report.rows {
+        let kind = wording::word(&row.kind);
+        let _ = writeln!(text, "| {kind} | {} | `{}` | {} of {} |", name(row), row.scenario, row.held, report.runs);
+    }
+    text
 }
 
 /// One suite per target, one case per row.
@@ -159,6 +170,9 @@ mod tests {
         let page = Page { width: 110, colour: false, here: Path::new("/") };
         let got = render(&report, Format::Terminal, &page);
         assert!(got == include_str!("testdata/selftest.txt"), "the report changed; it is now:\n{got}");
+        let got = render(&report, Format::Markdown, &page);
+        let last = "| defect | backlog-kept in reference/exec-inherit | `restart/upgrade-under-load` | 19 of 20 |\n";
+        assert!(got.ends_with(last), "{got}");
         let got = render(&report, Format::Junit, &page);
         assert!(got == include_str!("testdata/selftest.xml"), "the report changed; it is now:\n{got}");
     }

@@ -17,3 +17,4 @@ mod unrun;
 pub(super) use page::Ink;
 pub use page::Page;
 pub use render::render;
+pub(super) use table::ink;

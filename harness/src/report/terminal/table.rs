@@ -33,7 +33,7 @@ pub(super) fn table(target: &TargetSummary, page: &Page<'_>) -> String {
 }
 
 /// How a disposition is coloured.
-pub(super) fn ink(disposition: Disposition) -> Ink {
+pub(in crate::report) fn ink(disposition: Disposition) -> Ink {
     match disposition {
         Disposition::Passed => Ink::Good,
         Disposition::Unsupported => Ink::Faint,
