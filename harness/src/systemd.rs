@@ -22,7 +22,7 @@ pub const LIMITS: &str = "limits.service";
 const BOOT: &str = "multi-user.target";
 
 /// What `systemctl show` is asked for.
-pub const PROPERTIES: [&str; 26] = [
+pub const PROPERTIES: [&str; 27] = [
     "ActiveState",
     "SubState",
     "MainPID",
@@ -30,6 +30,7 @@ pub const PROPERTIES: [&str; 26] = [
     "Result",
     "StatusText",
     "ActiveEnterTimestampMonotonic",
+    "NFileDescriptorStore",
     "WatchdogUSec",
     "WatchdogTimestampMonotonic",
     "Type",

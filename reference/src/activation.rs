@@ -96,6 +96,9 @@ pub fn take(wanted: SocketAddr, defect: Option<Defect>) -> Result<Option<TcpList
             _ => Ok(None),
         };
     }
+    if defect == Some(Defect::FdStore) {
+        return Ok(None);
+    }
     if count != "1" {
         return Err(ActivationError::Count(count));
     }

@@ -132,6 +132,8 @@ pub enum Defect {
     ExitCodeUnderSigchldIgnore,
     /// The daemon keeps its launcher's umask.
     Umask,
+    /// What the supervisor kept is not taken back.
+    FdStore,
     /// The log is made with mode 0666 under the launcher's umask.
     UmaskLog,
     /// The daemon's helper ignores SIGPIPE, as the daemon does.

@@ -45,6 +45,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "foreground/systemd.toml",
     "foreground/systemd-comes-back.toml",
     "activated/stale-listen-pid.toml",
+    "activated/fd-store.toml",
     "daemon/launchers.toml",
     "daemon/umask.toml",
     "daemon/privileges.toml",

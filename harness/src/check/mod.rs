@@ -128,6 +128,7 @@ pub static CHECKS: &[&Check] = &[
     &supervise::limits::CHECK,
     &supervise::socket_activation::CHECK,
     &supervise::watchdog::CHECK,
+    &supervise::fd_store::CHECK,
     &handoff::took_over::CHECK,
     &handoff::old_stops_accepting::CHECK,
     &handoff::no_refused::CHECK,

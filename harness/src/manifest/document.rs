@@ -158,6 +158,8 @@ pub enum Capability {
     NotifyFd,
     /// Tells a supervisor that it is well, as often as that asks for (WATCHDOG=1, sd_watchdog_enabled(3)).
     Watchdog,
+    /// Leaves descriptors with its supervisor, and takes them up again (FDSTORE=1, sd_notify(3)).
+    FdStore,
     /// Writes a log file in which a line for each request names its path, and opens it anew when told to.
     Log,
 }
@@ -177,6 +179,7 @@ impl Capability {
             Capability::Notify => "notify",
             Capability::NotifyReload => "notify-reload",
             Capability::Watchdog => "watchdog",
+            Capability::FdStore => "fd-store",
             Capability::Unix => "unix",
             Capability::Udp => "udp",
             Capability::Tls => "tls",

@@ -418,6 +418,13 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "does not say WATCHDOG=1 any more after an upgrade",
     },
     DefectRow {
+        name: "fd-store",
+        defect: Defect::FdStore,
+        catches: "supervise/fd-store",
+        report: "systemd#1286",
+        bug: "leaves its listener with its supervisor and binds anew at its next start: the address is in use",
+    },
+    DefectRow {
         name: "stale-listen-pid",
         defect: Defect::StaleListenPid,
         catches: "ready/stale-listen-pid",

@@ -2,6 +2,7 @@
 //! judged.
 
 pub mod comes_back;
+pub mod fd_store;
 pub mod limits;
 pub mod nohup;
 pub mod socket_activation;
