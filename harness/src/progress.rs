@@ -28,5 +28,5 @@ pub enum Progress {
     },
 }
 
-/// Receives progress; called from the thread that executes.
-pub type Listener<'a> = &'a mut dyn FnMut(Progress);
+/// Receives progress; called from the threads that execute, one at a time.
+pub type Listener<'a> = &'a mut (dyn FnMut(Progress) + Send);

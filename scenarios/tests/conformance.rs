@@ -161,6 +161,7 @@ fn conforms_in(
         strict: false,
         complete: false,
         keep: false,
+        jobs: 1,
         directory: own(&directory)?,
         machine,
     };

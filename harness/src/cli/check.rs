@@ -19,6 +19,10 @@ use crate::manifest::{Role, Source};
 use crate::summary::{Exit, Summary};
 use crate::verify::Request;
 
+/// How many runs of the references at a time, where there are as many processors: they are known to bear it, and a stranger's
+/// figures are his own only where he runs alone.
+const REFERENCES_AT_A_TIME: usize = 2;
+
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub(super) struct Check {
@@ -40,6 +44,9 @@ pub(super) struct Check {
     /// Keep the directories of passed runs too
     #[arg(long)]
     pub(super) keep: bool,
+    /// How many runs at a time (default: 1; of the references 2; tier C has one network for all: 1)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(super) jobs: Option<u32>,
     #[command(flatten)]
     pub(super) judge: JudgeOptions,
     #[command(flatten)]
@@ -93,6 +100,7 @@ impl Check {
         let scenarios = selection.scenarios.iter().flat_map(|it| &it.script().requires);
         let programs = subjects.iter().flat_map(|it| &it.target.requires).chain(scenarios);
         let machine = effect::prepare(self.how.tier, programs, std::slice::from_ref(&directory))?;
+        let usual = if selection.by_role { REFERENCES_AT_A_TIME.min(machine.processors) } else { 1 };
         let request = Request {
             subjects,
             scenarios: selection.scenarios,
@@ -103,6 +111,7 @@ impl Check {
             strict: self.judge.strict,
             complete: selection.complete,
             keep: self.keep,
+            jobs: self.jobs.map_or(usual, |jobs| usize::try_from(jobs).expect("at most 64")),
             directory,
             machine,
         };

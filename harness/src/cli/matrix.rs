@@ -29,6 +29,9 @@ pub(super) struct Matrix {
     /// Keep the directories of passed runs too
     #[arg(long)]
     keep: bool,
+    /// How many runs at a time (tier C has one network for all: one)
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    jobs: u32,
     #[command(flatten)]
     judge: JudgeOptions,
     #[command(flatten)]
@@ -52,6 +55,7 @@ impl Matrix {
             full: !self.core,
             require_all: self.require_all,
             keep: self.keep,
+            jobs: Some(self.jobs),
             judge: self.judge,
             how: self.how,
             reports: self.reports,

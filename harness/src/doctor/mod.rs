@@ -210,6 +210,7 @@ fn one(
         strict: false,
         complete: false,
         keep: false,
+        jobs: 1,
         directory: request.directory.clone(),
         machine: request.machine.clone(),
     };
