@@ -210,11 +210,20 @@ fn doubt(findings: &mut [Finding], history: &History, check: &Check, baseline: &
         withdraw(findings, &Sighting { upgrade: None, met: false, text });
     }
     for finding in findings.iter_mut().filter(|it| it.verdict == Verdict::Fail && it.ground == Ground::Time) {
-        if let Some(reason) = noise.clone().or_else(|| starvation(history, began_after(history, finding))) {
+        let excuse = noise.clone().or_else(|| blindness(history, check));
+        if let Some(reason) = excuse.or_else(|| starvation(history, began_after(history, finding))) {
             finding.verdict = Verdict::Inconclusive;
             finding.evidence.push(Evidence::text(reason));
         }
     }
+}
+
+/// Who looked for this check and broke: what did not come in time may have come unseen.
+fn blindness(history: &History, check: &Check) -> Option<String> {
+    let faults =
+        history.find(|what| if let What::ObserverFault { observer, .. } = what { Some(observer) } else { None });
+    let (_, observer) = faults.into_iter().find(|(_, observer)| check.observers.contains(&observer.as_str()))?;
+    Some(format!("the observer {observer} broke, and may have missed it"))
 }
 
 /// Since when what a finding tells of can have been late: what was seen once the target had been ready began after that.
@@ -383,6 +392,19 @@ mod tests {
         let mut history = loaded().history();
         history.lost_events = 1;
         assert_eq!(verdict(&outcome(history, &["handoff/no-refused"])), Verdict::Error);
+    }
+
+    #[test]
+    fn what_a_broken_observer_has_not_seen_accuses_nobody() {
+        let stopped = |script: Script| {
+            let asked = What::StopAsked { action: "signal TERM to main".to_owned() };
+            let late = What::DeadlinePassed { name: "stop".to_owned(), length_ms: 1000 };
+            verdict(&outcome(script.main(30, 7).event(100, asked).event(1100, late).history(), &["life/term-clean"]))
+        };
+        let ready = || What::Ready { by: "answers".to_owned() };
+        let broken = What::ObserverFault { observer: "exits".to_owned(), fault: "it broke".to_owned() };
+        assert_eq!(stopped(Script::new().event(10, ready())), Verdict::Fail);
+        assert_eq!(stopped(Script::new().event(10, ready()).event(20, broken)), Verdict::Error);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -21,6 +21,9 @@ use crate::id::Pid;
 
 /// More than any message that systemd takes (4096 bytes).
 const MESSAGE_BYTES_MAX: usize = 8192;
+
+/// As many descriptors as one message can carry (SCM_MAX_FD, unix(7)).
+const DESCRIPTORS_MAX: usize = 253;
 
 /// A notification socket.
 #[derive(Debug)]
@@ -92,9 +95,9 @@ impl NotifySocket {
     /// What recvmsg(2) reports.
     pub fn receive(&self) -> io::Result<Option<Notification>> {
         let mut buffer = [0; MESSAGE_BYTES_MAX];
-        let mut control = nix::cmsg_space!(libc::ucred, TimeSpec);
+        let mut control = nix::cmsg_space!(libc::ucred, TimeSpec, [RawFd; DESCRIPTORS_MAX]);
         let mut parts = [IoSliceMut::new(&mut buffer)];
-        let flags = MsgFlags::MSG_DONTWAIT;
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
         let received = match recvmsg::<UnixAddr>(self.socket.as_raw_fd(), &mut parts, Some(&mut control), flags) {
             Ok(received) => received,
             Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => return Ok(None),
@@ -106,6 +109,7 @@ impl NotifySocket {
             match message {
                 ControlMessageOwned::ScmCredentials(sender) => pid = inner(sender.pid()),
                 ControlMessageOwned::ScmTimestampns(stamp) => sent = on_monotonic(stamp),
+                ControlMessageOwned::ScmRights(left) => left.into_iter().for_each(close),
                 _ => {}
             }
         }
@@ -119,6 +123,12 @@ impl AsFd for NotifySocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// What was left with us (FDSTORE=1) is for nobody: there will be no other instance.
+fn close(left: RawFd) {
+    // SAFETY: the kernel has just made it, in the message that was received, and nobody else knows of it.
+    drop(unsafe { OwnedFd::from_raw_fd(left) });
 }
 
 /// A process of ours as its own pid namespace knows it (proc_pid_status(5), NStgid).
@@ -173,6 +183,24 @@ mod tests {
         assert!(began <= newline.sent.1 && newline.sent.0 <= newline.sent.1 && newline.sent.0 < looked);
         let end = socket.receive().expect("receive").expect("the end");
         assert_eq!((end.text.as_str(), end.pid), ("", None));
+    }
+
+    #[test]
+    fn what_is_left_with_us_is_closed_and_its_message_told() {
+        let path = std::env::temp_dir().join(format!("unbroken-notify-store-{}", std::process::id()));
+        let socket = NotifySocket::with_path(&path).expect("socket");
+        let sender = UnixDatagram::unbound().expect("socket");
+        sender.connect(&path).expect("connect");
+        let (reader, writer) = rustix::pipe::pipe().expect("pipe");
+        let left = vec![writer.as_raw_fd(); DESCRIPTORS_MAX];
+        let message = [std::io::IoSlice::new(b"FDSTORE=1")];
+        let control = [nix::sys::socket::ControlMessage::ScmRights(&left)];
+        nix::sys::socket::sendmsg::<()>(sender.as_raw_fd(), &message, &control, MsgFlags::empty(), None).expect("send");
+        drop(writer);
+        assert_eq!(socket.receive().expect("receive").expect("a message").text, "FDSTORE=1");
+        // Nobody holds the other end any more.
+        assert!(readable_within(reader.as_fd(), Duration::from_secs(20)));
+        fs::remove_file(&path).expect("it is there");
     }
 
     #[test]
