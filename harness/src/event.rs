@@ -1,6 +1,7 @@
 //! Everything that observers and steps saw, as data. One recorder numbers the events and writes them down;
 //! checks read nothing else (besides the request records).
 
+mod broken;
 mod control;
 mod launch;
 mod log;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Interval, Nanos};
 use crate::id::{Cookie, Image, Pid, UpgradeId, Version};
 
+pub use broken::Broken;
 pub use control::{CommandedStatus, CommandedStop, DatedLook, RelativeStart, Stranger, Succession};
 pub use launch::{
     Answer, Artefact, DaemonPortrait, Identity, LauncherReturn, LauncherTies, Occasion, OpenDescriptor,
@@ -386,8 +388,11 @@ pub enum What {
         upgrade: UpgradeId,
         /// The action.
         action: String,
+        /// What the executable does.
+        #[serde(default)]
+        executable: Broken,
     },
-    /// The broken executable was executed, and left its mark before it exited (`not_before`: the last look without it).
+    /// The broken executable was executed, and left its mark before anything else (`not_before`: the last look without it).
     BrokenRan {
         /// Which upgrade.
         upgrade: UpgradeId,

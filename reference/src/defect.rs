@@ -274,6 +274,8 @@ pub enum Defect {
     FalseMark,
     /// The old generation is told to drain when the new one is started, before it is ready.
     Exits,
+    /// A generation that a signal has killed before it was ready is taken for one that exits with 0, and replaces the old one.
+    Crashes,
     /// An upgrade that failed counts as one in progress, for ever: the next ones are ignored.
     NotSticky,
     /// Each trigger starts a generation at once; one that is ready replaces those that served when it was started.

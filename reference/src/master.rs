@@ -359,6 +359,9 @@ impl Master {
                     return Err(MasterError::NeverReady);
                 }
                 self.failed_before = true;
+                if self.settings.defect == Some(Defect::Crashes) && is_crash(exit) {
+                    self.drain_serving();
+                }
                 // What is served now is what was served before.
                 self.announce_reloaded(false);
                 if let Some(old) = self.slaves.iter().find(|slave| slave.is_serving()) {
@@ -527,9 +530,14 @@ impl Master {
             self.schedule_respawn(false);
         }
         if self.settings.defect == Some(Defect::Exits) {
-            for slave in self.slaves.iter_mut().filter(|slave| slave.is_serving()) {
-                slave.drain(self.settings.patience);
-            }
+            self.drain_serving();
+        }
+    }
+
+    /// Tells whoever serves to finish.
+    fn drain_serving(&mut self) {
+        for slave in self.slaves.iter_mut().filter(|slave| slave.is_serving()) {
+            slave.drain(self.settings.patience);
         }
     }
 
@@ -577,6 +585,11 @@ impl Master {
         self.slaves.push(slave);
         Ok(())
     }
+}
+
+/// Killed, and not by the master, which kills with SIGKILL.
+fn is_crash(exit: Exit) -> bool {
+    matches!(exit, Exit::Signal(signal) if signal != libc::SIGKILL)
 }
 
 /// The gap of a defect, when nobody listens. Short ones are waited out on the processor: a sleep would be longer than they are.

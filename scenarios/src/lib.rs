@@ -58,6 +58,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "restart/drain-deadline.toml",
     "restart/false-mark.toml",
     "restart/rollback.toml",
+    "restart/rollback-crash.toml",
     "restart/storm.toml",
     "restart/slow-init.toml",
     "restart/sequential.toml",

@@ -149,6 +149,7 @@ pub static CHECKS: &[&Check] = &[
     &drain::deadline_kept::CHECK,
     &drain::old_exits_idle::CHECK,
     &rollback::exits::CHECK,
+    &rollback::crashes::CHECK,
     &rollback::not_sticky::CHECK,
     &trigger::storm::CHECK,
     &trigger::sequential::CHECK,

@@ -1,11 +1,12 @@
-//! An upgrade that cannot succeed: the executable that is deployed exits at once.
+//! An upgrade that cannot succeed: the executable that is deployed fails.
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::clock::Interval;
-use crate::event::{Phase, What};
+use crate::event::{Broken, Phase, What};
 use crate::run::upgrade::{describe, trigger_of, yes};
 use crate::run::{RunError, Stage};
 use crate::target::TargetRestartStep;
@@ -15,7 +16,7 @@ const MARK: &str = "broken-executable-ran";
 
 impl Stage<'_> {
     /// The restart steps with a broken executable; the load goes on for `after` once that one ran.
-    pub(super) fn broken_upgrade(&mut self, after: Duration) -> Result<(), RunError> {
+    pub(super) fn broken_upgrade(&mut self, executable: Broken, after: Duration) -> Result<(), RunError> {
         let Some(restart) = self.plan.target.restart.clone() else { return Ok(()) };
         self.await_steady_load()?;
         let before = self.before_upgrade()?;
@@ -30,7 +31,7 @@ impl Stage<'_> {
             let began = self.clock.now();
             let outcome = match step {
                 TargetRestartStep::Deploy => {
-                    self.deployer.break_self(&mark)?;
+                    self.deployer.break_self(&mark, executable)?;
                     Ok(())
                 }
                 // What a success would bring is not waited for.
@@ -38,7 +39,7 @@ impl Stage<'_> {
                 other => self.restart_step(other, &before)?,
             };
             if index == trigger {
-                let what = What::BrokenTriggered { upgrade: before.id, action: describe(step) };
+                let what = What::BrokenTriggered { upgrade: before.id, action: describe(step), executable };
                 self.sink.put(Interval::new(began, self.clock.now()), what);
             }
             if let Err(reason) = outcome {
@@ -50,7 +51,7 @@ impl Stage<'_> {
         let mut unseen = self.clock.now();
         let ran = self.within(limit, || {
             let now = self.clock.now();
-            let there = mark.exists();
+            let there = is_left(&mark);
             if !there {
                 unseen = now;
             }
@@ -69,4 +70,9 @@ impl Stage<'_> {
         self.sink.put_at(self.clock.now(), what);
         Ok(())
     }
+}
+
+/// Made first and written to then.
+fn is_left(mark: &Path) -> bool {
+    fs::metadata(mark).is_ok_and(|file| file.len() > 0)
 }

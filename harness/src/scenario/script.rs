@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::event::Obstacle;
+use crate::event::{Broken, Obstacle};
 use crate::manifest::{Capability, Profile, Program};
 use crate::request::Pattern;
 
@@ -236,11 +236,14 @@ pub enum Step {
     Initialised,
     /// One upgrade by the manifest's restart steps, until its done event.
     Upgrade,
-    /// The restart steps with an executable that exits with 1 at once in place of `{self}`; the load goes on this long
-    /// after that one ran (capability `exec-self`).
+    /// The restart steps with a broken executable in place of `{self}`; the load goes on this long after that one ran
+    /// (capability `exec-self`).
     BrokenUpgrade {
         /// How long.
         ms: u64,
+        /// What it does.
+        #[serde(default)]
+        executable: Broken,
     },
     /// So many upgrades one after the other under the load, each until the generation before is gone; after each the load
     /// is interrupted for a snapshot of the target at rest.

@@ -230,7 +230,7 @@ impl Order {
             | Step::RacingStarts { rounds: 0, .. }
             | Step::Park { connections: 0 }
             | Step::Hold { connections: 0 }
-            | Step::BrokenUpgrade { ms: 0 }
+            | Step::BrokenUpgrade { ms: 0, .. }
             | Step::Sequential { upgrades: 0 }
             | Step::Storm { triggers: 0, .. } => return Err(ScriptProblem::Zero),
             Step::Baseline { .. } if !self.load => return refuse("there is no load", "put `load` before it"),

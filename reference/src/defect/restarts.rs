@@ -180,6 +180,13 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "tells the old generation to go when the new one is started, not when it is ready",
     },
     DefectRow {
+        name: "crashes",
+        defect: Defect::Crashes,
+        catches: "rollback/crashes",
+        report: "wait(2): WEXITSTATUS without WIFEXITED",
+        bug: "reads the exit code of a new generation that was killed as 0, takes it for success, and tells the old one to go",
+    },
+    DefectRow {
         name: "not-sticky",
         defect: Defect::NotSticky,
         catches: "rollback/not-sticky",

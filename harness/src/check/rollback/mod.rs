@@ -1,4 +1,5 @@
 //! When the new version is bad.
 
+pub mod crashes;
 pub mod exits;
 pub mod not_sticky;
