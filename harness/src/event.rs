@@ -397,6 +397,13 @@ pub enum What {
         /// Which upgrade.
         upgrade: UpgradeId,
     },
+    /// The process of a broken executable that hangs is gone (`not_before`: the last look at it).
+    BrokenEnded {
+        /// Which upgrade.
+        upgrade: UpgradeId,
+        /// Nobody had ended it within the limit, so we did.
+        by_harness: bool,
+    },
     /// The pidfile some time after a broken executable ran.
     Survived {
         /// Which upgrade.

@@ -276,6 +276,8 @@ pub enum Defect {
     Exits,
     /// A generation that a signal has killed before it was ready is taken for one that exits with 0, and replaces the old one.
     Crashes,
+    /// A generation that does not become ready is waited for, for ever.
+    Hangs,
     /// An upgrade that failed counts as one in progress, for ever: the next ones are ignored.
     NotSticky,
     /// Each trigger starts a generation at once; one that is ready replaces those that served when it was started.

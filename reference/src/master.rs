@@ -43,6 +43,9 @@ const STORED: &str = "listener";
 /// First and longest pause before a generation that died is replaced; doubled as long as they die at once.
 const RESPAWN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// In the defect of starts that hang: longer than anybody waits.
+const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A generation that has served for this long did not die at once.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
 
@@ -576,7 +579,8 @@ impl Master {
         let listener = own_listener.as_ref().or(self.listener.as_ref()).ok_or(io::ErrorKind::NotConnected)?;
         let (ready, said) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let child = self.settings.program.spawn(&[listener.as_fd(), said.as_fd(), self.life_line.0.as_fd()])?;
-        let deadline = Instant::now() + self.settings.ready_timeout;
+        let patience = if self.settings.defect == Some(Defect::Hangs) { NEVER } else { self.settings.ready_timeout };
+        let deadline = Instant::now() + patience;
         let slave = Slave { child, ready, stage: Stage::Starting { deadline, own_listener } };
         self.log.line(format_args!("started {}", slave.name()));
         if let (Some(Defect::AfterFailedUpgrade), Some(pidfile)) = (self.settings.defect, &self.pidfile) {

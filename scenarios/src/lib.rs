@@ -59,6 +59,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "restart/false-mark.toml",
     "restart/rollback.toml",
     "restart/rollback-crash.toml",
+    "restart/rollback-hang.toml",
     "restart/storm.toml",
     "restart/slow-init.toml",
     "restart/sequential.toml",

@@ -150,6 +150,7 @@ pub static CHECKS: &[&Check] = &[
     &drain::old_exits_idle::CHECK,
     &rollback::exits::CHECK,
     &rollback::crashes::CHECK,
+    &rollback::hangs::CHECK,
     &rollback::not_sticky::CHECK,
     &trigger::storm::CHECK,
     &trigger::sequential::CHECK,

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use crate::clock::Interval;
 use crate::event::{Broken, Phase, What};
+use crate::id::UpgradeId;
+use crate::run::daemon::KILL_LIMIT;
+use crate::run::supervised::KILL;
 use crate::run::upgrade::{describe, trigger_of, yes};
 use crate::run::{RunError, Stage};
 use crate::target::TargetRestartStep;
@@ -62,12 +65,42 @@ impl Stage<'_> {
             return Ok(());
         }
         self.sink.put(Interval::new(unseen, self.clock.now()), What::BrokenRan { upgrade: before.id });
+        if executable == Broken::Hangs {
+            self.await_given_up(before.id, &mark)?;
+        }
         if self.stop.pause(after) {
             return Err(RunError::Interrupted);
         }
         let survivor = self.main_by_service()?.map(|main| main.image.pid);
         let what = What::Survived { upgrade: before.id, pidfile: self.pidfile_look(), survivor };
         self.sink.put_at(self.clock.now(), what);
+        Ok(())
+    }
+
+    /// Waits until the new generation that hangs is gone; ends it when nobody has.
+    fn await_given_up(&mut self, upgrade: UpgradeId, mark: &Path) -> Result<(), RunError> {
+        let mut seen = self.clock.now();
+        // Gone before it could be looked at: it was given up at once.
+        let hung = self.pid_in(mark).and_then(|pid| self.identify(pid));
+        let limit = self.plan.target.deadlines.give_up.unwrap_or(self.plan.target.deadlines.upgrade);
+        let mut by_harness = false;
+        if let Some(hung) = &hung {
+            let gone = self.within(limit, || {
+                let now = self.clock.now();
+                let gone = hung.pidfd.has_exited();
+                if !gone {
+                    seen = now;
+                }
+                yes(gone)
+            })?;
+            if !gone {
+                self.deadline_passed("give up a new generation that hangs", limit);
+                by_harness = true;
+                hung.pidfd.send_signal(KILL).map_err(|error| RunError::Environment(error.to_string()))?;
+                hung.pidfd.wait(KILL_LIMIT);
+            }
+        }
+        self.sink.put(Interval::new(seen, self.clock.now()), What::BrokenEnded { upgrade, by_harness });
         Ok(())
     }
 }

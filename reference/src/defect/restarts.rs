@@ -187,6 +187,13 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "reads the exit code of a new generation that was killed as 0, takes it for success, and tells the old one to go",
     },
     DefectRow {
+        name: "hangs",
+        defect: Defect::Hangs,
+        catches: "rollback/hangs",
+        report: "shellflip",
+        bug: "waits for ever for a new generation that does not become ready",
+    },
+    DefectRow {
         name: "not-sticky",
         defect: Defect::NotSticky,
         catches: "rollback/not-sticky",

@@ -2,4 +2,5 @@
 
 pub mod crashes;
 pub mod exits;
+pub mod hangs;
 pub mod not_sticky;
