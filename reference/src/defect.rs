@@ -280,6 +280,8 @@ pub enum Defect {
     Hangs,
     /// An upgrade that failed counts as one in progress, for ever: the next ones are ignored.
     NotSticky,
+    /// The master does not wait for generations that ended before they were ready.
+    Reaped,
     /// Each trigger starts a generation at once; one that is ready replaces those that served when it was started.
     Storm,
     /// From the fourth upgrade on the listener is closed, and bound anew 50 ms later.

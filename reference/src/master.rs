@@ -313,8 +313,13 @@ impl Master {
         let mut exits: Vec<(Slave, Exit)> = Vec::new();
         let mut alive = Vec::new();
         for (slave, ended) in self.slaves.drain(..).zip(ended) {
-            if *ended && slave.is_draining() && self.settings.defect == Some(Defect::Processes) {
-                // Forgotten, not waited for.
+            let forgotten = match self.settings.defect {
+                Some(Defect::Processes) => slave.is_draining(),
+                Some(Defect::Reaped) => slave.is_unready(),
+                _ => false,
+            };
+            if *ended && forgotten {
+                // Not waited for.
                 continue;
             }
             let exit = if *ended { slave.child.reap()? } else { None };

@@ -152,6 +152,7 @@ pub static CHECKS: &[&Check] = &[
     &rollback::crashes::CHECK,
     &rollback::hangs::CHECK,
     &rollback::not_sticky::CHECK,
+    &rollback::reaped::CHECK,
     &trigger::storm::CHECK,
     &trigger::sequential::CHECK,
     &leak::descriptors::CHECK,

@@ -201,6 +201,13 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "takes an upgrade that failed for one in progress and ignores every later trigger",
     },
     DefectRow {
+        name: "reaped",
+        defect: Defect::Reaped,
+        catches: "rollback/reaped",
+        report: "moby#29238: children that nobody waits for",
+        bug: "does not wait for a generation that ends before it is ready: a zombie",
+    },
+    DefectRow {
         name: "storm",
         defect: Defect::Storm,
         catches: "trigger/storm",

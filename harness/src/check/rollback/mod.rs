@@ -4,3 +4,4 @@ pub mod crashes;
 pub mod exits;
 pub mod hangs;
 pub mod not_sticky;
+pub mod reaped;
