@@ -284,6 +284,8 @@ pub enum Defect {
     Reaped,
     /// Each trigger starts a generation at once; one that is ready replaces those that served when it was started.
     Storm,
+    /// The handler of the trigger is installed a second after the first generation is ready.
+    AtStart,
     /// From the fourth upgrade on the listener is closed, and bound anew 50 ms later.
     Sequential,
     /// The master keeps the readiness pipe of every generation.

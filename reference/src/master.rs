@@ -46,6 +46,9 @@ const RESPAWN: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// In the defect of starts that hang: longer than anybody waits.
 const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// In the defect of triggers at the start: many times what a trigger takes that follows on readiness.
+const DEAF: Duration = Duration::from_secs(1);
+
 /// A generation that has served for this long did not die at once.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
 
@@ -139,6 +142,8 @@ struct Master {
     /// An upgrade was announced, and its end was not.
     reloading: bool,
     stopping: bool,
+    /// When a defect takes the signals that it has not taken yet.
+    deaf_until: Option<Instant>,
 }
 
 /// Runs the master until it has been stopped and its last child has ended.
@@ -198,6 +203,7 @@ impl Master {
             ever_ready: false,
             reloading: false,
             stopping: false,
+            deaf_until: None,
         })
     }
 
@@ -206,6 +212,7 @@ impl Master {
         self.spawn(None)?;
         while !(self.stopping && self.slaves.is_empty()) {
             let readable = self.wait()?;
+            self.take_late_signals()?;
             self.read_signals()?;
             self.read_watch()?;
             // Exits before readiness: a child that said "ready" and died is not a successor.
@@ -228,6 +235,7 @@ impl Master {
             self.respawn.filter(|_| !self.is_starting()),
             watch.and_then(Watch::deadline),
             self.settings.watchdog.as_ref().map(Watchdog::deadline),
+            self.deaf_until,
         ];
         let deadline = deadlines.chain(others.into_iter().flatten()).min();
 
@@ -263,6 +271,15 @@ impl Master {
                 Request::Upgrade => self.request_upgrade(1, "signal"),
                 Request::Stop => self.stop(),
             }
+        }
+        Ok(())
+    }
+
+    /// In the defect of triggers at the start.
+    fn take_late_signals(&mut self) -> io::Result<()> {
+        if self.deaf_until.is_some_and(|at| at <= Instant::now()) {
+            self.deaf_until = None;
+            self.signals = Signals::take()?;
         }
         Ok(())
     }
@@ -454,6 +471,7 @@ impl Master {
             Some(newline) => newline.ready(),
             None => {}
         }
+        self.deaf_until = (self.settings.defect == Some(Defect::AtStart)).then(|| Instant::now() + DEAF);
         let notifier = &self.settings.notifier;
         if let (Some(listener), true) = (&self.listener, self.settings.stores_listener)
             && let Err(error) = notifier.store(STORED, &[listener.as_fd()])

@@ -120,6 +120,7 @@ fn step_words(step: &Step) -> String {
         Step::BrokenUpgrade { ms, executable } => {
             format!("broken-upgrade: {ms} ms of load after an executable ran that {}", executable.word())
         }
+        Step::Prepare { versions } => format!("prepare: the executables of the next versions, {versions}"),
         Step::Sequential { upgrades } => format!("sequential: {upgrades} upgrades"),
         Step::Storm { triggers, within_ms } => format!("storm: {triggers} triggers within {within_ms} ms"),
         Step::Hold { connections } => format!("hold: {connections} connections with half a request"),

@@ -80,9 +80,23 @@ impl Deployer {
             replace(&path, file.mode, |out| out.write_all(&content))?;
         }
         if self.needs_self {
-            self.stamp(&self.self_path(), version)?;
+            let path = self.self_path();
+            match fs::rename(self.prepared(version), &path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => self.stamp(&path, version)?,
+                put => put.map_err(|source| DeployError { path, source })?,
+            }
         }
         Ok(())
+    }
+
+    /// Makes the copy that a later deploy of this version puts in place.
+    pub(super) fn prepare(&self, version: Version) -> Result<(), DeployError> {
+        if self.needs_self { self.stamp(&self.prepared(version), version) } else { Ok(()) }
+    }
+
+    /// Where a copy waits for its deploy.
+    fn prepared(&self, version: Version) -> PathBuf {
+        self.directory.join(format!("{COPY}.{version}"))
     }
 
     /// Puts an executable in the copy's place that leaves `mark`, its process id in it, and fails.

@@ -206,6 +206,7 @@ impl<'a> Stage<'a> {
                 let asked = self.stop.pause(Duration::from_millis(*ms));
                 if asked { Err(RunError::Interrupted) } else { Ok(()) }
             }
+            Step::Prepare { versions } => self.prepare(*versions),
             Step::Initialised => self.await_initialised(),
             Step::Upgrade => self.upgrade(),
             Step::BrokenUpgrade { ms, executable } => self.broken_upgrade(*executable, Duration::from_millis(*ms)),
@@ -255,6 +256,11 @@ impl<'a> Stage<'a> {
         self.version = version;
         self.sink.put_at(self.clock.now(), What::Deployed { version });
         Ok(())
+    }
+
+    /// Makes what later deploys put in place.
+    fn prepare(&self, versions: u32) -> Result<(), RunError> {
+        (1..=versions).try_for_each(|nth| Ok(self.deployer.prepare(Version(self.version.0 + nth))?))
     }
 
     fn begin_load(&mut self, patterns: &[Pattern]) -> Result<(), RunError> {

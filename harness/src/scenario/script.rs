@@ -232,6 +232,12 @@ pub enum Step {
         /// How long.
         ms: u64,
     },
+    /// Make the executables of so many next versions beside their place: each deploy is a rename then, and its trigger
+    /// follows at once.
+    Prepare {
+        /// How many.
+        versions: u32,
+    },
     /// Wait until the last start, or upgrade, has said that its initialisation is complete (capability `slow-init`).
     Initialised,
     /// One upgrade by the manifest's restart steps, until its done event.
@@ -382,6 +388,7 @@ impl Step {
             Step::Hold { .. } => "hold",
             Step::Load(_) => "load",
             Step::Baseline { .. } => "baseline",
+            Step::Prepare { .. } => "prepare",
             Step::Initialised => "initialised",
             Step::Upgrade => "upgrade",
             Step::BrokenUpgrade { .. } => "broken-upgrade",

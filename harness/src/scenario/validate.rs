@@ -198,7 +198,7 @@ struct Order {
 impl Order {
     fn take(&mut self, step: &Step) -> Result<(), ScriptProblem> {
         let refuse = |reason, fix| Err(ScriptProblem::Order { step: step.word(), reason, fix });
-        if !self.started && !starts(step) && *step != Step::Scan {
+        if !self.started && !starts(step) && !matches!(step, Step::Scan | Step::Prepare { .. }) {
             return refuse("the target is not running", "put `start` before it");
         }
         if self.started && starts(step) {
@@ -230,6 +230,7 @@ impl Order {
             | Step::RacingStarts { rounds: 0, .. }
             | Step::Park { connections: 0 }
             | Step::Hold { connections: 0 }
+            | Step::Prepare { versions: 0 }
             | Step::BrokenUpgrade { ms: 0, .. }
             | Step::Sequential { upgrades: 0 }
             | Step::Storm { triggers: 0, .. } => return Err(ScriptProblem::Zero),
@@ -238,6 +239,7 @@ impl Order {
             Step::BrokenUpgrade { .. } | Step::Sequential { .. } | Step::Storm { .. } if !self.load => {
                 return refuse("there is no load", "put `load` before it");
             }
+            Step::Prepare { .. } => {}
             Step::Ask { .. } | Step::RacingStarts { .. } | Step::BrokenUpgrade { .. } | Step::Hold { .. } => {}
             Step::Upgrade | Step::UnitReload | Step::Change(_) | Step::Sequential { .. } | Step::Storm { .. } => {
                 self.upgraded = true;

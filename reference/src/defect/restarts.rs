@@ -215,6 +215,13 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "starts a generation for each trigger at once; those that were started together never replace each other",
     },
     DefectRow {
+        name: "at-start",
+        defect: Defect::AtStart,
+        catches: "trigger/at-start",
+        report: "pingora",
+        bug: "is ready a second before it handles SIGHUP, which kills it until then",
+    },
+    DefectRow {
         name: "sequential",
         defect: Defect::Sequential,
         catches: "trigger/sequential",
