@@ -284,6 +284,8 @@ pub enum Defect {
     Reaped,
     /// Each trigger starts a generation at once; one that is ready replaces those that served when it was started.
     Storm,
+    /// While a generation drains the next one gets a listener of its own, bound 50 ms after the one that there was is closed.
+    DuringDrain,
     /// The handler of the trigger is installed a second after the first generation is ready.
     AtStart,
     /// From the fourth upgrade on the listener is closed, and bound anew 50 ms later.
@@ -431,6 +433,8 @@ impl Succession {
     pub fn after(upgrades: u32, defect: Option<Defect>) -> Self {
         match defect {
             Some(Defect::Sequential) if upgrades >= SOUND_UPGRADES => Self::of(Some(Defect::NoRefused)),
+            // With many upgrades behind, as each generation sees it.
+            Some(Defect::DuringDrain) if upgrades == u32::MAX => Self::of(Some(Defect::NoRefused)),
             _ => Self::of(defect),
         }
     }

@@ -572,7 +572,8 @@ impl Master {
         if self.settings.defect == Some(Defect::Limits(Lowered::Later)) {
             process::lower_open_files()?;
         }
-        match Succession::after(self.upgrades, self.settings.defect) {
+        let crowded = self.settings.defect == Some(Defect::DuringDrain) && self.slaves.iter().any(Slave::is_draining);
+        match Succession::after(if crowded { u32::MAX } else { self.upgrades }, self.settings.defect) {
             Succession::Shared => self.spawn(None),
             Succession::Overlap => {
                 let own = listener::bind(self.address, listener::Sharing::ReusePort)?;

@@ -154,6 +154,7 @@ pub static CHECKS: &[&Check] = &[
     &rollback::not_sticky::CHECK,
     &rollback::reaped::CHECK,
     &trigger::storm::CHECK,
+    &trigger::during_drain::CHECK,
     &trigger::at_start::CHECK,
     &trigger::sequential::CHECK,
     &leak::descriptors::CHECK,

@@ -215,6 +215,13 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "starts a generation for each trigger at once; those that were started together never replace each other",
     },
     DefectRow {
+        name: "during-drain",
+        defect: Defect::DuringDrain,
+        catches: "trigger/during-drain",
+        report: "tableflip, synapse-tools#56",
+        bug: "takes a generation that drains for one in the way: closes the listener, and binds a new one 50 ms later",
+    },
+    DefectRow {
         name: "at-start",
         defect: Defect::AtStart,
         catches: "trigger/at-start",
