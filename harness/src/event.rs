@@ -3,6 +3,7 @@
 
 mod broken;
 mod control;
+mod killing;
 mod launch;
 mod log;
 mod start;
@@ -20,6 +21,7 @@ use crate::id::{Cookie, Image, Pid, UpgradeId, Version};
 
 pub use broken::Broken;
 pub use control::{CommandedStatus, CommandedStop, DatedLook, RelativeStart, Stranger, Succession};
+pub use killing::{Killing, Side};
 pub use launch::{
     Answer, Artefact, DaemonPortrait, Identity, LauncherReturn, LauncherTies, Occasion, OpenDescriptor,
     ProcessPortrait, StartFrom, ThreadPortrait,
@@ -404,6 +406,8 @@ pub enum What {
         /// Nobody had ended it within the limit, so we did.
         by_harness: bool,
     },
+    /// Processes were killed in the middle of an upgrade (`not_after`: they were gone).
+    Killed(Killing),
     /// The pidfile some time after a broken executable ran.
     Survived {
         /// Which upgrade.

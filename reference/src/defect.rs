@@ -290,6 +290,10 @@ pub enum Defect {
     AtStart,
     /// From the fourth upgrade on the listener is closed, and bound anew 50 ms later.
     Sequential,
+    /// When a new generation is killed, everybody else is, the listener closed, and everything begun anew.
+    KilledNew,
+    /// The same when an old one is.
+    KilledOld,
     /// The master keeps the readiness pipe of every generation.
     Descriptors,
     /// The master does not wait for generations that have drained.

@@ -49,6 +49,9 @@ const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 /// In the defect of triggers at the start: many times what a trigger takes that follows on readiness.
 const DEAF: Duration = Duration::from_secs(1);
 
+/// In the defects of generations that are killed: nobody listens for this long. Many times what a client needs to notice.
+const BEGINNING: Duration = Duration::from_millis(300);
+
 /// A generation that has served for this long did not die at once.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
 
@@ -142,6 +145,8 @@ struct Master {
     /// An upgrade was announced, and its end was not.
     reloading: bool,
     stopping: bool,
+    /// A defect of generations that are killed has struck.
+    begun_anew: bool,
     /// When a defect takes the signals that it has not taken yet.
     deaf_until: Option<Instant>,
 }
@@ -203,6 +208,7 @@ impl Master {
             ever_ready: false,
             reloading: false,
             stopping: false,
+            begun_anew: false,
             deaf_until: None,
         })
     }
@@ -369,6 +375,9 @@ impl Master {
     /// What the end of a child means, by the stage that it was in.
     fn bury(&mut self, slave: &Slave, exit: Exit) -> Result<(), MasterError> {
         let name = slave.name();
+        if exit == Exit::Signal(libc::SIGKILL) && self.panics_over(slave) {
+            return Ok(self.begin_anew()?);
+        }
         match slave.stage {
             Stage::Draining { .. } => self.log.line(format_args!("{name} has drained: {exit}")),
             Stage::Killed { was_ready: true } => {
@@ -397,6 +406,35 @@ impl Master {
             }
         }
         Ok(())
+    }
+
+    /// In the defects of generations that are killed: whether it was one of that side, and the first one.
+    fn panics_over(&self, slave: &Slave) -> bool {
+        let is_new = match slave.stage {
+            Stage::Starting { .. } | Stage::Killed { was_ready: false } => true,
+            Stage::Serving { .. } => !self.is_starting(),
+            Stage::Draining { .. } | Stage::Killed { was_ready: true } => false,
+        };
+        let side = match self.settings.defect {
+            Some(Defect::KilledNew) => is_new,
+            Some(Defect::KilledOld) => !is_new,
+            _ => false,
+        };
+        side && !self.stopping && !self.begun_anew
+    }
+
+    /// What those defects do then.
+    fn begin_anew(&mut self) -> io::Result<()> {
+        self.begun_anew = true;
+        for mut slave in self.slaves.drain(..) {
+            slave.kill();
+            poll::until(&mut [poll::readable(&slave.child)], None)?;
+            slave.child.reap()?;
+        }
+        self.listener = None;
+        hold(BEGINNING);
+        self.listener = Some(listener::bind(self.address, listener::Sharing::Exclusive)?);
+        self.spawn(None)
     }
 
     /// Nobody serves: try again, at once if the last one had proved itself, else ever more slowly.

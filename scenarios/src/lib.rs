@@ -61,6 +61,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "restart/rollback-crash.toml",
     "restart/rollback-hang.toml",
     "restart/storm.toml",
+    "restart/killed.toml",
     "restart/during-drain.toml",
     "restart/trigger-at-start.toml",
     "restart/slow-init.toml",

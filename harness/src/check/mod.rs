@@ -157,6 +157,8 @@ pub static CHECKS: &[&Check] = &[
     &trigger::during_drain::CHECK,
     &trigger::at_start::CHECK,
     &trigger::sequential::CHECK,
+    &trigger::killed_new::CHECK,
+    &trigger::killed_old::CHECK,
     &leak::descriptors::CHECK,
     &leak::processes::CHECK,
 ];

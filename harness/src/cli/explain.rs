@@ -121,6 +121,7 @@ fn step_words(step: &Step) -> String {
             format!("broken-upgrade: {ms} ms of load after an executable ran that {}", executable.word())
         }
         Step::Prepare { versions } => format!("prepare: the executables of the next versions, {versions}"),
+        Step::KillInUpgrade { side, ms } => format!("kill-in-upgrade: the {} side, then {ms} ms of load", side.word()),
         Step::Sequential { upgrades } => format!("sequential: {upgrades} upgrades"),
         Step::Storm { triggers, within_ms } => format!("storm: {triggers} triggers within {within_ms} ms"),
         Step::Hold { connections } => format!("hold: {connections} connections with half a request"),

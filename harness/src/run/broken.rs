@@ -97,7 +97,9 @@ impl Stage<'_> {
                 self.deadline_passed("give up a new generation that hangs", limit);
                 by_harness = true;
                 hung.pidfd.send_signal(KILL).map_err(|error| RunError::Environment(error.to_string()))?;
-                hung.pidfd.wait(KILL_LIMIT);
+                if !hung.pidfd.wait(KILL_LIMIT) {
+                    return Err(RunError::Environment(format!("end process {}", hung.image.pid)));
+                }
             }
         }
         self.sink.put(Interval::new(seen, self.clock.now()), What::BrokenEnded { upgrade, by_harness });

@@ -210,6 +210,7 @@ impl<'a> Stage<'a> {
             Step::Initialised => self.await_initialised(),
             Step::Upgrade => self.upgrade(),
             Step::BrokenUpgrade { ms, executable } => self.broken_upgrade(*executable, Duration::from_millis(*ms)),
+            Step::KillInUpgrade { side, ms } => self.kill_in_upgrade(*side, Duration::from_millis(*ms)),
             Step::Sequential { upgrades } => self.sequential(*upgrades),
             Step::Storm { triggers, within_ms } => self.storm(*triggers, std::time::Duration::from_millis(*within_ms)),
             Step::Settle => self.settle(),

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Broken, Obstacle};
+use crate::event::{Broken, Obstacle, Side};
 use crate::manifest::{Capability, Profile, Program};
 use crate::request::Pattern;
 
@@ -251,6 +251,14 @@ pub enum Step {
         #[serde(default)]
         executable: Broken,
     },
+    /// The restart steps; as soon as a process that began after the trigger holds the listener, this side of the upgrade is
+    /// killed (the new one with all that it has started), and the load goes on this long.
+    KillInUpgrade {
+        /// Whom.
+        side: Side,
+        /// How long.
+        ms: u64,
+    },
     /// So many upgrades one after the other under the load, each until the generation before is gone; after each the load
     /// is interrupted for a snapshot of the target at rest.
     Sequential {
@@ -392,6 +400,7 @@ impl Step {
             Step::Initialised => "initialised",
             Step::Upgrade => "upgrade",
             Step::BrokenUpgrade { .. } => "broken-upgrade",
+            Step::KillInUpgrade { .. } => "kill-in-upgrade",
             Step::Sequential { .. } => "sequential",
             Step::Storm { .. } => "storm",
             Step::KillMain => "kill-main",

@@ -118,6 +118,7 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
         Step::Upgrade
             | Step::Change(_)
             | Step::BrokenUpgrade { .. }
+            | Step::KillInUpgrade { .. }
             | Step::Sequential { .. }
             | Step::Storm { .. }
             | Step::UnitReload
@@ -232,14 +233,17 @@ impl Order {
             | Step::Hold { connections: 0 }
             | Step::Prepare { versions: 0 }
             | Step::BrokenUpgrade { ms: 0, .. }
+            | Step::KillInUpgrade { ms: 0, .. }
             | Step::Sequential { upgrades: 0 }
             | Step::Storm { triggers: 0, .. } => return Err(ScriptProblem::Zero),
             Step::Baseline { .. } if !self.load => return refuse("there is no load", "put `load` before it"),
             Step::Baseline { .. } => {}
-            Step::BrokenUpgrade { .. } | Step::Sequential { .. } | Step::Storm { .. } if !self.load => {
+            Step::KillInUpgrade { .. } | Step::BrokenUpgrade { .. } | Step::Sequential { .. } | Step::Storm { .. }
+                if !self.load =>
+            {
                 return refuse("there is no load", "put `load` before it");
             }
-            Step::Prepare { .. } => {}
+            Step::Prepare { .. } | Step::KillInUpgrade { .. } => {}
             Step::Ask { .. } | Step::RacingStarts { .. } | Step::BrokenUpgrade { .. } | Step::Hold { .. } => {}
             Step::Upgrade | Step::UnitReload | Step::Change(_) | Step::Sequential { .. } | Step::Storm { .. } => {
                 self.upgraded = true;

@@ -236,6 +236,20 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "from the fourth upgrade on closes the listener and binds a new one 50 ms later",
     },
     DefectRow {
+        name: "killed-new",
+        defect: Defect::KilledNew,
+        catches: "trigger/killed-new",
+        report: "uwsgi#1038",
+        bug: "begins anew when a new generation is killed: kills the old one, closes the listener, and binds it 300 ms later",
+    },
+    DefectRow {
+        name: "killed-old",
+        defect: Defect::KilledOld,
+        catches: "trigger/killed-old",
+        report: "uwsgi#1038",
+        bug: "begins anew when an old generation is killed: kills the new one, closes the listener, and binds it 300 ms later",
+    },
+    DefectRow {
         name: "descriptors",
         defect: Defect::Descriptors,
         catches: "leak/descriptors",

@@ -2,5 +2,8 @@
 
 pub mod at_start;
 pub mod during_drain;
+mod killed;
+pub mod killed_new;
+pub mod killed_old;
 pub mod sequential;
 pub mod storm;
