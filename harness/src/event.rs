@@ -6,6 +6,7 @@ mod control;
 mod killing;
 mod launch;
 mod log;
+mod rest;
 mod start;
 mod supervise;
 
@@ -27,6 +28,7 @@ pub use launch::{
     ProcessPortrait, StartFrom, ThreadPortrait,
 };
 pub use log::{LogPortrait, LogWriter};
+pub use rest::AtRest;
 pub use start::{FileKind, FileLook, Obstacle, ObstructedStart, RestartBeside, SecondStart, StartRace};
 pub use supervise::{
     Absence, ComeBack, Limit, Limits, LimitsSeen, ProcessLimits, QueuedRequest, SupervisedStop, UnitMoment,
@@ -206,17 +208,6 @@ pub enum MarkedOutcome {
     Ended(ExitStatus),
     /// It lived on and never answered, for twice as long as a clean start takes.
     Silent,
-}
-
-/// One process of a target at rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AtRest {
-    /// Which image.
-    pub image: Image,
-    /// How many descriptors it has open.
-    pub descriptors: usize,
-    /// It holds a listener of the endpoints.
-    pub holds_listener: bool,
 }
 
 /// The name of the [`What::ActionFailed`] that tells that the main process was not to be found.

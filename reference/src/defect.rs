@@ -298,6 +298,8 @@ pub enum Defect {
     Descriptors,
     /// The master does not wait for generations that have drained.
     Processes,
+    /// Each generation gets the variables of the one before, and one more.
+    EnvironmentGrows,
     /// At each upgrade the pidfile is unlinked and created anew.
     UpgradeAlwaysValid,
     /// The pidfile names the next generation before that is ready.

@@ -639,6 +639,10 @@ impl Master {
     /// Starts a generation.
     fn spawn(&mut self, own_listener: Option<TcpListener>) -> io::Result<()> {
         let listener = own_listener.as_ref().or(self.listener.as_ref()).ok_or(io::ErrorKind::NotConnected)?;
+        if self.settings.defect == Some(Defect::EnvironmentGrows) {
+            let name = format!("GENERATION_{}", self.upgrades + 1);
+            self.settings.program = self.settings.program.clone().with_variable(&name, "begun")?;
+        }
         let (ready, said) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let child = self.settings.program.spawn(&[listener.as_fd(), said.as_fd(), self.life_line.0.as_fd()])?;
         let patience = if self.settings.defect == Some(Defect::Hangs) { NEVER } else { self.settings.ready_timeout };

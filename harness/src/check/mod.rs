@@ -161,6 +161,7 @@ pub static CHECKS: &[&Check] = &[
     &trigger::killed_old::CHECK,
     &leak::descriptors::CHECK,
     &leak::processes::CHECK,
+    &leak::environment::CHECK,
 ];
 
 /// The check with this id.

@@ -166,6 +166,7 @@ impl Script {
             image: image(*pid),
             descriptors: *descriptors,
             holds_listener: true,
+            words: Some(100),
         };
         let processes = serving.iter().map(row).collect();
         let zombies = zombies.iter().map(|pid| image(*pid)).collect();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::event::{AtRest, What};
-use crate::id::{Image, UpgradeId};
+use crate::id::{Image, Pid, UpgradeId};
 use crate::kernel::inet_diag::{Connection, TcpState};
 use crate::run::upgrade::yes;
 use crate::run::{RunError, Stage};
@@ -83,8 +83,38 @@ impl Stage<'_> {
                 continue;
             }
             let descriptors = procfs.descriptors(stat.image.pid)?.len();
-            processes.push(AtRest { image: stat.image, descriptors, holds_listener: holders.contains(&stat.image) });
+            processes.push(AtRest {
+                image: stat.image,
+                descriptors,
+                holds_listener: holders.contains(&stat.image),
+                words: self.words_of(stat.image.pid)?,
+            });
         }
         Ok((processes, zombies))
+    }
+
+    /// The size of what it was executed with, where that may be read.
+    fn words_of(&self, pid: Pid) -> Result<Option<usize>, RunError> {
+        let read = |name: &str| self.sandbox.procfs().read(&format!("{pid}/{name}"));
+        Ok(read("cmdline")?.zip(read("environ")?).map(|(arguments, environment)| size(&arguments) + size(&environment)))
+    }
+}
+
+/// Bytes, each run of digits as one: a process id or a counter may gain a digit, and that is no growth.
+fn size(words: &[u8]) -> usize {
+    let after = std::iter::once(&0).chain(words);
+    words.iter().zip(after).filter(|(byte, before)| !(byte.is_ascii_digit() && before.is_ascii_digit())).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn a_number_that_gains_a_digit_is_no_growth() {
+        assert_eq!(size(b"server\0PID=9\0"), size(b"server\0PID=1000\0"));
+        assert_eq!(size(b"server\0PID=9\0"), 13);
+        assert!(size(b"PID=9\0PID2=9\0") > size(b"PID=9\0"));
+        assert_eq!(size(b""), 0);
     }
 }

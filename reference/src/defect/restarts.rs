@@ -264,6 +264,13 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "does not wait for generations that have drained: zombies",
     },
     DefectRow {
+        name: "environment=grows",
+        defect: Defect::EnvironmentGrows,
+        catches: "leak/environment",
+        report: "marks of inheritance that are added to and never taken away",
+        bug: "adds a variable to the environment for each generation, and takes none away",
+    },
+    DefectRow {
         name: "false-mark",
         defect: Defect::FalseMark,
         catches: "inherit/false-mark",

@@ -1,4 +1,5 @@
 //! What upgrades leave behind, one after the other.
 
 pub mod descriptors;
+pub mod environment;
 pub mod processes;

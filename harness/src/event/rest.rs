@@ -1,0 +1,19 @@
+//! A target at rest.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::Image;
+
+/// One process of a target at rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtRest {
+    /// Which image.
+    pub image: Image,
+    /// How many descriptors it has open.
+    pub descriptors: usize,
+    /// It holds a listener of the endpoints.
+    pub holds_listener: bool,
+    /// Bytes of its arguments and of its environment, a number in them counted as one; `None` when they cannot be read.
+    #[serde(default)]
+    pub words: Option<usize>,
+}
