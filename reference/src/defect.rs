@@ -300,6 +300,8 @@ pub enum Defect {
     Processes,
     /// Each generation gets the variables of the one before, and one more.
     EnvironmentGrows,
+    /// A helper in a session of its own has the listener open, as long as the master lives.
+    ListenerElsewhere,
     /// At each upgrade the pidfile is unlinked and created anew.
     UpgradeAlwaysValid,
     /// The pidfile names the next generation before that is ready.

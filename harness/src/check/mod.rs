@@ -162,6 +162,7 @@ pub static CHECKS: &[&Check] = &[
     &leak::descriptors::CHECK,
     &leak::processes::CHECK,
     &leak::environment::CHECK,
+    &leak::listener_elsewhere::CHECK,
 ];
 
 /// The check with this id.

@@ -167,6 +167,7 @@ impl Script {
             descriptors: *descriptors,
             holds_listener: true,
             words: Some(100),
+            strays: false,
         };
         let processes = serving.iter().map(row).collect();
         let zombies = zombies.iter().map(|pid| image(*pid)).collect();

@@ -16,4 +16,7 @@ pub struct AtRest {
     /// Bytes of its arguments and of its environment, a number in them counted as one; `None` when they cannot be read.
     #[serde(default)]
     pub words: Option<usize>,
+    /// The main process lives, and it neither is it nor descends from it.
+    #[serde(default)]
+    pub strays: bool,
 }

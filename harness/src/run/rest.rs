@@ -1,5 +1,6 @@
 //! Upgrade after upgrade, and the target at rest in between: what an upgrade leaves behind adds up.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::event::{AtRest, What};
@@ -77,7 +78,13 @@ impl Stage<'_> {
         let holders = self.holders()?;
         let procfs = self.sandbox.procfs();
         let (mut processes, mut zombies) = (Vec::new(), Vec::new());
-        for stat in procfs.scan()? {
+        let stats = procfs.scan()?;
+        let parents: BTreeMap<Pid, Pid> = stats.iter().map(|stat| (stat.image.pid, stat.ppid)).collect();
+        let main = self.main.as_ref().map(|main| main.image.pid).filter(|main| parents.contains_key(main));
+        let descends = |pid: Pid, from: Pid| {
+            std::iter::successors(Some(pid), |pid| parents.get(pid).copied()).any(|pid| pid == from)
+        };
+        for stat in &stats {
             if stat.is_dead() {
                 zombies.push(stat.image);
                 continue;
@@ -88,6 +95,7 @@ impl Stage<'_> {
                 descriptors,
                 holds_listener: holders.contains(&stat.image),
                 words: self.words_of(stat.image.pid)?,
+                strays: main.is_some_and(|main| !descends(stat.image.pid, main)),
             });
         }
         Ok((processes, zombies))

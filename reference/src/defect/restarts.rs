@@ -271,6 +271,13 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "adds a variable to the environment for each generation, and takes none away",
     },
     DefectRow {
+        name: "listener-elsewhere",
+        defect: Defect::ListenerElsewhere,
+        catches: "leak/listener-elsewhere",
+        report: "h2o#336",
+        bug: "starts a helper in a session of its own that has the listener open, for as long as the master lives",
+    },
+    DefectRow {
         name: "false-mark",
         defect: Defect::FalseMark,
         catches: "inherit/false-mark",

@@ -67,7 +67,8 @@ mod tests {
     fn check(words: &[Option<usize>], want: Verdict) {
         let rest = |script: Script, (n, words): (usize, &Option<usize>)| {
             let upgrade = u32::try_from(n).expect("a few") + 1;
-            let row = |pid, words| AtRest { image: image(pid), descriptors: 3, holds_listener: true, words };
+            let row =
+                |pid, words| AtRest { image: image(pid), descriptors: 3, holds_listener: true, words, strays: false };
             let processes = vec![row(1, Some(90)), row(5 + i32::try_from(n).expect("a few"), *words)];
             let what = What::Quiescent { upgrade: UpgradeId(upgrade), processes, zombies: vec![] };
             script.event(1000 * u64::from(upgrade), what)

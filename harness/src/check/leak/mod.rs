@@ -2,4 +2,5 @@
 
 pub mod descriptors;
 pub mod environment;
+pub mod listener_elsewhere;
 pub mod processes;
