@@ -163,6 +163,7 @@ pub static CHECKS: &[&Check] = &[
     &leak::processes::CHECK,
     &leak::environment::CHECK,
     &leak::listener_elsewhere::CHECK,
+    &leak::memory::CHECK,
 ];
 
 /// The check with this id.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::Image;
+use crate::id::{Image, UpgradeId};
 
 /// One process of a target at rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,4 +19,13 @@ pub struct AtRest {
     /// The main process lives, and it neither is it nor descends from it.
     #[serde(default)]
     pub strays: bool,
+}
+
+/// The memory of a target at rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resident {
+    /// The upgrade that it follows; 0 before the first.
+    pub upgrade: UpgradeId,
+    /// Of each live process: KiB of its memory that lie in the machine's (VmRSS of proc_pid_status(5)).
+    pub kib: Vec<(Image, u64)>,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::event::{AtRest, What};
+use crate::event::{AtRest, Resident, What};
 use crate::id::{Image, Pid, UpgradeId};
 use crate::kernel::inet_diag::{Connection, TcpState};
 use crate::run::upgrade::yes;
@@ -60,8 +60,21 @@ impl Stage<'_> {
             yes(last.1.is_empty() && self.clock.now().since(since) >= STILL)
         })?;
         let (processes, zombies) = last;
-        self.sink.put_at(self.clock.now(), What::Quiescent { upgrade: UpgradeId(self.upgrades), processes, zombies });
+        let upgrade = UpgradeId(self.upgrades);
+        let resident = self.resident(processes.iter().map(|row| row.image))?;
+        self.sink.put_at(self.clock.now(), What::Quiescent { upgrade, processes, zombies });
+        self.sink.put_at(self.clock.now(), What::Resident(Resident { upgrade, kib: resident }));
         Ok(())
+    }
+
+    /// How much memory each of these has.
+    fn resident(&self, images: impl Iterator<Item = Image>) -> Result<Vec<(Image, u64)>, RunError> {
+        let mut rows = Vec::new();
+        for image in images {
+            let status = self.sandbox.procfs().read(&format!("{}/status", image.pid))?.unwrap_or_default();
+            rows.extend(resident_kib(&String::from_utf8_lossy(&status)).map(|kib| (image, kib)));
+        }
+        Ok(rows)
     }
 
     /// No connection to an endpoint is held by a process, or waits to be.
@@ -108,6 +121,12 @@ impl Stage<'_> {
     }
 }
 
+/// VmRSS of proc_pid_status(5).
+fn resident_kib(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
 /// Bytes, each run of digits as one: a process id or a counter may gain a digit, and that is no growth.
 fn size(words: &[u8]) -> usize {
     let after = std::iter::once(&0).chain(words);
@@ -116,7 +135,13 @@ fn size(words: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::size;
+    use super::{resident_kib, size};
+
+    #[test]
+    fn the_resident_memory_is_read_and_a_zombie_has_none() {
+        assert_eq!(resident_kib("Name:\tx\nVmRSS:\t    3480 kB\nRssAnon:\t 12 kB\n"), Some(3480));
+        assert_eq!(resident_kib("Name:\tx\nState:\tZ (zombie)\n"), None);
+    }
 
     #[test]
     fn a_number_that_gains_a_digit_is_no_growth() {

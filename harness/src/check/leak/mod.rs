@@ -3,4 +3,5 @@
 pub mod descriptors;
 pub mod environment;
 pub mod listener_elsewhere;
+pub mod memory;
 pub mod processes;
