@@ -14,7 +14,7 @@ pub static CHECK: Check = Check {
     capability: None,
     requirement: "How much memory the processes of the service have, after the first upgrade and after the last.",
     source: "proc_pid_status(5), VmRSS",
-    reports: &["what a program keeps in memory is its own affair; what it keeps of each generation is its operator's"],
+    reports: &[],
     observed: "After each upgrade, the old generation gone and the load interrupted, VmRSS of each process of the target.",
     needs: &[Witness::Upgrades],
     observers: &[],
