@@ -28,7 +28,7 @@ pub use launch::{
     ProcessPortrait, StartFrom, ThreadPortrait,
 };
 pub use log::{LogPortrait, LogWriter};
-pub use rest::{AtRest, Resident};
+pub use rest::{AtRest, DrainWatched, Microseconds, ProcessorTime, Resident};
 pub use start::{FileKind, FileLook, Obstacle, ObstructedStart, RestartBeside, SecondStart, StartRace};
 pub use supervise::{
     Absence, ComeBack, Limit, Limits, LimitsSeen, ProcessLimits, QueuedRequest, SupervisedStop, UnitMoment,
@@ -455,6 +455,8 @@ pub enum What {
         /// Its processes in state Z, the same ones in the last two looks.
         zombies: Vec<Image>,
     },
+    /// A draining generation was watched for some time.
+    DrainWatched(DrainWatched),
     /// How much memory it had then.
     Resident(Resident),
     /// Bytes that each slow reader had not read of its answer, right after the trigger.

@@ -270,6 +270,8 @@ pub enum Defect {
     DeadlineKept,
     /// A generation without a connection stays for three times the drain timeout.
     OldExitsIdle,
+    /// A draining generation goes on polling the number of the listener that it has closed.
+    NoSpin,
     /// Whatever lies at the agreed descriptors is taken for what a master handed on.
     FalseMark,
     /// The old generation is told to drain when the new one is started, before it is ready.

@@ -56,6 +56,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "restart/watch-data.toml",
     "restart/binary-replaced.toml",
     "restart/drain-deadline.toml",
+    "restart/idle-drain.toml",
     "restart/false-mark.toml",
     "restart/rollback.toml",
     "restart/rollback-crash.toml",

@@ -148,6 +148,7 @@ pub static CHECKS: &[&Check] = &[
     &drain::keepalive_swallowed::CHECK,
     &drain::deadline_kept::CHECK,
     &drain::old_exits_idle::CHECK,
+    &drain::no_spin::CHECK,
     &rollback::exits::CHECK,
     &rollback::crashes::CHECK,
     &rollback::hangs::CHECK,

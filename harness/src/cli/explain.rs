@@ -125,6 +125,7 @@ fn step_words(step: &Step) -> String {
         Step::Sequential { upgrades } => format!("sequential: {upgrades} upgrades"),
         Step::Storm { triggers, within_ms } => format!("storm: {triggers} triggers within {within_ms} ms"),
         Step::Hold { connections } => format!("hold: {connections} connections with half a request"),
+        Step::WatchDrain { ms } => format!("watch-drain: for {ms} ms"),
         Step::Park { connections } => format!("park: {connections} connections"),
         Step::ObstructedStarts(obstacles) => {
             let words: Vec<&str> = obstacles.iter().map(|obstacle| obstacle.word()).collect();

@@ -1,4 +1,4 @@
-//! A target at rest.
+//! A target at rest, and a generation that only waits.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,4 +28,31 @@ pub struct Resident {
     pub upgrade: UpgradeId,
     /// Of each live process: KiB of its memory that lie in the machine's (VmRSS of proc_pid_status(5)).
     pub kib: Vec<(Image, u64)>,
+}
+
+/// What the processes of a draining generation did with the processors, between the two instants of the event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainWatched {
+    /// The upgrade that they drain after.
+    pub upgrade: UpgradeId,
+    /// Those that held the listener before the trigger, the main process excepted.
+    pub processes: Vec<ProcessorTime>,
+}
+
+/// The processor time of one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessorTime {
+    /// Which image.
+    pub image: Image,
+    /// For how many microseconds it ran, and for how many more it was ready to; `None` when it was gone in the end.
+    pub used: Option<Microseconds>,
+}
+
+/// Times that only grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Microseconds {
+    /// On a processor.
+    pub ran: u64,
+    /// Ready to run, while others had the processors.
+    pub waited: u64,
 }

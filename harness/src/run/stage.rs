@@ -213,6 +213,11 @@ impl<'a> Stage<'a> {
             Step::KillInUpgrade { side, ms } => self.kill_in_upgrade(*side, Duration::from_millis(*ms)),
             Step::Sequential { upgrades } => self.sequential(*upgrades),
             Step::Storm { triggers, within_ms } => self.storm(*triggers, std::time::Duration::from_millis(*within_ms)),
+            Step::WatchDrain { ms } => self.watch_drain(Duration::from_millis(*ms)),
+            Step::Release => {
+                self.held.clear();
+                Ok(())
+            }
             Step::Settle => self.settle(),
             Step::Change(way) => self.change(*way),
             Step::Stall => self.stall(),

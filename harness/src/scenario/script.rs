@@ -278,6 +278,13 @@ pub enum Step {
         /// How many.
         connections: u32,
     },
+    /// Measure for so long what the generation before the last upgrade does with the processors, while it drains.
+    WatchDrain {
+        /// How long.
+        ms: u64,
+    },
+    /// Close the connections of `hold`.
+    Release,
     /// Kill the main process, and wait for what its supervisor makes of that; where that holds its socket, send a request at
     /// once.
     KillMain,
@@ -403,6 +410,8 @@ impl Step {
             Step::KillInUpgrade { .. } => "kill-in-upgrade",
             Step::Sequential { .. } => "sequential",
             Step::Storm { .. } => "storm",
+            Step::WatchDrain { .. } => "watch-drain",
+            Step::Release => "release",
             Step::KillMain => "kill-main",
             Step::KillOut => "kill-out",
             Step::EndMain => "end-main",

@@ -232,6 +232,7 @@ impl Order {
             | Step::Park { connections: 0 }
             | Step::Hold { connections: 0 }
             | Step::Prepare { versions: 0 }
+            | Step::WatchDrain { ms: 0 }
             | Step::BrokenUpgrade { ms: 0, .. }
             | Step::KillInUpgrade { ms: 0, .. }
             | Step::Sequential { upgrades: 0 }
@@ -248,6 +249,10 @@ impl Order {
             Step::Upgrade | Step::UnitReload | Step::Change(_) | Step::Sequential { .. } | Step::Storm { .. } => {
                 self.upgraded = true;
             }
+            Step::WatchDrain { .. } if !self.upgraded => {
+                return refuse("nothing was upgraded", "put `upgrade` before it");
+            }
+            Step::WatchDrain { .. } | Step::Release => {}
             Step::Settle if !self.upgraded => return refuse("nothing was upgraded", "put `upgrade` before it"),
             Step::Settle => {}
             Step::Stall if self.stalled => return refuse("it is stalled already", "put `unstall` before it"),

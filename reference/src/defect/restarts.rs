@@ -173,6 +173,13 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "an old generation without a connection stays for three times the drain timeout",
     },
     DefectRow {
+        name: "no-spin",
+        defect: Defect::NoSpin,
+        catches: "drain/no-spin",
+        report: "haproxy#358",
+        bug: "goes on polling the number of the listener that a draining generation has closed: poll(2) returns at once, always",
+    },
+    DefectRow {
         name: "exits",
         defect: Defect::Exits,
         catches: "rollback/exits",

@@ -6,6 +6,7 @@ pub mod fresh_not_closed;
 pub mod inflight_completes;
 pub mod keepalive_race;
 pub mod keepalive_swallowed;
+pub mod no_spin;
 pub mod old_exits_idle;
 pub mod partial_request;
 mod paused;

@@ -2,8 +2,9 @@
 
 use crate::check::{Check, Witness};
 use crate::clock::Interval;
-use crate::event::{DrainWatched, ProcessorTime, What};
+use crate::event::{DrainWatched, Microseconds, What};
 use crate::history::History;
+use crate::id::Image;
 use crate::manifest::Profile;
 use crate::verdict::{Evidence, Finding, Level};
 
@@ -19,8 +20,8 @@ pub static CHECK: Check = Check {
     reports: &["haproxy#358"],
     observed: "Connections that have sent half a request are accepted before the trigger; there is no other load. For more than a \
                second after the done event, the time that the processes of the old generation ran \
-               (/proc/PID/task/TID/schedstat). One that is gone meanwhile, or ran little and was ready to for half of the time, \
-               proves nothing.",
+               (/proc/PID/task/TID/schedstat). One that ran little and was ready to for half of the time proves nothing, and one \
+               that is gone in the end is not judged.",
     needs: &[Witness::Upgrades],
     observers: &[],
     chance: false,
@@ -42,15 +43,19 @@ fn of_one(seq: u64, at: Interval, watched: &DrainWatched) -> Vec<Finding> {
         let text = "no process but the main one held the listener before the upgrade";
         return vec![Finding::inconclusive(Evidence::text(text).event(seq)).of(watched.upgrade)];
     }
-    watched.processes.iter().map(|process| share(seq, at, process).of(watched.upgrade)).collect()
+    // Of several processes those that have no connection go.
+    let drained = watched.processes.iter().filter_map(|process| Some((process.image, process.used?)));
+    let findings: Vec<Finding> = drained.map(|(image, used)| share(seq, at, image, used).of(watched.upgrade)).collect();
+    if findings.is_empty() {
+        let text = format!("no process of the old generation drained until {}", at.not_after);
+        return vec![Finding::inconclusive(Evidence::text(text).event(seq)).of(watched.upgrade)];
+    }
+    findings
 }
 
-fn share(seq: u64, at: Interval, process: &ProcessorTime) -> Finding {
-    let (pid, span) = (process.image.pid, at.not_after.since(at.not_before));
+fn share(seq: u64, at: Interval, image: Image, used: Microseconds) -> Finding {
+    let (pid, span) = (image.pid, at.not_after.since(at.not_before));
     let evidence = |text: String| Evidence::text(text).event(seq);
-    let Some(used) = process.used else {
-        return Finding::inconclusive(evidence(format!("process {pid} did not drain until {}", at.not_after)));
-    };
     // Whole per mille: the counts are of microseconds, the span at least a second.
     let per_mille = |micros: u64| u128::from(micros) * 1000 / span.as_micros().max(1);
     let (ran, waited) = (per_mille(used.ran), per_mille(used.waited));
