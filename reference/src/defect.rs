@@ -270,6 +270,8 @@ pub enum Defect {
     DeadlineKept,
     /// A generation without a connection stays for three times the drain timeout.
     OldExitsIdle,
+    /// A draining generation closes kept connections after an answer that does not say so.
+    CloseAnnounced,
     /// A draining generation goes on polling the number of the listener that it has closed.
     NoSpin,
     /// Whatever lies at the agreed descriptors is taken for what a master handed on.
@@ -508,6 +510,8 @@ impl Entrance {
 pub enum KeptConnection {
     /// Answers it and announces the end: correct.
     Answer,
+    /// Answers it as ever, and closes then.
+    CloseUnannounced,
     /// Waits until it has arrived and closes without reading: the client gets a reset, the kernel counts TCPAbortOnClose.
     CloseUnread,
     /// Reads it and closes: the client gets an orderly end instead of an answer.
@@ -519,6 +523,7 @@ impl KeptConnection {
     #[must_use]
     pub fn of(defect: Option<Defect>) -> Self {
         match defect {
+            Some(Defect::CloseAnnounced) => Self::CloseUnannounced,
             Some(Defect::KeepaliveRace) => Self::CloseUnread,
             Some(Defect::KeepaliveSwallowed) => Self::Swallow,
             _ => Self::Answer,

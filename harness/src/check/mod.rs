@@ -149,6 +149,8 @@ pub static CHECKS: &[&Check] = &[
     &drain::deadline_kept::CHECK,
     &drain::old_exits_idle::CHECK,
     &drain::no_spin::CHECK,
+    &drain::close_announced::CHECK,
+    &drain::spread::CHECK,
     &rollback::exits::CHECK,
     &rollback::crashes::CHECK,
     &rollback::hangs::CHECK,

@@ -173,6 +173,13 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "an old generation without a connection stays for three times the drain timeout",
     },
     DefectRow {
+        name: "close-announced",
+        defect: Defect::CloseAnnounced,
+        catches: "drain/close-announced",
+        report: "ingress-nginx#8094",
+        bug: "a draining generation answers the next request of kept connections as ever, and closes them then",
+    },
+    DefectRow {
         name: "no-spin",
         defect: Defect::NoSpin,
         catches: "drain/no-spin",
