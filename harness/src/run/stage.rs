@@ -214,10 +214,6 @@ impl<'a> Stage<'a> {
             Step::Sequential { upgrades } => self.sequential(*upgrades),
             Step::Storm { triggers, within_ms } => self.storm(*triggers, std::time::Duration::from_millis(*within_ms)),
             Step::WatchDrain { ms } => self.watch_drain(Duration::from_millis(*ms)),
-            Step::Release => {
-                self.held.clear();
-                Ok(())
-            }
             Step::Settle => self.settle(),
             Step::Change(way) => self.change(*way),
             Step::Stall => self.stall(),
@@ -226,6 +222,7 @@ impl<'a> Stage<'a> {
                 self.unstall();
                 Ok(())
             }
+            Step::Release => self.release(),
             Step::Quiesce => self.quiesce(),
             Step::Stop => self.stop_by_its_means(),
             Step::Scan => self.scan(),

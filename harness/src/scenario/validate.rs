@@ -208,6 +208,9 @@ impl Order {
         if let Some(unknown) = compares_with(step).filter(|_| !self.stopped) {
             return refuse(unknown, "put `start` and `stop` before it");
         }
+        if is_of_none(step) {
+            return Err(ScriptProblem::Zero);
+        }
         match step {
             Step::StartsFrom(launchers) | Step::BusyStartsFrom(launchers) => {
                 return distinct(launchers, LAUNCHERS, Launcher::word);
@@ -225,18 +228,6 @@ impl Order {
             Step::Limits | Step::AwaitWatchdog | Step::Initialised | Step::Orphan => {}
             Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
             Step::Load(patterns) => return self.load(patterns),
-            Step::Ask { requests: 0 }
-            | Step::Baseline { ms: 0 }
-            | Step::RacingStarts { starts: 0, .. }
-            | Step::RacingStarts { rounds: 0, .. }
-            | Step::Park { connections: 0 }
-            | Step::Hold { connections: 0 }
-            | Step::Prepare { versions: 0 }
-            | Step::WatchDrain { ms: 0 }
-            | Step::BrokenUpgrade { ms: 0, .. }
-            | Step::KillInUpgrade { ms: 0, .. }
-            | Step::Sequential { upgrades: 0 }
-            | Step::Storm { triggers: 0, .. } => return Err(ScriptProblem::Zero),
             Step::Baseline { .. } if !self.load => return refuse("there is no load", "put `load` before it"),
             Step::Baseline { .. } => {}
             Step::KillInUpgrade { .. } | Step::BrokenUpgrade { .. } | Step::Sequential { .. } | Step::Storm { .. }
@@ -244,7 +235,6 @@ impl Order {
             {
                 return refuse("there is no load", "put `load` before it");
             }
-            Step::Prepare { .. } | Step::KillInUpgrade { .. } => {}
             Step::Ask { .. } | Step::RacingStarts { .. } | Step::BrokenUpgrade { .. } | Step::Hold { .. } => {}
             Step::Upgrade | Step::UnitReload | Step::Change(_) | Step::Sequential { .. } | Step::Storm { .. } => {
                 self.upgraded = true;
@@ -252,7 +242,7 @@ impl Order {
             Step::WatchDrain { .. } if !self.upgraded => {
                 return refuse("nothing was upgraded", "put `upgrade` before it");
             }
-            Step::WatchDrain { .. } | Step::Release => {}
+            Step::Prepare { .. } | Step::KillInUpgrade { .. } | Step::WatchDrain { .. } | Step::Release => {}
             Step::Settle if !self.upgraded => return refuse("nothing was upgraded", "put `upgrade` before it"),
             Step::Settle => {}
             Step::Stall if self.stalled => return refuse("it is stalled already", "put `unstall` before it"),
@@ -323,6 +313,25 @@ fn compares_with(step: &Step) -> Option<&'static str> {
         Step::RelativeStart => Some("it was not started with the whole path"),
         _ => None,
     }
+}
+
+/// Steps that would do nothing: a number in them is 0.
+fn is_of_none(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Ask { requests: 0 }
+            | Step::Baseline { ms: 0 }
+            | Step::RacingStarts { starts: 0, .. }
+            | Step::RacingStarts { rounds: 0, .. }
+            | Step::Park { connections: 0 }
+            | Step::Hold { connections: 0 }
+            | Step::Prepare { versions: 0 }
+            | Step::WatchDrain { ms: 0 }
+            | Step::BrokenUpgrade { ms: 0, .. }
+            | Step::KillInUpgrade { ms: 0, .. }
+            | Step::Sequential { upgrades: 0 }
+            | Step::Storm { triggers: 0, .. }
+    )
 }
 
 /// Steps after which it does not run any more.
