@@ -1,9 +1,12 @@
 //! Everything that observers and steps saw, as data. One recorder numbers the events and writes them down;
 //! checks read nothing else (besides the request records).
 
+mod broken;
 mod control;
+mod killing;
 mod launch;
 mod log;
+mod rest;
 mod start;
 mod supervise;
 
@@ -17,12 +20,15 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Interval, Nanos};
 use crate::id::{Cookie, Image, Pid, UpgradeId, Version};
 
+pub use broken::Broken;
 pub use control::{CommandedStatus, CommandedStop, DatedLook, RelativeStart, Stranger, Succession};
+pub use killing::{Killing, Side};
 pub use launch::{
     Answer, Artefact, DaemonPortrait, Identity, LauncherReturn, LauncherTies, Occasion, OpenDescriptor,
     ProcessPortrait, StartFrom, ThreadPortrait,
 };
 pub use log::{LogPortrait, LogWriter};
+pub use rest::{AtRest, DrainWatched, Microseconds, ProcessorTime, Resident};
 pub use start::{FileKind, FileLook, Obstacle, ObstructedStart, RestartBeside, SecondStart, StartRace};
 pub use supervise::{
     Absence, ComeBack, Limit, Limits, LimitsSeen, ProcessLimits, QueuedRequest, SupervisedStop, UnitMoment,
@@ -204,17 +210,6 @@ pub enum MarkedOutcome {
     Silent,
 }
 
-/// One process of a target at rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AtRest {
-    /// Which image.
-    pub image: Image,
-    /// How many descriptors it has open.
-    pub descriptors: usize,
-    /// It holds a listener of the endpoints.
-    pub holds_listener: bool,
-}
-
 /// The name of the [`What::ActionFailed`] that tells that the main process was not to be found.
 pub const FIND_MAIN: &str = "find the main process";
 
@@ -386,12 +381,24 @@ pub enum What {
         upgrade: UpgradeId,
         /// The action.
         action: String,
+        /// What the executable does.
+        #[serde(default)]
+        executable: Broken,
     },
-    /// The broken executable was executed, and left its mark before it exited (`not_before`: the last look without it).
+    /// The broken executable was executed, and left its mark before anything else (`not_before`: the last look without it).
     BrokenRan {
         /// Which upgrade.
         upgrade: UpgradeId,
     },
+    /// The process of a broken executable that hangs is gone (`not_before`: the last look at it).
+    BrokenEnded {
+        /// Which upgrade.
+        upgrade: UpgradeId,
+        /// Nobody had ended it within the limit, so we did.
+        by_harness: bool,
+    },
+    /// Processes were killed in the middle of an upgrade (`not_after`: they were gone).
+    Killed(Killing),
     /// The pidfile some time after a broken executable ran.
     Survived {
         /// Which upgrade.
@@ -448,6 +455,10 @@ pub enum What {
         /// Its processes in state Z, the same ones in the last two looks.
         zombies: Vec<Image>,
     },
+    /// A draining generation was watched for some time.
+    DrainWatched(DrainWatched),
+    /// How much memory it had then.
+    Resident(Resident),
     /// Bytes that each slow reader had not read of its answer, right after the trigger.
     StreamsUnread {
         /// Which upgrade.

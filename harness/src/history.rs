@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Interval, Nanos};
-use crate::event::{Event, What};
+use crate::event::{Broken, Event, What};
 use crate::id::{UpgradeId, Version};
 use crate::plan::Plan;
 use crate::request::{LoadAccount, Pattern, Request};
@@ -117,6 +117,16 @@ impl History {
             }
         }
         broken
+    }
+
+    /// Those of them whose executable does this.
+    #[must_use]
+    pub fn upgrades_to(&self, executable: Broken) -> Vec<Upgrade> {
+        let is_to = |upgrade: &Upgrade| {
+            let what = &self.events.iter().find(|event| event.seq == upgrade.trigger_seq).expect("its trigger").what;
+            matches!(what, What::BrokenTriggered { executable: it, .. } if *it == executable)
+        };
+        self.broken_upgrades().into_iter().filter(is_to).collect()
     }
 
     /// When the first upgrade was triggered, broken or not; `None` without upgrades.

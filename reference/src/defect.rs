@@ -272,20 +272,42 @@ pub enum Defect {
     DeadlineKept,
     /// A generation without a connection stays for three times the drain timeout.
     OldExitsIdle,
+    /// A draining generation closes kept connections after an answer that does not say so.
+    CloseAnnounced,
+    /// A draining generation goes on polling the number of the listener that it has closed.
+    NoSpin,
     /// Whatever lies at the agreed descriptors is taken for what a master handed on.
     FalseMark,
     /// The old generation is told to drain when the new one is started, before it is ready.
     Exits,
+    /// A generation that a signal has killed before it was ready is taken for one that exits with 0, and replaces the old one.
+    Crashes,
+    /// A generation that does not become ready is waited for, for ever.
+    Hangs,
     /// An upgrade that failed counts as one in progress, for ever: the next ones are ignored.
     NotSticky,
+    /// The master does not wait for generations that ended before they were ready.
+    Reaped,
     /// Each trigger starts a generation at once; one that is ready replaces those that served when it was started.
     Storm,
+    /// While a generation drains the next one gets a listener of its own, bound 50 ms after the one that there was is closed.
+    DuringDrain,
+    /// The handler of the trigger is installed a second after the first generation is ready.
+    AtStart,
     /// From the fourth upgrade on the listener is closed, and bound anew 50 ms later.
     Sequential,
+    /// When a new generation is killed, everybody else is, the listener closed, and everything begun anew.
+    KilledNew,
+    /// The same when an old one is.
+    KilledOld,
     /// The master keeps the readiness pipe of every generation.
     Descriptors,
     /// The master does not wait for generations that have drained.
     Processes,
+    /// Each generation gets the variables of the one before, and one more.
+    EnvironmentGrows,
+    /// A helper in a session of its own has the listener open, as long as the master lives.
+    ListenerElsewhere,
     /// At each upgrade the pidfile is unlinked and created anew.
     UpgradeAlwaysValid,
     /// The pidfile names the next generation before that is ready.
@@ -425,6 +447,8 @@ impl Succession {
     pub fn after(upgrades: u32, defect: Option<Defect>) -> Self {
         match defect {
             Some(Defect::Sequential) if upgrades >= SOUND_UPGRADES => Self::of(Some(Defect::NoRefused)),
+            // With many upgrades behind, as each generation sees it.
+            Some(Defect::DuringDrain) if upgrades == u32::MAX => Self::of(Some(Defect::NoRefused)),
             _ => Self::of(defect),
         }
     }
@@ -488,6 +512,8 @@ impl Entrance {
 pub enum KeptConnection {
     /// Answers it and announces the end: correct.
     Answer,
+    /// Answers it as ever, and closes then.
+    CloseUnannounced,
     /// Waits until it has arrived and closes without reading: the client gets a reset, the kernel counts TCPAbortOnClose.
     CloseUnread,
     /// Reads it and closes: the client gets an orderly end instead of an answer.
@@ -499,6 +525,7 @@ impl KeptConnection {
     #[must_use]
     pub fn of(defect: Option<Defect>) -> Self {
         match defect {
+            Some(Defect::CloseAnnounced) => Self::CloseUnannounced,
             Some(Defect::KeepaliveRace) => Self::CloseUnread,
             Some(Defect::KeepaliveSwallowed) => Self::Swallow,
             _ => Self::Answer,

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,9 @@ pub enum Farewell {
     Vanish,
     /// Stay for this long when there is no connection: the mistake of [`crate::defect::Defect::OldExitsIdle`].
     Overstay(Duration),
+    /// Finish what has been begun, and go on polling the number of the closed listener: the mistake of
+    /// [`crate::defect::Defect::NoSpin`].
+    Spin,
     /// Take new connections as long as there are old ones: the mistake of
     /// [`crate::defect::Defect::OldStopsAccepting`].
     KeepAccepting,
@@ -62,6 +65,8 @@ pub struct Generation {
     pub farewell: Farewell,
     /// Until when it stays without a reason; only a defect does.
     pub overstay: Option<Instant>,
+    /// The number of the listener that it has closed, where a defect polls it.
+    pub stale: Option<RawFd>,
 }
 
 impl Generation {
@@ -115,12 +120,15 @@ impl Generation {
         let queue = self.listener.as_ref().filter(|_| !full && exhausted_until.is_none());
         // A signalfd never hangs up, so it can stand for what is not waited on.
         let absent = || poll::ignored(self.signals.as_fd());
+        // SAFETY: the number is only polled, which for one that is closed reports POLLNVAL.
+        let stale = self.stale.map(|number| unsafe { BorrowedFd::borrow_raw(number) });
         let ended = drain.ended();
         let mut entries = [
             poll::readable(&self.signals),
             poll::readable(&ended),
             queue.map_or_else(absent, poll::readable),
             self.alive.as_ref().map_or_else(absent, poll::readable),
+            stale.as_ref().map_or_else(absent, poll::readable),
         ];
         poll::until(&mut entries, self.overstay.or(drain.deadline()).or(exhausted_until))?;
         Ok(Woken { connection: poll::fired(&entries[2]), master_gone: poll::fired(&entries[3]) })
@@ -134,6 +142,9 @@ impl Generation {
         if self.farewell == Farewell::Vanish {
             self.log.line(format_args!("{reason}, exits without draining"));
             std::process::exit(0);
+        }
+        if self.farewell == Farewell::Spin {
+            self.stale = self.listener.as_ref().map(AsRawFd::as_raw_fd);
         }
         if self.farewell != Farewell::KeepAccepting {
             self.listener = None;

@@ -43,6 +43,15 @@ const STORED: &str = "listener";
 /// First and longest pause before a generation that died is replaced; doubled as long as they die at once.
 const RESPAWN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// In the defect of starts that hang: longer than anybody waits.
+const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// In the defect of triggers at the start: many times what a trigger takes that follows on readiness.
+const DEAF: Duration = Duration::from_secs(1);
+
+/// In the defects of generations that are killed: nobody listens for this long. Many times what a client needs to notice.
+const BEGINNING: Duration = Duration::from_millis(300);
+
 /// A generation that has served for this long did not die at once.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
 
@@ -136,6 +145,10 @@ struct Master {
     /// An upgrade was announced, and its end was not.
     reloading: bool,
     stopping: bool,
+    /// A defect of generations that are killed has struck.
+    begun_anew: bool,
+    /// When a defect takes the signals that it has not taken yet.
+    deaf_until: Option<Instant>,
 }
 
 /// Runs the master until it has been stopped and its last child has ended.
@@ -174,6 +187,10 @@ impl Master {
             None => listener::bind(asked, Succession::of(settings.defect).sharing())
                 .map_err(|error| MasterError::Listen(asked, error))?,
         };
+        let life_line = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+        if settings.defect == Some(Defect::ListenerElsewhere) {
+            process::lend_to_helper(listener.as_fd(), life_line.0.as_fd())?;
+        }
         let address = listener.local_addr()?;
         let log = Log::master();
         log.line(format_args!("listening on {address}"));
@@ -183,7 +200,7 @@ impl Master {
             signals,
             address,
             listener: Some(listener),
-            life_line: rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from)?,
+            life_line,
             slaves: Vec::new(),
             pidfile: None,
             pending: 0,
@@ -195,6 +212,8 @@ impl Master {
             ever_ready: false,
             reloading: false,
             stopping: false,
+            begun_anew: false,
+            deaf_until: None,
         })
     }
 
@@ -203,6 +222,7 @@ impl Master {
         self.spawn(None)?;
         while !(self.stopping && self.slaves.is_empty()) {
             let readable = self.wait()?;
+            self.take_late_signals()?;
             self.read_signals()?;
             self.read_watch()?;
             // Exits before readiness: a child that said "ready" and died is not a successor.
@@ -225,6 +245,7 @@ impl Master {
             self.respawn.filter(|_| !self.is_starting()),
             watch.and_then(Watch::deadline),
             self.settings.watchdog.as_ref().map(Watchdog::deadline),
+            self.deaf_until,
         ];
         let deadline = deadlines.chain(others.into_iter().flatten()).min();
 
@@ -260,6 +281,15 @@ impl Master {
                 Request::Upgrade => self.request_upgrade(1, "signal"),
                 Request::Stop => self.stop(),
             }
+        }
+        Ok(())
+    }
+
+    /// In the defect of triggers at the start.
+    fn take_late_signals(&mut self) -> io::Result<()> {
+        if self.deaf_until.is_some_and(|at| at <= Instant::now()) {
+            self.deaf_until = None;
+            self.signals = Signals::take()?;
         }
         Ok(())
     }
@@ -310,8 +340,13 @@ impl Master {
         let mut exits: Vec<(Slave, Exit)> = Vec::new();
         let mut alive = Vec::new();
         for (slave, ended) in self.slaves.drain(..).zip(ended) {
-            if *ended && slave.is_draining() && self.settings.defect == Some(Defect::Processes) {
-                // Forgotten, not waited for.
+            let forgotten = match self.settings.defect {
+                Some(Defect::Processes) => slave.is_draining(),
+                Some(Defect::Reaped) => slave.is_unready(),
+                _ => false,
+            };
+            if *ended && forgotten {
+                // Not waited for.
                 continue;
             }
             let exit = if *ended { slave.child.reap()? } else { None };
@@ -344,6 +379,9 @@ impl Master {
     /// What the end of a child means, by the stage that it was in.
     fn bury(&mut self, slave: &Slave, exit: Exit) -> Result<(), MasterError> {
         let name = slave.name();
+        if exit == Exit::Signal(libc::SIGKILL) && self.panics_over(slave) {
+            return Ok(self.begin_anew()?);
+        }
         match slave.stage {
             Stage::Draining { .. } => self.log.line(format_args!("{name} has drained: {exit}")),
             Stage::Killed { was_ready: true } => {
@@ -359,6 +397,9 @@ impl Master {
                     return Err(MasterError::NeverReady);
                 }
                 self.failed_before = true;
+                if self.settings.defect == Some(Defect::Crashes) && is_crash(exit) {
+                    self.drain_serving();
+                }
                 // What is served now is what was served before.
                 self.announce_reloaded(false);
                 if let Some(old) = self.slaves.iter().find(|slave| slave.is_serving()) {
@@ -369,6 +410,35 @@ impl Master {
             }
         }
         Ok(())
+    }
+
+    /// In the defects of generations that are killed: whether it was one of that side, and the first one.
+    fn panics_over(&self, slave: &Slave) -> bool {
+        let is_new = match slave.stage {
+            Stage::Starting { .. } | Stage::Killed { was_ready: false } => true,
+            Stage::Serving { .. } => !self.is_starting(),
+            Stage::Draining { .. } | Stage::Killed { was_ready: true } => false,
+        };
+        let side = match self.settings.defect {
+            Some(Defect::KilledNew) => is_new,
+            Some(Defect::KilledOld) => !is_new,
+            _ => false,
+        };
+        side && !self.stopping && !self.begun_anew
+    }
+
+    /// What those defects do then.
+    fn begin_anew(&mut self) -> io::Result<()> {
+        self.begun_anew = true;
+        for mut slave in self.slaves.drain(..) {
+            slave.kill();
+            poll::until(&mut [poll::readable(&slave.child)], None)?;
+            slave.child.reap()?;
+        }
+        self.listener = None;
+        hold(BEGINNING);
+        self.listener = Some(listener::bind(self.address, listener::Sharing::Exclusive)?);
+        self.spawn(None)
     }
 
     /// Nobody serves: try again, at once if the last one had proved itself, else ever more slowly.
@@ -443,6 +513,7 @@ impl Master {
             Some(newline) => newline.ready(),
             None => {}
         }
+        self.deaf_until = (self.settings.defect == Some(Defect::AtStart)).then(|| Instant::now() + DEAF);
         let notifier = &self.settings.notifier;
         if let (Some(listener), true) = (&self.listener, self.settings.stores_listener)
             && let Err(error) = notifier.store(STORED, &[listener.as_fd()])
@@ -527,9 +598,14 @@ impl Master {
             self.schedule_respawn(false);
         }
         if self.settings.defect == Some(Defect::Exits) {
-            for slave in self.slaves.iter_mut().filter(|slave| slave.is_serving()) {
-                slave.drain(self.settings.patience);
-            }
+            self.drain_serving();
+        }
+    }
+
+    /// Tells whoever serves to finish.
+    fn drain_serving(&mut self) {
+        for slave in self.slaves.iter_mut().filter(|slave| slave.is_serving()) {
+            slave.drain(self.settings.patience);
         }
     }
 
@@ -538,7 +614,8 @@ impl Master {
         if self.settings.defect == Some(Defect::Limits(Lowered::Later)) {
             process::lower_open_files()?;
         }
-        match Succession::after(self.upgrades, self.settings.defect) {
+        let crowded = self.settings.defect == Some(Defect::DuringDrain) && self.slaves.iter().any(Slave::is_draining);
+        match Succession::after(if crowded { u32::MAX } else { self.upgrades }, self.settings.defect) {
             Succession::Shared => self.spawn(None),
             Succession::Overlap => {
                 let own = listener::bind(self.address, listener::Sharing::ReusePort)?;
@@ -566,9 +643,14 @@ impl Master {
     /// Starts a generation.
     fn spawn(&mut self, own_listener: Option<TcpListener>) -> io::Result<()> {
         let listener = own_listener.as_ref().or(self.listener.as_ref()).ok_or(io::ErrorKind::NotConnected)?;
+        if self.settings.defect == Some(Defect::EnvironmentGrows) {
+            let name = format!("GENERATION_{}", self.upgrades + 1);
+            self.settings.program = self.settings.program.clone().with_variable(&name, "begun")?;
+        }
         let (ready, said) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let child = self.settings.program.spawn(&[listener.as_fd(), said.as_fd(), self.life_line.0.as_fd()])?;
-        let deadline = Instant::now() + self.settings.ready_timeout;
+        let patience = if self.settings.defect == Some(Defect::Hangs) { NEVER } else { self.settings.ready_timeout };
+        let deadline = Instant::now() + patience;
         let slave = Slave { child, ready, stage: Stage::Starting { deadline, own_listener } };
         self.log.line(format_args!("started {}", slave.name()));
         if let (Some(Defect::AfterFailedUpgrade), Some(pidfile)) = (self.settings.defect, &self.pidfile) {
@@ -577,6 +659,11 @@ impl Master {
         self.slaves.push(slave);
         Ok(())
     }
+}
+
+/// Killed, and not by the master, which kills with SIGKILL.
+fn is_crash(exit: Exit) -> bool {
+    matches!(exit, Exit::Signal(signal) if signal != libc::SIGKILL)
 }
 
 /// The gap of a defect, when nobody listens. Short ones are waited out on the processor: a sleep would be longer than they are.

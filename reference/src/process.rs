@@ -359,6 +359,24 @@ pub fn forget_a_child() -> io::Result<()> {
     }
 }
 
+/// Starts an orphan in a session of its own that keeps `lent` open until the other end of `alive` is closed: the mistake of
+/// [`crate::defect::Defect::ListenerElsewhere`].
+///
+/// # Errors
+/// What fork(2) reports.
+pub fn lend_to_helper(lent: BorrowedFd<'_>, alive: BorrowedFd<'_>) -> io::Result<()> {
+    let (lent, alive) = (lent.as_raw_fd(), alive.as_raw_fd());
+    in_a_child(|| {
+        // SAFETY: async-signal-safe functions only; the grandchild never returns, the child ends at once.
+        unsafe {
+            libc::setsid();
+            if libc::fork() == 0 {
+                become_borrower(lent, alive);
+            }
+        }
+    })
+}
+
 /// How many open files the mistake of [`crate::defect::Defect::Limits`] thinks to be enough.
 const ENOUGH_FILES: u64 = 256;
 
@@ -380,6 +398,20 @@ fn become_helper() -> ! {
         loop {
             libc::pause();
         }
+    }
+}
+
+/// The grandchild's side of [`lend_to_helper`].
+fn become_borrower(lent: RawFd, alive: RawFd) -> ! {
+    // SAFETY: async-signal-safe calls only; the one structure is on this stack.
+    unsafe {
+        libc::dup2(lent, libc::STDIN_FILENO);
+        libc::dup2(alive, libc::STDOUT_FILENO);
+        // The other end of the life line too, or it would never see its end.
+        libc::syscall(libc::SYS_close_range, libc::STDERR_FILENO, libc::c_uint::MAX, 0);
+        let mut end = libc::pollfd { fd: libc::STDOUT_FILENO, events: libc::POLLIN, revents: 0 };
+        while libc::poll(&raw mut end, 1, -1) < 1 {}
+        libc::_exit(0)
     }
 }
 

@@ -153,7 +153,7 @@ impl Connection<'_> {
             (true, _) => KeptConnection::Answer,
         };
         match manner {
-            KeptConnection::Answer => Ok(false),
+            KeptConnection::Answer | KeptConnection::CloseUnannounced => Ok(false),
             KeptConnection::CloseUnread => Ok(true),
             KeptConnection::Swallow => {
                 if let Ok(Some(head)) = self.read_head()? {
@@ -242,7 +242,8 @@ impl Connection<'_> {
         if let Some(id) = &head.request_id {
             text += &format!("X-Request-Id: {id}\r\n");
         }
-        if next == Next::Close {
+        let says_so = head.closes || self.service.kept != KeptConnection::CloseUnannounced;
+        if next == Next::Close && says_so {
             text += "Connection: close\r\n";
         }
         text += &format!("Content-Length: {}\r\n\r\n", body.length());

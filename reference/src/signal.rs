@@ -49,6 +49,9 @@ impl Signals {
         if defect == Some(Defect::PidOne(Unaware::Stop)) {
             mask.remove(Signal::SIGTERM);
         }
+        if defect == Some(Defect::AtStart) {
+            mask.remove(Signal::SIGHUP);
+        }
         let keeps_mask = defect == Some(Defect::SignalMask);
         let how = if keeps_mask { SigmaskHow::SIG_BLOCK } else { SigmaskHow::SIG_SETMASK };
         sigprocmask(how, Some(&mask), None)?;

@@ -60,6 +60,11 @@ impl Slave {
         matches!(self.stage, Stage::Starting { .. })
     }
 
+    /// It never was ready.
+    pub(crate) fn is_unready(&self) -> bool {
+        matches!(self.stage, Stage::Starting { .. } | Stage::Killed { was_ready: false })
+    }
+
     /// When it has taken too long, if it can.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.stage {
@@ -77,7 +82,7 @@ impl Slave {
     /// Ends it; it is still to be reaped.
     pub(crate) fn kill(&mut self) {
         self.child.signal(Signal::KILL);
-        let was_ready = !matches!(self.stage, Stage::Starting { .. } | Stage::Killed { was_ready: false });
+        let was_ready = !self.is_unready();
         self.stage = Stage::Killed { was_ready };
     }
 }

@@ -73,7 +73,9 @@ fn one(page: &mut String, check: &Check) {
     let _ = writeln!(page, "\n## {}\n\n**{}** {}\n", check.id, check.level, check.requirement);
     let _ = writeln!(page, "- owed by: {}", wording::owed_by(check));
     let _ = writeln!(page, "- source: {}", check.source);
-    let _ = writeln!(page, "- went wrong in: {}", check.reports.join("; "));
+    if !check.reports.is_empty() {
+        let _ = writeln!(page, "- went wrong in: {}", check.reports.join("; "));
+    }
     let _ = writeln!(page, "- observed: {}", check.observed);
     for witness in check.needs {
         let _ = writeln!(page, "- a pass needs: {}", wording::witness(*witness));

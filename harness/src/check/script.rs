@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::{Interval, Nanos};
-use crate::event::{AtRest, Event, ExitStatus, Listener, PidfileChange, What};
+use crate::event::{AtRest, Broken, Event, ExitStatus, Listener, PidfileChange, What};
 use crate::history::History;
 use crate::id::{Cookie, Image, Pid, UpgradeId, Version};
 use crate::machine::{Machine, Tier};
@@ -148,7 +148,12 @@ impl Script {
     }
 
     pub(crate) fn broken(self, at: u64, upgrade: u32) -> Script {
-        self.event(at, What::BrokenTriggered { upgrade: UpgradeId(upgrade), action: "signal HUP".to_owned() })
+        self.broken_by(at, upgrade, Broken::Exits)
+    }
+
+    pub(crate) fn broken_by(self, at: u64, upgrade: u32, executable: Broken) -> Script {
+        let action = "signal HUP".to_owned();
+        self.event(at, What::BrokenTriggered { upgrade: UpgradeId(upgrade), action, executable })
     }
 
     pub(crate) fn broken_ran(self, at: u64, upgrade: u32) -> Script {
@@ -161,6 +166,8 @@ impl Script {
             image: image(*pid),
             descriptors: *descriptors,
             holds_listener: true,
+            words: Some(100),
+            strays: false,
         };
         let processes = serving.iter().map(row).collect();
         let zombies = zombies.iter().map(|pid| image(*pid)).collect();

@@ -432,7 +432,8 @@ pub enum Stall {
 pub struct Deadlines {
     /// Launch to ready.
     pub start_ms: u64,
-    /// Launch to the launcher's error, of a start that hangs (profile `daemon`); absent when it waits for ever.
+    /// Launch to the launcher's error, of a start that hangs (profile `daemon`), and the start of a new generation that
+    /// hangs to its end (profile `restart`); absent when it is waited for, for ever.
     pub give_up_ms: Option<u64>,
     /// Trigger to done.
     pub upgrade_ms: u64,

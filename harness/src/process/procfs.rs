@@ -127,6 +127,26 @@ impl Procfs {
         Ok(waits)
     }
 
+    /// For how long the threads of a process have run, and for how long they were ready to run while others had the
+    /// processors (the first two numbers of `/proc/PID/task/TID/schedstat`); those of threads that have ended are not in it.
+    /// `None` when it is gone, not ours to look at, or of a kernel that does not count.
+    ///
+    /// # Errors
+    /// When `/proc` itself cannot be read.
+    pub fn processor_time(&self, pid: Pid) -> Result<Option<(Duration, Duration)>, ProcfsError> {
+        let mut sum = None;
+        for thread in self.threads(pid)? {
+            let line = self.read(&format!("{pid}/task/{thread}/schedstat"))?.unwrap_or_default();
+            let mut numbers = line.split(|byte| *byte == b' ').map(|it| std::str::from_utf8(it).ok()?.parse().ok());
+            if let (Some(Some(ran)), Some(Some(waited))) = (numbers.next(), numbers.next()) {
+                let (before_ran, before_waited) = sum.unwrap_or_default();
+                let own = (Duration::from_nanos(ran), Duration::from_nanos(waited));
+                sum = Some((before_ran + own.0, before_waited + own.1));
+            }
+        }
+        Ok(sum)
+    }
+
     /// One process, any; `None` when there is none of that pid.
     ///
     /// # Errors

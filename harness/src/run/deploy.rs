@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::event::Broken;
 use crate::id::Version;
 use crate::kernel::clone::no_forks;
 use crate::target::{Placeholders, Target};
@@ -79,14 +80,28 @@ impl Deployer {
             replace(&path, file.mode, |out| out.write_all(&content))?;
         }
         if self.needs_self {
-            self.stamp(&self.self_path(), version)?;
+            let path = self.self_path();
+            match fs::rename(self.prepared(version), &path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => self.stamp(&path, version)?,
+                put => put.map_err(|source| DeployError { path, source })?,
+            }
         }
         Ok(())
     }
 
-    /// Puts an executable in the copy's place that leaves `mark` and exits with 1.
-    pub(super) fn break_self(&self, mark: &Path) -> Result<(), DeployError> {
-        replace(&self.self_path(), 0o755, |out| out.write_all(broken(mark).as_bytes()))
+    /// Makes the copy that a later deploy of this version puts in place.
+    pub(super) fn prepare(&self, version: Version) -> Result<(), DeployError> {
+        if self.needs_self { self.stamp(&self.prepared(version), version) } else { Ok(()) }
+    }
+
+    /// Where a copy waits for its deploy.
+    fn prepared(&self, version: Version) -> PathBuf {
+        self.directory.join(format!("{COPY}.{version}"))
+    }
+
+    /// Puts an executable in the copy's place that leaves `mark`, its process id in it, and fails.
+    pub(super) fn break_self(&self, mark: &Path, executable: Broken) -> Result<(), DeployError> {
+        replace(&self.self_path(), 0o755, |out| out.write_all(broken(mark, executable).as_bytes()))
     }
 
     /// Puts a copy of this program, stamped with `version`, at `path` by rename.
@@ -110,9 +125,16 @@ fn copy_stamped(out: &mut File, version: Version) -> io::Result<()> {
 }
 
 /// A script, because the kernel executes one like any program, and it can leave a file as proof that it ran.
-fn broken(mark: &Path) -> String {
+fn broken(mark: &Path, executable: Broken) -> String {
     let quoted = mark.display().to_string().replace('\'', r"'\''");
-    format!("#!/bin/sh\n: > '{quoted}'\necho 'broken executable: exits with 1' >&2\nexit 1\n")
+    let end = match executable {
+        Broken::Exits => "exit 1",
+        // Without a core file, which would lie in the target's directory.
+        Broken::Crashes => "ulimit -c 0\nkill -SEGV $$",
+        // Longer than any deadline; the same process, with all that it was given.
+        Broken::Hangs => "exec sleep 3600",
+    };
+    format!("#!/bin/sh\necho $$ > '{quoted}'\necho 'broken executable: {}' >&2\n{end}\n", executable.word())
 }
 
 /// ELF ignores what follows its last section.
@@ -151,6 +173,8 @@ fn repeat(content: &[u8], bytes: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
 
     #[test]
@@ -160,12 +184,33 @@ mod tests {
     }
 
     #[test]
-    fn the_broken_executable_leaves_its_mark_at_any_path_and_exits_with_1() {
-        let mark = std::env::temp_dir().join(format!("unbroken's mark {}", std::process::id()));
-        let script = broken(&mark);
+    fn a_broken_executable_leaves_its_mark_at_any_path_and_fails() {
+        for (executable, code, signal) in [(Broken::Exits, Some(1), None), (Broken::Crashes, None, Some(libc::SIGSEGV))]
+        {
+            let mark = std::env::temp_dir().join(format!("unbroken's mark {}", std::process::id()));
+            let script = broken(&mark, executable);
+            let mut shell = std::process::Command::new("/bin/sh");
+            let mut child = shell.args(["-c", &script]).stderr(std::process::Stdio::null()).spawn().expect("a shell");
+            let status = child.wait().expect("it ends");
+            assert_eq!((status.code(), status.signal()), (code, signal));
+            let left = fs::read_to_string(&mark).expect("the mark is there");
+            assert_eq!(left, format!("{}\n", child.id()));
+            fs::remove_file(&mark).expect("and can be removed");
+        }
+    }
+
+    #[test]
+    fn a_hung_executable_leaves_its_mark_and_lives_on() {
+        let mark = std::env::temp_dir().join(format!("unbroken's hung mark {}", std::process::id()));
         let mut shell = std::process::Command::new("/bin/sh");
-        let status = shell.args(["-c", &script]).stderr(std::process::Stdio::null()).status().expect("a shell");
-        assert_eq!(status.code(), Some(1));
+        let script = broken(&mark, Broken::Hangs);
+        let mut child = shell.args(["-c", &script]).stderr(std::process::Stdio::null()).spawn().expect("a shell");
+        while fs::read_to_string(&mark).is_ok_and(|left| left.is_empty()) || !mark.exists() {
+            std::thread::yield_now();
+        }
+        assert!(child.try_wait().expect("it can be asked").is_none());
+        child.kill().expect("it lives");
+        child.wait().expect("it ends");
         fs::remove_file(&mark).expect("the mark is there");
     }
 }

@@ -29,4 +29,10 @@ impl Stage<'_> {
         }
         Ok(())
     }
+
+    /// Closes them.
+    pub(super) fn release(&mut self) -> Result<(), RunError> {
+        self.held.clear();
+        Ok(())
+    }
 }

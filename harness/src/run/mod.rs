@@ -2,7 +2,7 @@
 //!
 //! - [`store`]: a run on disk; `recorder` writes its events
 //! - `stage`: everything that lives while a run lives, and the scenario's steps
-//! - `start`, `upgrade`, `broken`, `storm`, `rest`, `hold`, `marked`, `change`, `stall`, `hup`, `rotate`, `stop`: the
+//! - `start`, `upgrade`, `broken`, `killing`, `drain`, `storm`, `rest`, `hold`, `marked`, `change`, `stall`, `hup`, `rotate`, `stop`: the
 //!   steps; `census`: who is who; `deploy`: files and versions
 //! - `launcher`, `daemon`: what a daemon is launched from, and what still ties it to its launcher; `second`: a start while
 //!   it runs; `obstructed`: starts with something in the pidfile's place; `control`: the target's own commands, and a
@@ -18,9 +18,11 @@ mod change;
 mod control;
 mod daemon;
 mod deploy;
+mod drain;
 mod early_stop;
 mod hold;
 mod hup;
+mod killing;
 mod launcher;
 pub mod machine;
 mod marked;

@@ -1,9 +1,10 @@
 //! Upgrade after upgrade, and the target at rest in between: what an upgrade leaves behind adds up.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::event::{AtRest, What};
-use crate::id::{Image, UpgradeId};
+use crate::event::{AtRest, Resident, What};
+use crate::id::{Image, Pid, UpgradeId};
 use crate::kernel::inet_diag::{Connection, TcpState};
 use crate::run::upgrade::yes;
 use crate::run::{RunError, Stage};
@@ -59,8 +60,21 @@ impl Stage<'_> {
             yes(last.1.is_empty() && self.clock.now().since(since) >= STILL)
         })?;
         let (processes, zombies) = last;
-        self.sink.put_at(self.clock.now(), What::Quiescent { upgrade: UpgradeId(self.upgrades), processes, zombies });
+        let upgrade = UpgradeId(self.upgrades);
+        let resident = self.resident(processes.iter().map(|row| row.image))?;
+        self.sink.put_at(self.clock.now(), What::Quiescent { upgrade, processes, zombies });
+        self.sink.put_at(self.clock.now(), What::Resident(Resident { upgrade, kib: resident }));
         Ok(())
+    }
+
+    /// How much memory each of these has.
+    fn resident(&self, images: impl Iterator<Item = Image>) -> Result<Vec<(Image, u64)>, RunError> {
+        let mut rows = Vec::new();
+        for image in images {
+            let status = self.sandbox.procfs().read(&format!("{}/status", image.pid))?.unwrap_or_default();
+            rows.extend(resident_kib(&String::from_utf8_lossy(&status)).map(|kib| (image, kib)));
+        }
+        Ok(rows)
     }
 
     /// No connection to an endpoint is held by a process, or waits to be.
@@ -77,14 +91,63 @@ impl Stage<'_> {
         let holders = self.holders()?;
         let procfs = self.sandbox.procfs();
         let (mut processes, mut zombies) = (Vec::new(), Vec::new());
-        for stat in procfs.scan()? {
+        let stats = procfs.scan()?;
+        let parents: BTreeMap<Pid, Pid> = stats.iter().map(|stat| (stat.image.pid, stat.ppid)).collect();
+        let main = self.main.as_ref().map(|main| main.image.pid).filter(|main| parents.contains_key(main));
+        let descends = |pid: Pid, from: Pid| {
+            std::iter::successors(Some(pid), |pid| parents.get(pid).copied()).any(|pid| pid == from)
+        };
+        for stat in &stats {
             if stat.is_dead() {
                 zombies.push(stat.image);
                 continue;
             }
             let descriptors = procfs.descriptors(stat.image.pid)?.len();
-            processes.push(AtRest { image: stat.image, descriptors, holds_listener: holders.contains(&stat.image) });
+            processes.push(AtRest {
+                image: stat.image,
+                descriptors,
+                holds_listener: holders.contains(&stat.image),
+                words: self.words_of(stat.image.pid)?,
+                strays: main.is_some_and(|main| !descends(stat.image.pid, main)),
+            });
         }
         Ok((processes, zombies))
+    }
+
+    /// The size of what it was executed with, where that may be read.
+    fn words_of(&self, pid: Pid) -> Result<Option<usize>, RunError> {
+        let read = |name: &str| self.sandbox.procfs().read(&format!("{pid}/{name}"));
+        Ok(read("cmdline")?.zip(read("environ")?).map(|(arguments, environment)| size(&arguments) + size(&environment)))
+    }
+}
+
+/// VmRSS of proc_pid_status(5).
+fn resident_kib(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// Bytes, each run of digits as one: a process id or a counter may gain a digit, and that is no growth.
+fn size(words: &[u8]) -> usize {
+    let after = std::iter::once(&0).chain(words);
+    words.iter().zip(after).filter(|(byte, before)| !(byte.is_ascii_digit() && before.is_ascii_digit())).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{resident_kib, size};
+
+    #[test]
+    fn the_resident_memory_is_read_and_a_zombie_has_none() {
+        assert_eq!(resident_kib("Name:\tx\nVmRSS:\t    3480 kB\nRssAnon:\t 12 kB\n"), Some(3480));
+        assert_eq!(resident_kib("Name:\tx\nState:\tZ (zombie)\n"), None);
+    }
+
+    #[test]
+    fn a_number_that_gains_a_digit_is_no_growth() {
+        assert_eq!(size(b"server\0PID=9\0"), size(b"server\0PID=1000\0"));
+        assert_eq!(size(b"server\0PID=9\0"), 13);
+        assert!(size(b"PID=9\0PID2=9\0") > size(b"PID=9\0"));
+        assert_eq!(size(b""), 0);
     }
 }

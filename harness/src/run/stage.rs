@@ -206,11 +206,14 @@ impl<'a> Stage<'a> {
                 let asked = self.stop.pause(Duration::from_millis(*ms));
                 if asked { Err(RunError::Interrupted) } else { Ok(()) }
             }
+            Step::Prepare { versions } => self.prepare(*versions),
             Step::Initialised => self.await_initialised(),
             Step::Upgrade => self.upgrade(),
-            Step::BrokenUpgrade { ms } => self.broken_upgrade(Duration::from_millis(*ms)),
+            Step::BrokenUpgrade { ms, executable } => self.broken_upgrade(*executable, Duration::from_millis(*ms)),
+            Step::KillInUpgrade { side, ms } => self.kill_in_upgrade(*side, Duration::from_millis(*ms)),
             Step::Sequential { upgrades } => self.sequential(*upgrades),
             Step::Storm { triggers, within_ms } => self.storm(*triggers, std::time::Duration::from_millis(*within_ms)),
+            Step::WatchDrain { ms } => self.watch_drain(Duration::from_millis(*ms)),
             Step::Settle => self.settle(),
             Step::Change(way) => self.change(*way),
             Step::Stall => self.stall(),
@@ -219,6 +222,7 @@ impl<'a> Stage<'a> {
                 self.unstall();
                 Ok(())
             }
+            Step::Release => self.release(),
             Step::Quiesce => self.quiesce(),
             Step::Stop => self.stop_by_its_means(),
             Step::Scan => self.scan(),
@@ -255,6 +259,11 @@ impl<'a> Stage<'a> {
         self.version = version;
         self.sink.put_at(self.clock.now(), What::Deployed { version });
         Ok(())
+    }
+
+    /// Makes what later deploys put in place.
+    fn prepare(&self, versions: u32) -> Result<(), RunError> {
+        (1..=versions).try_for_each(|nth| Ok(self.deployer.prepare(Version(self.version.0 + nth))?))
     }
 
     fn begin_load(&mut self, patterns: &[Pattern]) -> Result<(), RunError> {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::event::Obstacle;
+use crate::event::{Broken, Obstacle, Side};
 use crate::manifest::{Capability, Profile, Program};
 use crate::request::Pattern;
 
@@ -232,13 +232,30 @@ pub enum Step {
         /// How long.
         ms: u64,
     },
+    /// Make the executables of so many next versions beside their place: each deploy is a rename then, and its trigger
+    /// follows at once.
+    Prepare {
+        /// How many.
+        versions: u32,
+    },
     /// Wait until the last start, or upgrade, has said that its initialisation is complete (capability `slow-init`).
     Initialised,
     /// One upgrade by the manifest's restart steps, until its done event.
     Upgrade,
-    /// The restart steps with an executable that exits with 1 at once in place of `{self}`; the load goes on this long
-    /// after that one ran (capability `exec-self`).
+    /// The restart steps with a broken executable in place of `{self}`; the load goes on this long after that one ran
+    /// (capability `exec-self`).
     BrokenUpgrade {
+        /// How long.
+        ms: u64,
+        /// What it does.
+        #[serde(default)]
+        executable: Broken,
+    },
+    /// The restart steps; as soon as a process that began after the trigger holds the listener, this side of the upgrade is
+    /// killed (the new one with all that it has started), and the load goes on this long.
+    KillInUpgrade {
+        /// Whom.
+        side: Side,
         /// How long.
         ms: u64,
     },
@@ -261,6 +278,13 @@ pub enum Step {
         /// How many.
         connections: u32,
     },
+    /// Measure for so long what the generation before the last upgrade does with the processors, while it drains.
+    WatchDrain {
+        /// How long.
+        ms: u64,
+    },
+    /// Close the connections of `hold`.
+    Release,
     /// Kill the main process, and wait for what its supervisor makes of that; where that holds its socket, send a request at
     /// once.
     KillMain,
@@ -379,11 +403,15 @@ impl Step {
             Step::Hold { .. } => "hold",
             Step::Load(_) => "load",
             Step::Baseline { .. } => "baseline",
+            Step::Prepare { .. } => "prepare",
             Step::Initialised => "initialised",
             Step::Upgrade => "upgrade",
             Step::BrokenUpgrade { .. } => "broken-upgrade",
+            Step::KillInUpgrade { .. } => "kill-in-upgrade",
             Step::Sequential { .. } => "sequential",
             Step::Storm { .. } => "storm",
+            Step::WatchDrain { .. } => "watch-drain",
+            Step::Release => "release",
             Step::KillMain => "kill-main",
             Step::KillOut => "kill-out",
             Step::EndMain => "end-main",

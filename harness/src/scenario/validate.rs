@@ -118,6 +118,7 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
         Step::Upgrade
             | Step::Change(_)
             | Step::BrokenUpgrade { .. }
+            | Step::KillInUpgrade { .. }
             | Step::Sequential { .. }
             | Step::Storm { .. }
             | Step::UnitReload
@@ -198,7 +199,7 @@ struct Order {
 impl Order {
     fn take(&mut self, step: &Step) -> Result<(), ScriptProblem> {
         let refuse = |reason, fix| Err(ScriptProblem::Order { step: step.word(), reason, fix });
-        if !self.started && !starts(step) && *step != Step::Scan {
+        if !self.started && !starts(step) && !matches!(step, Step::Scan | Step::Prepare { .. }) {
             return refuse("the target is not running", "put `start` before it");
         }
         if self.started && starts(step) {
@@ -206,6 +207,9 @@ impl Order {
         }
         if let Some(unknown) = compares_with(step).filter(|_| !self.stopped) {
             return refuse(unknown, "put `start` and `stop` before it");
+        }
+        if is_of_none(step) {
+            return Err(ScriptProblem::Zero);
         }
         match step {
             Step::StartsFrom(launchers) | Step::BusyStartsFrom(launchers) => {
@@ -224,24 +228,21 @@ impl Order {
             Step::Limits | Step::AwaitWatchdog | Step::Initialised | Step::Orphan => {}
             Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
             Step::Load(patterns) => return self.load(patterns),
-            Step::Ask { requests: 0 }
-            | Step::Baseline { ms: 0 }
-            | Step::RacingStarts { starts: 0, .. }
-            | Step::RacingStarts { rounds: 0, .. }
-            | Step::Park { connections: 0 }
-            | Step::Hold { connections: 0 }
-            | Step::BrokenUpgrade { ms: 0 }
-            | Step::Sequential { upgrades: 0 }
-            | Step::Storm { triggers: 0, .. } => return Err(ScriptProblem::Zero),
             Step::Baseline { .. } if !self.load => return refuse("there is no load", "put `load` before it"),
             Step::Baseline { .. } => {}
-            Step::BrokenUpgrade { .. } | Step::Sequential { .. } | Step::Storm { .. } if !self.load => {
+            Step::KillInUpgrade { .. } | Step::BrokenUpgrade { .. } | Step::Sequential { .. } | Step::Storm { .. }
+                if !self.load =>
+            {
                 return refuse("there is no load", "put `load` before it");
             }
             Step::Ask { .. } | Step::RacingStarts { .. } | Step::BrokenUpgrade { .. } | Step::Hold { .. } => {}
             Step::Upgrade | Step::UnitReload | Step::Change(_) | Step::Sequential { .. } | Step::Storm { .. } => {
                 self.upgraded = true;
             }
+            Step::WatchDrain { .. } if !self.upgraded => {
+                return refuse("nothing was upgraded", "put `upgrade` before it");
+            }
+            Step::Prepare { .. } | Step::KillInUpgrade { .. } | Step::WatchDrain { .. } | Step::Release => {}
             Step::Settle if !self.upgraded => return refuse("nothing was upgraded", "put `upgrade` before it"),
             Step::Settle => {}
             Step::Stall if self.stalled => return refuse("it is stalled already", "put `unstall` before it"),
@@ -312,6 +313,25 @@ fn compares_with(step: &Step) -> Option<&'static str> {
         Step::RelativeStart => Some("it was not started with the whole path"),
         _ => None,
     }
+}
+
+/// Steps that would do nothing: a number in them is 0.
+fn is_of_none(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Ask { requests: 0 }
+            | Step::Baseline { ms: 0 }
+            | Step::RacingStarts { starts: 0, .. }
+            | Step::RacingStarts { rounds: 0, .. }
+            | Step::Park { connections: 0 }
+            | Step::Hold { connections: 0 }
+            | Step::Prepare { versions: 0 }
+            | Step::WatchDrain { ms: 0 }
+            | Step::BrokenUpgrade { ms: 0, .. }
+            | Step::KillInUpgrade { ms: 0, .. }
+            | Step::Sequential { upgrades: 0 }
+            | Step::Storm { triggers: 0, .. }
+    )
 }
 
 /// Steps after which it does not run any more.

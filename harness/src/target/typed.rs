@@ -228,7 +228,7 @@ pub struct TargetCommands {
 pub struct TargetDeadlines {
     /// Launch to ready.
     pub start: Duration,
-    /// Launch to the error of a start that hangs, where one is declared.
+    /// Launch to the error of a start that hangs, or to the end of a new generation that does, where one is declared.
     pub give_up: Option<Duration>,
     /// Trigger to done.
     pub upgrade: Duration,

@@ -249,6 +249,7 @@ pub fn serve(options: &Options) -> Result<(), String> {
         Some(Defect::InflightCompletes) => Farewell::Vanish,
         Some(Defect::OldExitsIdle) => Farewell::Overstay(options.patience().timeout * OVERLONG),
         Some(Defect::OldStopsAccepting) => Farewell::KeepAccepting,
+        Some(Defect::NoSpin) => Farewell::Spin,
         _ => Farewell::Drain,
     };
     let generation = Generation {
@@ -262,6 +263,7 @@ pub fn serve(options: &Options) -> Result<(), String> {
         forgets_after: None,
         farewell,
         overstay: None,
+        stale: None,
     };
     // A hangup for the whole group (a terminal that closes) is the master's business.
     generation.run(&mut || {}).map_err(|error| format!("slave-{} failed: {error}", std::process::id()))

@@ -88,6 +88,7 @@ impl Standing {
             forgets_after: None,
             farewell: Farewell::Drain,
             overstay: None,
+            stale: None,
         };
         generation.run(&mut || on_upgrade(&log, pidfile.as_mut())).map_err(failed)?;
         pidfile.map_or(Ok(()), Pidfile::remove).map_err(failed)

@@ -318,6 +318,7 @@ impl Daemon {
             forgets_after: (options.defect == Some(Defect::Threads)).then_some(SERVED_BETWEEN),
             farewell: Farewell::Drain,
             overstay: None,
+            stale: None,
         };
         let reopen = &mut || {
             if options.defect == Some(Defect::LogAppendKept) {

@@ -4,7 +4,7 @@ use crate::check::Check;
 use crate::check::loss::{ANY_REQUEST, losses_of};
 use crate::check::witness::FRESH_PER_SECOND_MIN;
 use crate::clock::Nanos;
-use crate::event::What;
+use crate::event::{Broken, What};
 use crate::history::{History, Upgrade};
 use crate::manifest::{Capability, Profile};
 use crate::request::Pattern;
@@ -31,9 +31,15 @@ pub static CHECK: Check = Check {
 };
 
 fn decide(history: &History) -> Vec<Finding> {
-    let broken = history.broken_upgrades();
+    serves_on(history, Broken::Exits)
+}
+
+/// Whether the old generation serves on and nothing is lost in every upgrade to an executable that does this.
+pub(super) fn serves_on(history: &History, executable: Broken) -> Vec<Finding> {
+    let broken = history.upgrades_to(executable);
     if broken.is_empty() {
-        return vec![Finding::inconclusive("no upgrade to a broken executable was triggered")];
+        let text = format!("no upgrade was triggered to an executable that {}", executable.word());
+        return vec![Finding::inconclusive(text)];
     }
     broken.iter().flat_map(|upgrade| one(history, upgrade)).collect()
 }

@@ -15,7 +15,7 @@ pub static CHECK: Check = Check {
     requirement: "A good upgrade after a bad one works.",
     source: "the meaning of a rollback: the state before it",
     reports: &["haproxy#1883"],
-    observed: "After an upgrade to an executable that exits at once a good one is deployed and triggered: an answer carries its \
+    observed: "After an upgrade to a broken executable a good one is deployed and triggered: an answer carries its \
                version (or, where answers carry none, a process that appeared after the trigger holds the listener).",
     needs: &[],
     observers: &["processes"],

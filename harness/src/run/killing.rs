@@ -1,0 +1,114 @@
+//! An upgrade in the middle of which one side is killed.
+
+use std::time::Duration;
+
+use crate::clock::Interval;
+use crate::event::{Killing, Phase, Side, What};
+use crate::id::{Image, Pid, UpgradeId};
+use crate::manifest::MainProcess;
+use crate::run::census::Main;
+use crate::run::daemon::KILL_LIMIT;
+use crate::run::supervised::KILL;
+use crate::run::upgrade::{describe, trigger_of, yes};
+use crate::run::{RunError, Stage};
+use crate::target::{Signal, TargetRestartStep};
+
+impl Stage<'_> {
+    /// The restart steps, with a SIGKILL after the trigger; the load goes on for `after`. Whether the upgrade comes about is
+    /// nobody's business.
+    pub(super) fn kill_in_upgrade(&mut self, side: Side, after: Duration) -> Result<(), RunError> {
+        let Some(restart) = self.plan.target.restart.clone() else { return Ok(()) };
+        self.await_steady_load()?;
+        let before = self.before_upgrade()?;
+        let known = self.living()?;
+        // Held before the trigger: later a number may be somebody else's.
+        let old = before.holders.iter().filter(|image| Some(**image) != before.main);
+        let old: Vec<Main> = old.filter_map(|image| self.identify(image.pid)).collect();
+        self.phase(Phase::Trigger);
+        let trigger = trigger_of(&restart.steps);
+        // Who is launched by a step of its own has not begun before that.
+        let launch = restart.steps.iter().position(|step| *step == TargetRestartStep::Launch).unwrap_or(0);
+        for (index, step) in restart.steps.iter().enumerate() {
+            let began = self.clock.now();
+            let outcome = self.restart_step(step, &before)?;
+            if index == trigger {
+                let what = What::Triggered { upgrade: before.id, version: before.version, action: describe(step) };
+                self.sink.put(Interval::new(began, self.clock.now()), what);
+            }
+            if index == trigger.max(launch)
+                && outcome.is_ok()
+                && let Some(born) = self.await_born(&known)?
+            {
+                let born = if side == Side::New { self.with_descendants(born)? } else { born };
+                self.kill_side(before.id, side, if side == Side::New { &born } else { &old })?;
+            }
+            if let Err(reason) = outcome {
+                self.action_failed(&describe(step), &reason);
+                break;
+            }
+        }
+        if self.stop.pause(after) {
+            return Err(RunError::Interrupted);
+        }
+        if self.plan.target.main == MainProcess::Pidfile { self.find_main() } else { Ok(()) }
+    }
+
+    /// Waits until a process that was not known holds a listener; the main process is who keeps the service together.
+    fn await_born(&self, known: &[Image]) -> Result<Option<Vec<Main>>, RunError> {
+        let main = self.main.as_ref().map(|main| main.image.pid);
+        // A fork that has not executed yet is the same process as after that.
+        let is_known =
+            |image: &Image| known.iter().any(|it| (it.pid, it.start_ticks) == (image.pid, image.start_ticks));
+        let limit = self.plan.target.deadlines.upgrade;
+        let mut born = Vec::new();
+        let seen = self.within(limit, || {
+            let holders = self.holders().unwrap_or_default();
+            let new = holders.into_iter().filter(|image| Some(image.pid) != main && !is_known(image));
+            born = new.filter_map(|image| self.identify(image.pid)).collect();
+            yes(!born.is_empty())
+        })?;
+        if !seen {
+            self.deadline_passed("begin of a new generation", limit);
+        }
+        Ok(seen.then_some(born))
+    }
+
+    /// Stops them, so that they start nobody any more, and adds whom they have started: who outlives its parent would be one
+    /// side of an upgrade that nobody has made.
+    fn with_descendants(&self, mut born: Vec<Main>) -> Result<Vec<Main>, RunError> {
+        let mut stopped = 0;
+        while stopped < born.len() {
+            for process in &born[stopped..] {
+                let gone = process.pidfd.send_signal(Signal(libc::SIGSTOP)).is_err();
+                let stands = || yes(gone || self.state(process.image).is_none_or(|state| state == 'T'));
+                let _stands = self.within(self.plan.target.deadlines.stop, stands)?;
+            }
+            stopped = born.len();
+            let has = |pid: Pid| born.iter().any(|process| process.image.pid == pid);
+            let children = self.sandbox.procfs().scan()?;
+            let more: Vec<Main> = children
+                .iter()
+                .filter(|stat| has(stat.ppid) && !has(stat.image.pid) && !stat.is_dead())
+                .filter_map(|stat| self.identify(stat.image.pid))
+                .collect();
+            born.extend(more);
+        }
+        Ok(born)
+    }
+
+    /// Kills those that live, and waits until they are gone.
+    fn kill_side(&self, upgrade: UpgradeId, side: Side, processes: &[Main]) -> Result<(), RunError> {
+        let began = self.clock.now();
+        let living: Vec<&Main> = processes.iter().filter(|process| !process.pidfd.has_exited()).collect();
+        for process in &living {
+            process.pidfd.send_signal(KILL).map_err(|error| RunError::Environment(error.to_string()))?;
+        }
+        if let Some(left) = living.iter().find(|process| !process.pidfd.wait(KILL_LIMIT)) {
+            return Err(RunError::Environment(format!("end process {}", left.image.pid)));
+        }
+        let images = living.iter().map(|process| process.image).collect();
+        let what = What::Killed(Killing { upgrade, side, images });
+        self.sink.put(Interval::new(began, self.clock.now()), what);
+        Ok(())
+    }
+}
