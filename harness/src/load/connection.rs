@@ -143,8 +143,9 @@ impl Connection {
             Ok(Peek::Bytes) => Idle::Broken(self.unsolicited()),
             Err(error) => {
                 let reused = self.requests > 0;
-                let loss = Loss { signal: Signal::from(&error), reused, sent: 0, acked: 0, received: 0 };
-                Idle::Broken(loss.failure(self.info()))
+                let state = self.info().map(|info| info.state);
+                let loss = Loss { signal: Signal::from(&error), reused, sent: 0, acked: 0, received: 0, state };
+                Idle::Broken(loss.failure())
             }
         }
     }
@@ -156,7 +157,8 @@ impl Connection {
 
     /// A FIN came before the first request was sent.
     pub(super) fn closed_unused(&self) -> Failure {
-        Loss { signal: Signal::Eof, reused: false, sent: 0, acked: 0, received: 0 }.failure(self.info())
+        let state = self.info().map(|info| info.state);
+        Loss { signal: Signal::Eof, reused: false, sent: 0, acked: 0, received: 0, state }.failure()
     }
 
     /// Gives a request to the kernel.
@@ -307,7 +309,8 @@ impl Connection {
         attempt.note(info);
         let reused = attempt.nth_on_connection > 0;
         let (sent, received) = (attempt.bytes_sent, attempt.bytes_received);
-        Loss { signal, reused, sent, acked: self.acked(info, attempt), received }.failure(info)
+        let (acked, state) = (self.acked(info, attempt), info.map(|info| info.state));
+        Loss { signal, reused, sent, acked, received, state }.failure()
     }
 
     /// The answer came, and is wrong.

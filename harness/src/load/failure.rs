@@ -55,6 +55,8 @@ pub(super) struct Loss {
     pub(super) acked: u64,
     /// Bytes of answer read.
     pub(super) received: u64,
+    /// The connection's state at that instant, where the kernel told.
+    pub(super) state: Option<TcpState>,
 }
 
 impl Loss {
@@ -71,16 +73,19 @@ impl Loss {
             _ if !self.reused => FailureClass::Dropped,
             // EPIPE is ECONNRESET after a FIN (tcp_reset in net/ipv4/tcp_input.c): the same story as EOF.
             Signal::Eof | Signal::Errno(Errno::EPIPE) if self.acked < self.sent => FailureClass::Crossed,
+            // A FIN that acknowledged the request, and a RST behind it (a FIN alone leaves CLOSE_WAIT): the server shut its
+            // side down, and closed with the request in its queue (TCPAbortOnClose).
+            Signal::Eof | Signal::Errno(Errno::EPIPE) if self.state == Some(TcpState::Close) => FailureClass::Unread,
             Signal::Eof | Signal::Errno(Errno::EPIPE) => FailureClass::Taken,
             Signal::Errno(_) => FailureClass::Unread,
         }
     }
 
     /// The class with its evidence.
-    pub(super) fn failure(&self, info: Option<TcpInfo>) -> Failure {
+    pub(super) fn failure(&self) -> Failure {
         let evidence = SocketEvidence {
             signal: self.signal.to_string(),
-            state: info.map_or("", |info| info.state.name()).to_owned(),
+            state: self.state.map_or("", TcpState::name).to_owned(),
             request_bytes_acked: self.acked,
         };
         Failure { class: self.class(), evidence }
@@ -110,8 +115,19 @@ mod tests {
     const REUSED: bool = true;
 
     fn check(reused: bool, [sent, acked, received]: [u64; 3], signal: Signal, want: FailureClass) {
-        let loss = Loss { signal, reused, sent, acked, received };
+        let state = Some(if signal == Signal::Eof { TcpState::CloseWait } else { TcpState::Close });
+        let loss = Loss { signal, reused, sent, acked, received, state };
         assert_eq!(loss.class(), want, "{loss:?}");
+    }
+
+    #[test]
+    fn a_reset_behind_the_fin_says_that_the_request_lay_unread() {
+        let class = |acked, state| {
+            Loss { signal: Signal::Eof, reused: true, sent: 90, acked, received: 0, state: Some(state) }.class()
+        };
+        assert_eq!(class(90, TcpState::Close), FailureClass::Unread);
+        assert_eq!(class(90, TcpState::CloseWait), FailureClass::Taken);
+        assert_eq!(class(0, TcpState::Close), FailureClass::Crossed);
     }
 
     #[test]

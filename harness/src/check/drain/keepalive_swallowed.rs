@@ -20,7 +20,7 @@ pub static CHECK: Check = Check {
                server normally takes, and one that was never answered.",
     needs: &[Witness::Upgrades, Witness::BusyLoad, Witness::IdleLoad],
     observers: &[],
-    chance: false,
+    chance: true,
     unproven_bare: None,
     decide,
 };

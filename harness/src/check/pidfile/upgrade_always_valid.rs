@@ -146,12 +146,18 @@ fn wrong_content(history: &History, watched: &[Seen<'_>], during: &[&Seen<'_>]) 
     evidence
 }
 
+/// Its end came surely before, and no image that came later had its number: exec(2) ends an image and keeps the pid.
 fn gone_before(history: &History, pid: Pid, at: &Interval) -> bool {
-    history.events.iter().any(|event| match &event.what {
-        What::Process { image, change: ProcessChange::Gone } => image.pid == pid && event.at.precedes(at),
-        What::Exited { pid: exited, .. } => *exited == pid && event.at.precedes(at),
-        _ => false,
-    })
+    let mut gone = false;
+    for event in history.events.iter().filter(|event| !at.precedes(&event.at)) {
+        match &event.what {
+            What::Process { image, change: ProcessChange::Gone } if image.pid == pid => gone |= event.at.precedes(at),
+            What::Process { image, change: ProcessChange::Appeared { .. } } if image.pid == pid => gone = false,
+            What::Exited { pid: exited, .. } if *exited == pid => gone |= event.at.precedes(at),
+            _ => {}
+        }
+    }
+    gone
 }
 
 /// The process that the file named exited, and the file was changed only surely later.
@@ -169,8 +175,10 @@ fn stale_after_exit(history: &History, watched: &[Seen<'_>], until: crate::clock
 
 #[cfg(test)]
 mod tests {
-    use crate::check::script::Script;
+    use crate::check::script::{Script, image};
     use crate::event::PidfileChange::{self, Created, Deleted, Modified, MovedAway, MovedOver, Read};
+    use crate::event::ProcessChange;
+    use crate::event::What;
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
 
     fn run(changes: &[(PidfileChange, Option<&str>)]) -> Script {
@@ -223,5 +231,14 @@ mod tests {
     fn a_file_that_names_the_old_one_after_its_exit_fails() {
         check(run(&[]).exited(1005, 5), Fail);
         check(run(&[(MovedOver, Some("6\n"))]).exited(1050, 5), Pass);
+    }
+
+    #[test]
+    fn a_file_that_names_one_which_was_gone_fails_unless_it_only_executed_something_else() {
+        let gone =
+            |script: Script, at| script.event(at, What::Process { image: image(5), change: ProcessChange::Gone });
+        let written_again = || run(&[(MovedOver, Some("5\n"))]);
+        check(gone(written_again(), 1005), Fail);
+        check(gone(written_again(), 5).appeared(6, 5, 1), Pass);
     }
 }

@@ -110,6 +110,19 @@ fn a_request_left_in_the_queue_of_a_closed_connection_is_unread() {
 }
 
 #[test]
+fn a_request_left_in_the_queue_behind_a_shutdown_is_unread_too() {
+    by_hand(async || {
+        let (mut hand, peer) = Hand::connected(2).await;
+        hand.send().await.expect("send");
+        // The FIN acknowledges what had arrived; the close after it finds that in the queue.
+        rustix::net::shutdown(&peer, rustix::net::Shutdown::Write).expect("shutdown");
+        drop(peer);
+        let failure = hand.receive().await.expect_err("no answer");
+        check(failure, FailureClass::Unread, "EOF", &["CLOSE"], ASK.len());
+    });
+}
+
+#[test]
 fn a_write_after_a_reset_keeps_the_first_error() {
     by_hand(async || {
         let (mut hand, peer) = Hand::connected(1).await;
