@@ -73,6 +73,8 @@ pub const TARGETS: &[Embedded] = embedded![
     "targets/reference/exec-inherit-data.toml",
     "targets/reference/orphan.toml",
     "targets/reference/exec-inherit-brisk.toml",
+    "targets/reference/takeover.toml",
+    "targets/reference/re-exec.toml",
     "targets/null/exits-at-once.toml",
     "targets/null/accepts-silently.toml",
     "targets/null/ignores-signal.toml",
