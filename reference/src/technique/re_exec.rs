@@ -13,8 +13,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use rustix::event::PollFd;
 
 use crate::activation;
+use crate::adoption::Adoption;
 use crate::drain::{Drain, Patience};
 use crate::generation::{Beside, Generation};
 use crate::inherit;
@@ -23,6 +25,7 @@ use crate::listener::{self, Sharing};
 use crate::log::Log;
 use crate::notify::{self, Notifier};
 use crate::pidfile::{Pidfile, PidfileError};
+use crate::poll;
 use crate::process::{self, Program};
 use crate::service::Service;
 use crate::signal::Signals;
@@ -84,6 +87,9 @@ pub struct Options {
     /// When it closes kept connections without a request, counted from there
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub idle_grace_ms: u64,
+    /// Open connections at which it stops accepting; the others wait in the queue [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub connections_max: Option<u64>,
     /// How long it pretends to initialise before it is ready; it says "initialised" then
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub slow_init_ms: u64,
@@ -107,6 +113,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     let program = following(&notifier).map_err(failed("find its own path"))?;
     // What waits since before the exec is read from here, too: blocked signals stay pending (execve(2)).
     let signals = Signals::take().map_err(failed("take its signals"))?;
+    let adoption = Adoption::take().map_err(failed("take its orphans"))?;
     let address = listener.local_addr().map_err(failed("find its address"))?;
     log.line(format_args!("listening on {address}"));
     let takes = Duration::from_millis(options.slow_init_ms);
@@ -114,7 +121,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     let outcome = initialisation.complete().map_err(failed("initialise"))?;
     let version = version::own().map_err(failed("find its version"))?;
     let pidfile = pidfile(options, lock).map_err(failed("start"))?;
-    let mut life = Life { options, log, listener, program, notifier, pidfile, version };
+    let mut life = Life { options, log, listener, program, notifier, adoption, pidfile, version };
     match outcome {
         Outcome::Complete(hangups) => life.live(signals, hangups).map_err(failed("go on"))?,
         Outcome::Stopped | Outcome::InVain => life.log.line("told to stop before it served"),
@@ -162,6 +169,8 @@ struct Life<'a> {
     listener: TcpListener,
     program: Program,
     notifier: Notifier,
+    /// The orphans that pid 1 is given.
+    adoption: Option<Adoption>,
     pidfile: Option<Pidfile>,
     version: u64,
 }
@@ -177,9 +186,12 @@ impl Life<'_> {
             let [idle_grace, timeout] =
                 [self.options.idle_grace_ms, self.options.drain_timeout_ms].map(Duration::from_millis);
             let service = Service::new(self.version, Drain::new(Patience { idle_grace, timeout })?);
-            let generation = Generation::new(self.listener.try_clone()?, service, signals, self.log.clone());
+            let mut generation = Generation::new(self.listener.try_clone()?, service, signals, self.log.clone());
+            generation.connections_max =
+                self.options.connections_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
             let (path, next) = (self.program.path(), Next::Serve);
-            let mut watchman = Watchman { notifier: &self.notifier, next, path, log: &self.log };
+            let (notifier, log, adoption) = (&self.notifier, &self.log, self.adoption.as_mut());
+            let mut watchman = Watchman { adoption, notifier, next, path, log };
             if hangups == Hangups::Some {
                 watchman.hung_up();
             }
@@ -210,6 +222,7 @@ enum Next {
 
 /// Hears the orders beside serving.
 struct Watchman<'a> {
+    adoption: Option<&'a mut Adoption>,
     notifier: &'a Notifier,
     next: Next,
     path: PathBuf,
@@ -217,6 +230,10 @@ struct Watchman<'a> {
 }
 
 impl Beside for Watchman<'_> {
+    fn waits(&self) -> Vec<PollFd<'_>> {
+        self.adoption.iter().map(|adoption| poll::readable(&**adoption)).collect()
+    }
+
     /// During the drain another one changes nothing: what is executed is what is installed then.
     fn hung_up(&mut self) {
         if self.next != Next::Serve {
@@ -242,6 +259,8 @@ impl Beside for Watchman<'_> {
     }
 
     fn turn(&mut self) -> io::Result<Option<&'static str>> {
+        // It has no children but those that pid 1 is given.
+        self.adoption.as_mut().map_or(Ok(0), |adoption| adoption.reap(|_| false))?;
         Ok((self.next == Next::Upgrade).then_some("told to upgrade"))
     }
 }
