@@ -108,6 +108,7 @@ pub const EXPECTATIONS: &[Embedded] = embedded![
     "expectations/rust-daemonize.toml",
     "expectations/daemonize.toml",
     "expectations/daemon-command.toml",
+    "expectations/reference-re-exec.toml",
 ];
 
 /// The defect matrix: which scenario shows which defect of the references.
