@@ -119,8 +119,14 @@ fn command(directory: &Path) -> Command {
 
 /// The exit status of a process that is a child of this one, or an orphan that has become one.
 fn ended(pid: Pid) -> Option<i32> {
-    let (_, status) = waitpid(Some(pid), WaitOptions::empty()).expect("a child").expect("waited for");
-    status.exit_status()
+    loop {
+        match waitpid(Some(pid), WaitOptions::empty()) {
+            Ok(status) => return status.expect("waited for").1.exit_status(),
+            // Its parent has closed its files, and is not gone yet.
+            Err(error) => assert!(test_kill_process(pid).is_ok(), "process {pid:?} is nobody's: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Installs a copy with this version by rename.
@@ -257,7 +263,8 @@ fn what_is_asked_for_during_an_upgrade_is_one_more() {
 }
 
 fn a_stop_gives_up_the_upgrade_that_is_under_way() {
-    let server = Server::start("stopped", &["takeover", "--no-watch", "--slow-init-ms", "500", "--ready-timeout-ms", "60000"]);
+    let server =
+        Server::start("stopped", &["takeover", "--no-watch", "--slow-init-ms", "500", "--ready-timeout-ms", "60000"]);
     server.wait_for("serves version 1");
     server.signal(Signal::HUP);
     let started = server.wait_for("started main-");
@@ -390,16 +397,28 @@ fn main() {
     unbroken_reference::run_if_asked();
     set_child_subreaper(Some(rustix::process::getpid())).expect("a reaper");
     let tests: [(&str, fn()); 12] = [
-        ("a_takeover_under_load_loses_nothing_and_moves_the_pidfile", a_takeover_under_load_loses_nothing_and_moves_the_pidfile),
+        (
+            "a_takeover_under_load_loses_nothing_and_moves_the_pidfile",
+            a_takeover_under_load_loses_nothing_and_moves_the_pidfile,
+        ),
         ("a_changed_file_is_taken_over_once", a_changed_file_is_taken_over_once),
-        ("a_successor_that_fails_in_any_way_is_given_up_and_a_good_one_follows", a_successor_that_fails_in_any_way_is_given_up_and_a_good_one_follows),
+        (
+            "a_successor_that_fails_in_any_way_is_given_up_and_a_good_one_follows",
+            a_successor_that_fails_in_any_way_is_given_up_and_a_good_one_follows,
+        ),
         ("what_is_asked_for_during_an_upgrade_is_one_more", what_is_asked_for_during_an_upgrade_is_one_more),
         ("a_stop_gives_up_the_upgrade_that_is_under_way", a_stop_gives_up_the_upgrade_that_is_under_way),
         ("a_stop_during_the_first_start_ends_it", a_stop_during_the_first_start_ends_it),
         ("a_successor_whose_predecessor_is_killed_takes_over", a_successor_whose_predecessor_is_killed_takes_over),
-        ("a_supervisor_hears_of_its_new_main_process_from_the_old_one", a_supervisor_hears_of_its_new_main_process_from_the_old_one),
+        (
+            "a_supervisor_hears_of_its_new_main_process_from_the_old_one",
+            a_supervisor_hears_of_its_new_main_process_from_the_old_one,
+        ),
         ("a_false_mark_is_refused", a_false_mark_is_refused),
-        ("a_program_executed_in_place_keeps_its_pid_and_loses_nothing", a_program_executed_in_place_keeps_its_pid_and_loses_nothing),
+        (
+            "a_program_executed_in_place_keeps_its_pid_and_loses_nothing",
+            a_program_executed_in_place_keeps_its_pid_and_loses_nothing,
+        ),
         ("what_cannot_be_executed_changes_nothing", what_cannot_be_executed_changes_nothing),
         ("a_stop_during_the_drain_for_an_upgrade_is_a_stop", a_stop_during_the_drain_for_an_upgrade_is_a_stop),
     ];

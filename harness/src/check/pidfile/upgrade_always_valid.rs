@@ -236,7 +236,8 @@ mod tests {
     fn a_process_that_executed_another_program_is_not_gone() {
         let old = image(5);
         let new = Image { start_stack: old.start_stack + 1, ..old };
-        let appeared = |pid: i32| match Script::new().appeared(1, pid, 1).history().events.pop().map(|event| event.what) {
+        let appeared = |pid: i32| match Script::new().appeared(1, pid, 1).history().events.pop().map(|event| event.what)
+        {
             Some(What::Process { change, .. }) => What::Process { image: new, change },
             other => unreachable!("{other:?}"),
         };
