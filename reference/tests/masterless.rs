@@ -77,7 +77,8 @@ impl Server {
     fn stop(&self) {
         let main = self.main();
         self.signal(Signal::TERM);
-        self.wait_for("stopped");
+        // Not its predecessor, which may be ending just now.
+        self.wait_for(&format!("main-{} stopped", main.as_raw_nonzero()));
         assert_eq!(ended(main), Some(0));
         assert!(!self.directory.join("pid").exists());
         assert!(TcpStream::connect(self.address).is_err());
@@ -248,7 +249,8 @@ fn what_is_asked_for_during_an_upgrade_is_one_more() {
     let server = Server::start("coalesced", &["takeover", "--no-watch", "--slow-init-ms", "400"]);
     server.wait_for("serves version 1");
     server.signal(Signal::HUP);
-    server.wait_for("started main-");
+    // It has executed what was installed then.
+    server.wait_for("listening on");
     install(&server.directory, 2);
     for _ in 0..3 {
         server.signal(Signal::HUP);
