@@ -508,12 +508,12 @@ pub enum What {
         /// Why.
         reason: String,
     },
-    /// The accepting processes were stopped (manifest's `stall`).
+    /// Accepting was stalled (manifest's `stall`).
     Stalled {
-        /// Whom.
+        /// The processes that were stopped; none where connections are held instead.
         pids: Vec<Pid>,
     },
-    /// They run again.
+    /// It goes on.
     Unstalled,
     /// The load began sending these patterns.
     LoadBegan {

@@ -156,6 +156,10 @@ fn said() -> BoxedStrategy<Said> {
         .boxed()
 }
 
+fn stall() -> BoxedStrategy<Stall> {
+    prop_oneof![Just(Stall::StopWorkers), any::<std::num::NonZeroU32>().prop_map(Stall::Connections)].boxed()
+}
+
 fn manifest() -> BoxedStrategy<Manifest> {
     let main = prop_oneof![Just(MainProcess::Launched), Just(MainProcess::Pidfile)];
     let log = (text(), text()).prop_map(|(path, signal)| LogFile { path, reopen: Reopen::Signal(signal) });
@@ -166,7 +170,7 @@ fn manifest() -> BoxedStrategy<Manifest> {
     let slow_init = (vec(text(), 0..3), number(), text());
     let slow_init = slow_init.prop_map(|(arguments, takes_ms, output)| SlowInit { arguments, takes_ms, output });
     let asked = (of(privileges), of(slow_init));
-    (said(), how, of(restart()), stop(), commands(), of(Just(Stall::StopWorkers)), deadlines(), asked)
+    (said(), how, of(restart()), stop(), commands(), of(stall()), deadlines(), asked)
         .prop_map(|(said, how, restart, stop, commands, stall, deadlines, (privileges, slow_init))| {
             let (name, about, role, profiles, claims, disclaims, requires) = said;
             let (launch, files, endpoints, ready, main, pidfile, log, notify_fd) = how;

@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::event::PollFd;
+
 use crate::listener;
 use crate::log::Log;
 use crate::poll;
@@ -42,6 +44,46 @@ pub enum Farewell {
     KeepAccepting,
 }
 
+/// What a serving process does beside serving, in the same loop: no second thread, so nothing to agree on with one.
+///
+/// A function is what is done on SIGHUP, and nothing else.
+pub trait Beside {
+    /// What it waits for. Whatever stays readable must not stay in here: the loop would spin.
+    fn waits(&self) -> Vec<PollFd<'_>> {
+        Vec::new()
+    }
+
+    /// When it wants its [`turn`](Self::turn) even if nothing happens; past ones make the loop spin, too.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// SIGHUP has come.
+    fn hung_up(&mut self);
+
+    /// SIGTERM or SIGINT has come; what is served is finished by others.
+    fn stopped(&mut self) {}
+
+    /// Its turn, after each wait; the reason if nothing more is to be accepted.
+    ///
+    /// # Errors
+    /// A system call failed without which the process cannot go on.
+    fn turn(&mut self) -> io::Result<Option<&'static str>> {
+        Ok(None)
+    }
+
+    /// It has still something to wait for, when the last connection has ended.
+    fn is_busy(&self) -> bool {
+        false
+    }
+}
+
+impl<F: FnMut()> Beside for F {
+    fn hung_up(&mut self) {
+        self();
+    }
+}
+
 /// A serving process.
 #[derive(Debug)]
 pub struct Generation {
@@ -70,20 +112,37 @@ pub struct Generation {
 }
 
 impl Generation {
+    /// One without a master that does everything right.
+    #[must_use]
+    pub fn new(listener: TcpListener, service: Service, signals: Signals, log: Log) -> Self {
+        Self {
+            listener: Some(listener),
+            service: Arc::new(service),
+            signals,
+            log,
+            alive: None,
+            listener_closed: None,
+            connections_max: None,
+            forgets_after: None,
+            farewell: Farewell::Drain,
+            overstay: None,
+        }
+    }
+
     /// Serves until it has been told to stop and its last connection has ended, or its drain deadline has passed.
     ///
-    /// `on_upgrade` is called for each SIGHUP; a generation under a master has nothing to do then.
+    /// A generation under a master has nothing to do beside that.
     ///
     /// # Errors
-    /// What poll(2) or reading signals report: without them it could not be stopped.
-    pub fn run(mut self, on_upgrade: &mut dyn FnMut()) -> io::Result<()> {
+    /// What poll(2) or reading signals report: without them it could not be stopped. And what `beside` reports.
+    pub fn run(mut self, beside: &mut dyn Beside) -> io::Result<()> {
         let drain = Arc::clone(&self.service.drain);
         let mut exhausted_until = None;
         loop {
             if self.overstay.is_some_and(|at| at <= Instant::now()) {
                 return Ok(());
             }
-            if drain.has_begun() && drain.live() == 0 {
+            if drain.has_begun() && drain.live() == 0 && !beside.is_busy() {
                 let Farewell::Overstay(time) = self.farewell else {
                     self.log.line("drained");
                     return Ok(());
@@ -94,14 +153,20 @@ impl Generation {
                 self.log.line(format_args!("drain deadline: {} connections cut", drain.live()));
                 return Ok(());
             }
-            let woken = self.wait(exhausted_until.take())?;
+            let woken = self.wait(exhausted_until.take(), beside)?;
             drain.acknowledge_ended();
             // Signals before the queue: from the order to stop on not one more connection is taken.
             while let Some(request) = self.signals.next()? {
                 match request {
-                    Request::Upgrade => on_upgrade(),
-                    Request::Stop => self.stop("told to stop"),
+                    Request::Upgrade => beside.hung_up(),
+                    Request::Stop => {
+                        beside.stopped();
+                        self.stop("told to stop");
+                    }
                 }
+            }
+            if let Some(reason) = beside.turn()? {
+                self.stop(reason);
             }
             if woken.master_gone {
                 self.stop("master is gone");
@@ -114,7 +179,7 @@ impl Generation {
     }
 
     /// Waits for anything to do.
-    fn wait(&self, exhausted_until: Option<Instant>) -> io::Result<Woken> {
+    fn wait(&self, exhausted_until: Option<Instant>, beside: &dyn Beside) -> io::Result<Woken> {
         let drain = &self.service.drain;
         let full = self.connections_max.is_some_and(|max| drain.live() >= max);
         let queue = self.listener.as_ref().filter(|_| !full && exhausted_until.is_none());
@@ -123,14 +188,16 @@ impl Generation {
         // SAFETY: the number is only polled, which for one that is closed reports POLLNVAL.
         let stale = self.stale.map(|number| unsafe { BorrowedFd::borrow_raw(number) });
         let ended = drain.ended();
-        let mut entries = [
+        let mut entries = vec![
             poll::readable(&self.signals),
             poll::readable(&ended),
             queue.map_or_else(absent, poll::readable),
             self.alive.as_ref().map_or_else(absent, poll::readable),
             stale.as_ref().map_or_else(absent, poll::readable),
         ];
-        poll::until(&mut entries, self.overstay.or(drain.deadline()).or(exhausted_until))?;
+        entries.extend(beside.waits());
+        let own = self.overstay.or(drain.deadline()).or(exhausted_until);
+        poll::until(&mut entries, own.into_iter().chain(beside.deadline()).min())?;
         Ok(Woken { connection: poll::fired(&entries[2]), master_gone: poll::fired(&entries[3]) })
     }
 

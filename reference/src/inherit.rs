@@ -6,6 +6,7 @@
 //! at 3 would be far worse than an error.
 
 use std::fmt;
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -21,6 +22,10 @@ pub const LISTENER_FD: RawFd = 3;
 pub const READY_FD: RawFd = 4;
 /// Read end of a pipe that nobody writes to: EOF means that the master is gone, however it ended.
 pub const ALIVE_FD: RawFd = 5;
+/// The file that has the lock of the pidfile, where a process takes over from another one ([`take_pidfile`]).
+pub const PIDFILE_FD: RawFd = 6;
+/// The same where a process executes the next program itself: only the listener lies before it.
+pub const OWN_PIDFILE_FD: RawFd = 4;
 
 /// Why a marked process refuses to serve.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +45,8 @@ pub enum InheritError {
     NoAddress,
     /// Nothing is open at the number, or it is no pipe.
     NoPipe(RawFd),
+    /// Nothing is open at the number, or it is no file.
+    NoFile(RawFd),
 }
 
 impl fmt::Display for InheritError {
@@ -53,6 +60,7 @@ impl fmt::Display for InheritError {
             }
             Self::NoAddress => write!(out, "descriptor {LISTENER_FD} has no internet address"),
             Self::NoPipe(fd) => write!(out, "descriptor {fd} is not a pipe"),
+            Self::NoFile(fd) => write!(out, "descriptor {fd} is not a regular file"),
         }?;
         write!(out, "; a stray mark is refused (unset {MARK} to start a server)")
     }
@@ -91,6 +99,27 @@ pub fn take(wanted: SocketAddr) -> Result<Inherited, InheritError> {
     // SAFETY: called once before any thread exists (documented above), so nobody reads the environment at the same time.
     unsafe { std::env::remove_var(MARK) };
     Ok(Inherited { listener: TcpListener::from(adopt(LISTENER_FD)), ready: adopt(READY_FD), alive: adopt(ALIVE_FD) })
+}
+
+/// The same for a process that was another program until now: there is nobody else, so the listener comes alone.
+///
+/// # Errors
+/// As [`take`].
+pub fn take_listener(wanted: SocketAddr) -> Result<TcpListener, InheritError> {
+    verify_listener(LISTENER_FD, wanted)?;
+    // SAFETY: as in `take`: before any thread exists.
+    unsafe { std::env::remove_var(MARK) };
+    Ok(TcpListener::from(adopt(LISTENER_FD)))
+}
+
+/// The file that was handed on at this number: with it goes the lock of a pidfile. Call it right after what takes the listener.
+///
+/// # Errors
+/// [`InheritError::NoFile`].
+pub fn take_pidfile(number: RawFd) -> Result<File, InheritError> {
+    let stat = rustix::fs::fstat(peek(number)).map_err(|_| InheritError::NoFile(number))?;
+    let regular = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
+    if regular { Ok(File::from(adopt(number))) } else { Err(InheritError::NoFile(number)) }
 }
 
 /// Takes whatever lies at the agreed numbers: the mistake of [`crate::defect::Defect::FalseMark`]. Where nothing is open,
@@ -179,5 +208,7 @@ mod tests {
         assert_eq!(verify_listener(udp.as_raw_fd(), local()), Err(InheritError::NotListening));
         assert_eq!(verify_pipe(udp.as_raw_fd()), Err(InheritError::NoPipe(udp.as_raw_fd())));
         assert_eq!(verify_listener(9999, local()), Err(InheritError::NoSocket(9999)));
+        assert_eq!(take_pidfile(pipe.as_raw_fd()).err(), Some(InheritError::NoFile(pipe.as_raw_fd())));
+        assert_eq!(take_pidfile(9999).err(), Some(InheritError::NoFile(9999)));
     }
 }

@@ -10,7 +10,9 @@
 //! | [`logfile`], [`environment`] | where its output goes; what its children get |
 //! | [`confine`] | another root, other credentials, verified |
 //! | [`master`] | holds the listener, starts generations, judges their readiness, drains the old |
-//! | [`generation`] | accepts, serves, drains, ends |
+//! | [`generation`] | accepts, serves, drains, ends; does what else there is to do in the same loop |
+//! | [`handover`] | a successor and its predecessor, without a master: ready, go, gone |
+//! | [`initialisation`] | what takes its time before a program can serve |
 //! | [`listener`] | the listening socket and its accept queue |
 //! | [`inherit`] | what crosses exec(2), and why the mark alone is not believed |
 //! | [`activation`] | a listener that a supervisor bound, descriptors that it kept |
@@ -37,8 +39,10 @@ pub mod defect;
 pub mod drain;
 pub mod environment;
 pub mod generation;
+pub mod handover;
 pub mod http;
 pub mod inherit;
+pub mod initialisation;
 pub mod listener;
 pub mod log;
 pub mod logfile;

@@ -34,6 +34,14 @@ pub enum Sharing {
 /// # Errors
 /// What socket(2), bind(2) or listen(2) report; EADDRINUSE when another server listens there.
 pub fn bind(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
+    bind_with(address, sharing, BACKLOG)
+}
+
+/// The same with a queue of another length.
+///
+/// # Errors
+/// As [`bind`].
+pub fn bind_with(address: SocketAddr, sharing: Sharing, backlog: i32) -> io::Result<TcpListener> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
@@ -42,7 +50,7 @@ pub fn bind(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
         sockopt::set_socket_reuseport(&socket, true)?;
     }
     rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, BACKLOG)?;
+    rustix::net::listen(&socket, backlog)?;
     Ok(TcpListener::from(socket))
 }
 

@@ -1,4 +1,5 @@
-//! Debug lines on standard error, each beginning with who speaks: `master`, `slave-PID` or `daemon`.
+//! Debug lines on standard error, each beginning with who speaks: `master`, `slave-PID`, `main-PID` or
+//! `daemon`.
 
 use std::fmt;
 use std::io::Write;
@@ -20,6 +21,12 @@ impl Log {
     #[must_use]
     pub fn slave() -> Self {
         Self { name: slave_name(std::process::id()) }
+    }
+
+    /// This process as the one that serves and has no master: `main-PID`.
+    #[must_use]
+    pub fn main() -> Self {
+        Self { name: format!("main-{}", std::process::id()) }
     }
 
     /// A process that has put itself into the background.

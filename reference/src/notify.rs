@@ -5,12 +5,13 @@
 //! - Nobody is waited for: a supervisor that does not listen must not hold the service up.
 //! - A value ends with its line: text from elsewhere could otherwise say `READY=1` in a line of its own.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix};
@@ -75,6 +76,14 @@ impl Notifier {
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
         Ok(Self { supervisor: Some((socket, address)) })
+    }
+
+    /// The value of [`VARIABLE`] for a process that is to speak in this one's place; `None` where there is nobody to speak to.
+    #[must_use]
+    pub fn for_successor(&self) -> Option<OsString> {
+        let (_, address) = self.supervisor.as_ref()?;
+        let hidden = || address.as_abstract_name().map(|name| OsString::from_vec([b"@", name].concat()));
+        address.as_pathname().map(|path| path.as_os_str().to_owned()).or_else(hidden)
     }
 
     /// It serves; after [`Notifier::reloading`], it serves what was asked for, or what it served before.
@@ -253,6 +262,14 @@ mod tests {
         std::io::Read::read_to_string(&mut reader, &mut said).expect("read");
         assert_eq!(said, "\n");
         assert!(Newline::take(1_000_000).is_none());
+    }
+
+    #[test]
+    fn a_successor_is_told_the_same_address() {
+        let named = |address: io::Result<SocketAddr>| to(address.expect("address")).for_successor();
+        assert_eq!(named(SocketAddr::from_pathname("/run/notify")), Some("/run/notify".into()));
+        assert_eq!(named(SocketAddr::from_abstract_name(b"notify")), Some("@notify".into()));
+        assert_eq!(Notifier::default().for_successor(), None);
     }
 
     #[test]

@@ -86,6 +86,12 @@ impl Claim {
         Ok(Self { path, stale, next, temporary })
     }
 
+    /// What will lie there: whoever has this description has the lock, too ([`Pidfile::adopt`]).
+    #[must_use]
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.next.as_fd()
+    }
+
     /// Takes it all back, where another process has signed: the launcher of a daemon that failed after that, and that may be
     /// unable to remove it (it was killed; it has given up the privilege).
     ///
@@ -109,9 +115,18 @@ impl Claim {
     ///
     /// # Errors
     /// [`PidfileError`], also when another start was faster: until then, a free name is claimed by whoever comes.
-    pub fn sign(mut self) -> Result<Pidfile, PidfileError> {
+    pub fn sign(self) -> Result<Pidfile, PidfileError> {
+        self.sign_for(std::process::id())
+    }
+
+    /// Writes the pid of a successor, which has the lock already, and gives the file its name. Once the result is dropped, the file
+    /// is the successor's alone.
+    ///
+    /// # Errors
+    /// As [`sign`](Self::sign).
+    pub fn sign_for(mut self, pid: u32) -> Result<Pidfile, PidfileError> {
         let failed = |error| PidfileError::Io(self.path.clone(), error);
-        self.next.write_all(own_line().as_bytes()).map_err(failed)?;
+        self.next.write_all(format!("{pid}\n").as_bytes()).map_err(failed)?;
         while !self.place().map_err(|error| PidfileError::Io(self.path.clone(), error))? {
             self.stale = lock_existing(&self.path)?;
         }
@@ -158,6 +173,35 @@ impl Pidfile {
     /// [`PidfileError`]; whatever lay there is untouched then.
     pub fn create(path: &Path) -> Result<Self, PidfileError> {
         Claim::take(path)?.sign()
+    }
+
+    /// Claims its own place for a successor: what is signed then replaces this file by rename, and is locked by then.
+    ///
+    /// # Errors
+    /// [`PidfileError::Io`]; this file stays what it is.
+    pub fn claim_for_successor(&self) -> Result<Claim, PidfileError> {
+        let claimed = || -> io::Result<Claim> {
+            let mode = self.file.metadata()?.mode() & 0o7777;
+            let (temporary, next) = create_beside(&self.path, mode)?;
+            Ok(Claim { path: self.path.clone(), stale: Some(self.file.try_clone()?), next, temporary })
+        };
+        claimed().map_err(|error| PidfileError::Io(self.path.clone(), error))
+    }
+
+    /// What a predecessor has signed for this process, or this process itself before it executed another program: `file` is the
+    /// description that has the lock.
+    ///
+    /// # Errors
+    /// [`PidfileError`]: the path leads to another file, or to one that does not name this process.
+    pub fn adopt(path: &Path, file: File) -> Result<Self, PidfileError> {
+        let failed = |error| PidfileError::Io(path.to_owned(), error);
+        let path = std::path::absolute(path).map_err(failed)?;
+        let content = std::fs::read_to_string(&path).unwrap_or_default();
+        if is_at(&file, &path) && content == own_line() {
+            Ok(Self { path, file })
+        } else {
+            Err(PidfileError::Claimed(path))
+        }
     }
 
     /// Where it lies, absolute.
@@ -406,6 +450,26 @@ mod tests {
         assert!(matches!(Claim::take(&path), Err(PidfileError::Running(..))));
         drop(inherited);
         Claim::take(&path).expect("nobody holds it any more");
+    }
+
+    #[test]
+    fn a_successor_has_the_lock_before_the_file_has_its_name_and_its_predecessor_removes_nothing() {
+        let scratch = Scratch::new("pidfile-taken-over");
+        let path = scratch.path().join("pid");
+        let first = Pidfile::create(&path).expect("create");
+        let refused = first.claim_for_successor().expect("claim");
+        drop(refused);
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), own_line(), "an upgrade that failed changes nothing");
+        let claim = first.claim_for_successor().expect("claim");
+        let inherited = File::from(claim.lock().try_clone_to_owned().expect("as fork(2) does"));
+        assert!(Pidfile::adopt(&path, inherited.try_clone().expect("copy")).is_err(), "not signed yet");
+        drop(claim.sign_for(std::process::id()).expect("sign"));
+        let second = Pidfile::adopt(&path, inherited).expect("signed");
+        first.remove().expect("nothing to do");
+        assert!(matches!(Claim::take(&path), Err(PidfileError::Running(..))));
+        assert_eq!(std::fs::read_dir(scratch.path()).expect("list").count(), 1);
+        second.remove().expect("remove");
+        assert!(!path.exists());
     }
 
     #[test]

@@ -59,10 +59,10 @@ impl Program {
     ///
     /// # Errors
     /// When it holds a NUL byte.
-    pub fn with_variable(mut self, name: &str, value: &str) -> io::Result<Self> {
+    pub fn with_variable(mut self, name: &str, value: impl AsRef<OsStr>) -> io::Result<Self> {
         let prefix = format!("{name}=");
         self.environment.retain(|entry| !entry.as_bytes().starts_with(prefix.as_bytes()));
-        self.environment.push(c_string(format!("{prefix}{value}").into())?);
+        self.environment.push(c_string([OsStr::new(name), value.as_ref()].join(OsStr::new("=")))?);
         Ok(self)
     }
 
@@ -105,6 +105,70 @@ impl Program {
             return Err(io::Error::last_os_error());
         };
         Child::adopt(pid)
+    }
+
+    /// Becomes the program: the same process, with `handed` as its descriptors 3, 4, 5 …; what else is not close-on-exec stays.
+    /// Returns only if execve(2) fails, and everything is as it was then.
+    ///
+    /// Signals that are blocked stay so, and those that wait go on waiting: the next image reads them. All other threads end.
+    pub fn become_it(&self, handed: &[BorrowedFd<'_>]) -> io::Error {
+        let end = FIRST_HANDED + RawFd::try_from(handed.len()).expect("a handful of descriptors");
+        // Copies above the target numbers, as in `spawn`.
+        let lifted = handed.iter().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, end)).collect::<Result<Vec<_>, _>>();
+        let lifted: Vec<OwnedFd> = match lifted {
+            Ok(lifted) => lifted,
+            Err(errno) => return errno.into(),
+        };
+        let (arguments, environment) = (null_terminated(&self.arguments), null_terminated(&self.environment));
+        let mut displaced = Vec::new();
+        let placed = (FIRST_HANDED..).zip(&lifted).try_for_each(|(number, fd)| {
+            displaced.push((number, place(fd, number, end)?));
+            Ok(())
+        });
+        let failed = placed.err().unwrap_or_else(|| {
+            // SAFETY: the pointers are to strings of this program, which live until the call returns, if it does.
+            unsafe { libc::execve(self.path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+            io::Error::last_os_error()
+        });
+        for (number, saved) in displaced {
+            displace(number, saved);
+        }
+        failed
+    }
+}
+
+/// Whether there is a file at this path that this process may execute (faccessat(2)); what comes of it nobody knows before.
+///
+/// # Errors
+/// Why not.
+pub fn is_executable(path: &Path) -> io::Result<()> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    Ok(rustix::fs::access(path, rustix::fs::Access::EXEC_OK)?)
+}
+
+/// Puts a copy of a descriptor at this number, open in the next program; what had the number lies from `beyond` on then.
+fn place(fd: &OwnedFd, number: RawFd, beyond: RawFd) -> io::Result<Option<OwnedFd>> {
+    // SAFETY: asked to be copied only; where nothing is open the kernel answers EBADF.
+    let there = unsafe { BorrowedFd::borrow_raw(number) };
+    let saved = match rustix::io::fcntl_dupfd_cloexec(there, beyond) {
+        Ok(saved) => Some(saved),
+        Err(rustix::io::Errno::BADF) => None,
+        Err(errno) => return Err(errno.into()),
+    };
+    // SAFETY: what is closed by this has just been copied, and is put back by `displace`.
+    if unsafe { libc::dup2(fd.as_raw_fd(), number) } < 0 { Err(io::Error::last_os_error()) } else { Ok(saved) }
+}
+
+/// Puts back what had this number before [`place`].
+fn displace(number: RawFd, saved: Option<OwnedFd>) {
+    // SAFETY: the number holds the copy that `place` made, which nobody else owns; whoever owned the number gets it back as it was.
+    unsafe {
+        match saved {
+            Some(saved) => libc::dup3(saved.as_raw_fd(), number, libc::O_CLOEXEC),
+            None => libc::close(number),
+        };
     }
 }
 
@@ -244,7 +308,16 @@ pub fn own_path() -> io::Result<PathBuf> {
     };
     match candidates.into_iter().find(is_running) {
         Some(path) => Ok(path),
-        None => std::fs::read_link("/proc/self/exe"),
+        None => std::fs::read_link("/proc/self/exe").map(installed_at),
+    }
+}
+
+/// Where a file lay, of which the kernel says that it was replaced there since (proc(5)): the next one lies in the same place.
+/// Between the start of a program and its question, a faster deploy is possible.
+fn installed_at(link: PathBuf) -> PathBuf {
+    match link.as_os_str().as_bytes().strip_suffix(b" (deleted)") {
+        Some(path) if !link.exists() => PathBuf::from(OsStr::from_bytes(path)),
+        _ => link,
     }
 }
 
@@ -466,6 +539,36 @@ mod tests {
         let child = program.spawn(&[]).expect("spawn");
         crate::poll::until(&mut [crate::poll::readable(&child)], None).expect("poll");
         assert_eq!(child.reap().expect("reap"), Some(Exit::Status(127)));
+    }
+
+    #[test]
+    fn what_cannot_be_become_leaves_every_descriptor_where_it_was() {
+        // A process of its own: the numbers belong to whoever runs these tests.
+        let (mut reader, writer) = std::io::pipe().expect("pipe");
+        let program = Program::other(&["/nonexistent".into()]).expect("a program");
+        // SAFETY: the child asks the kernel only, and ends without running anything of its parent's.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let at = |number: RawFd| std::fs::read_link(format!("/proc/self/fd/{number}")).ok();
+            let before = [3, 4, 5].map(at);
+            let error = program.become_it(&[writer.as_fd(), writer.as_fd()]);
+            let same = [3, 4, 5].map(at) == before;
+            let _ = rustix::io::write(&writer, if same { error.kind().to_string() } else { String::new() }.as_bytes());
+            // SAFETY: as above.
+            unsafe { libc::_exit(0) }
+        }
+        drop(writer);
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut reader, &mut said).expect("read");
+        assert_eq!(said, io::ErrorKind::NotFound.to_string());
+        // SAFETY: waits for our own child; its status is not wanted.
+        unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_is_looked_for_where_it_lay() {
+        assert_eq!(installed_at("/opt/server (deleted)".into()), Path::new("/opt/server"));
+        assert_eq!(installed_at("/opt/server".into()), Path::new("/opt/server"));
     }
 
     #[test]

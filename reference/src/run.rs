@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::defect::DefectRow;
-use crate::technique::{exec_inherit, nohup, null, orphan};
+use crate::technique::{exec_inherit, nohup, null, orphan, re_exec, takeover};
 
 /// File name, or its end, that makes [`run_if_asked`] act.
 pub const NAME: &str = "unbroken-reference";
@@ -129,6 +129,12 @@ enum Technique {
     /// A master keeps the listener; each generation is executed anew and inherits it as descriptor 3
     #[command(after_long_help = with_defects(EXEC_INHERIT, Kind::Restart), after_help = "--help says when to use it and what it guarantees")]
     ExecInherit(exec_inherit::Options),
+    /// No master: the process that serves starts its successor, hands it the listener, and goes
+    #[command(after_long_help = takeover::HELP, after_help = "--help says when to use it and what it guarantees")]
+    Takeover(takeover::Options),
+    /// The process executes the next program in its own place: same pid, same listener
+    #[command(after_long_help = re_exec::HELP, after_help = "--help says when to use it and what it guarantees")]
+    ReExec(re_exec::Options),
     /// The program puts itself into the background and is adopted by init
     #[command(after_long_help = with_defects(ORPHAN, Kind::Daemon), after_help = "--help says when to use it and what it guarantees")]
     Orphan(orphan::Options),
@@ -207,6 +213,8 @@ impl Technique {
     fn run(&self) -> Result<u8, Failure> {
         match self {
             Self::ExecInherit(options) => exec_inherit::run(options)?,
+            Self::Takeover(options) => takeover::run(options)?,
+            Self::ReExec(options) => re_exec::run(options)?,
             Self::Orphan(options) => return orphan::run(options),
             Self::Nohup(options) => nohup::run(options)?,
             Self::NullExit(_) => {}

@@ -53,6 +53,13 @@ pub struct Service {
 }
 
 impl Service {
+    /// One that does everything right, and logs no requests.
+    #[must_use]
+    pub fn new(version: u64, drain: Arc<Drain>) -> Self {
+        let (kept, young, long) = (KeptConnection::Answer, YoungConnection::Await, LongBody::Finish);
+        Self { version, drain, kept, requests: None, young, long }
+    }
+
     /// Serves one connection until its end. A client that goes away is not an error of the server.
     pub fn serve(&self, stream: TcpStream) {
         let mut connection = Connection { service: self, stream, unread: Vec::new(), fresh: true };

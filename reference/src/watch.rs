@@ -73,6 +73,23 @@ impl Watch {
         self.quiet_at
     }
 
+    /// Forgets what has happened: somebody else answers for all that came before now.
+    ///
+    /// # Errors
+    /// What reading the inotify descriptor reports.
+    pub fn forget(&mut self) -> io::Result<()> {
+        self.read_events()?;
+        self.quiet_at = None;
+        self.follow()
+    }
+
+    /// Something has just happened of which only somebody else has heard: it counts once the file has been quiet.
+    pub fn hear(&mut self) {
+        if let Mode::Settled(quiet) = self.mode {
+            self.quiet_at = Some(Instant::now() + quiet);
+        }
+    }
+
     /// Reads what has happened; the number of changes that are complete now (0 or 1, unless raw).
     ///
     /// # Errors

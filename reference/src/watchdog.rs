@@ -49,6 +49,13 @@ impl Watchdog {
         Self { interval, next: Instant::now() }
     }
 
+    /// The variable and its value for a process that is to beat in this one's place. Its pid is not known before it runs, so none is
+    /// named: whoever reads the variable is meant.
+    #[must_use]
+    pub fn for_successor(&self) -> (&'static str, String) {
+        (VARIABLES[0], (self.interval * 2).as_micros().to_string())
+    }
+
     /// When the next beat is due.
     #[must_use]
     pub fn deadline(&self) -> Instant {

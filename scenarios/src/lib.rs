@@ -80,6 +80,8 @@ pub const TARGETS: &[Embedded] = embedded![
     "targets/reference/exec-inherit-data.toml",
     "targets/reference/orphan.toml",
     "targets/reference/exec-inherit-brisk.toml",
+    "targets/reference/takeover.toml",
+    "targets/reference/re-exec.toml",
     "targets/null/exits-at-once.toml",
     "targets/null/accepts-silently.toml",
     "targets/null/ignores-signal.toml",
@@ -119,6 +121,7 @@ pub const EXPECTATIONS: &[Embedded] = embedded![
     "expectations/rust-daemonize.toml",
     "expectations/daemonize.toml",
     "expectations/daemon-command.toml",
+    "expectations/reference-re-exec.toml",
 ];
 
 /// The defect matrix: which scenario shows which defect of the references.

@@ -80,7 +80,8 @@ fn claims(target: &Target) -> Vec<Advice> {
         found.push(advice(
             "claims",
             "whether its accepting can be stalled is not said: that no connection in the accept queue is lost is not shown",
-            "with workers of its own: `stall = \"stop-workers\"` and \"stall\" in claims; else a reason in [disclaims]",
+            "with workers of its own: `stall = \"stop-workers\"`, with a limit on connections: `stall = { connections = 256 }`, and \"stall\" in \
+             claims; else a reason in [disclaims]",
         ));
     }
     for (capability, claim) in &target.capabilities {

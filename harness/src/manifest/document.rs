@@ -1,6 +1,7 @@
 //! The manifest file as written: a serde mirror of `target.toml`, nothing else.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -424,6 +425,8 @@ pub struct Commands {
 pub enum Stall {
     /// SIGSTOP every process that accepts on the endpoints, the main process spared; SIGCONT after the handoff.
     StopWorkers,
+    /// Hold so many connections open until after the handoff: as many as one generation has at most, so that it accepts no more.
+    Connections(NonZeroU32),
 }
 
 /// How long things may take, in milliseconds. Generous: never tuned to pass.

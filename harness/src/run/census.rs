@@ -51,6 +51,19 @@ impl Stage<'_> {
         self.observers.watch_exit(main.image.pid, main.pidfd.as_fd().try_clone_to_owned()?)
     }
 
+    /// The main process may have executed another program since it was found: the same process (its end is watched for
+    /// already), and another image.
+    pub(super) fn follow_exec(&mut self) {
+        let Some(known) = self.main.as_ref().map(|main| main.image) else { return };
+        if self.lives(known) {
+            return;
+        }
+        if let Some(now) = self.identify(known.pid).filter(|now| now.image.start_ticks == known.start_ticks) {
+            self.sink.put_at(self.clock.now(), What::Main { image: now.image });
+            self.main = Some(now);
+        }
+    }
+
     /// A daemon whose service no upgrade has touched yet: no older generation serves beside it.
     fn is_fresh_daemon(&self) -> bool {
         self.plan.target.profiles.contains(&Profile::Daemon) && self.upgrades == 0

@@ -61,6 +61,8 @@ pub(super) struct Stage<'a> {
     /// What the next launch gets as its first descriptor after the standard ones.
     pub(super) lent: Option<OwnedFd>,
     pub(super) stalled: Vec<Pidfd>,
+    /// The connections by which accepting is stalled.
+    pub(super) filling: Vec<TcpStream>,
     /// The systemd that runs the target, if one does.
     pub(super) systemd: Option<Systemd>,
     /// Connections that never end, until the stop.
@@ -124,6 +126,7 @@ impl<'a> Stage<'a> {
             begun: OutputWritten::default(),
             lent: None,
             stalled: Vec::new(),
+            filling: Vec::new(),
             systemd: None,
             held: Vec::new(),
             socket_files: Vec::new(),

@@ -10,12 +10,22 @@ use crate::run::{RunError, Stage};
 use crate::target::Signal;
 
 impl Stage<'_> {
-    /// Stops the accepting processes as the manifest says, and waits until each stands still.
+    /// Keeps the target from accepting, as the manifest says.
     pub(super) fn stall(&mut self) -> Result<(), RunError> {
         match self.plan.target.stall {
-            None => return Ok(()),
-            Some(Stall::StopWorkers) => {}
+            None => Ok(()),
+            Some(Stall::StopWorkers) => self.stop_workers(),
+            Some(Stall::Connections(limit)) => {
+                let (opened, _accepted) = self.half_requests("stall", limit.get())?;
+                self.filling = opened;
+                self.sink.put_at(self.clock.now(), What::Stalled { pids: Vec::new() });
+                Ok(())
+            }
         }
+    }
+
+    /// Stops the accepting processes, and waits until each stands still.
+    fn stop_workers(&mut self) -> Result<(), RunError> {
         let keeper = self.main.as_ref().map(|main| main.image);
         let workers: Vec<Image> = self.holders()?.into_iter().filter(|image| Some(*image) != keeper).collect();
         let mut pidfds: Vec<Pidfd> = Vec::new();
@@ -42,8 +52,9 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Lets the stalled processes run again.
+    /// Lets the stalled processes run again, and the held connections go.
     pub(super) fn unstall(&mut self) {
+        self.filling.clear();
         for pidfd in self.stalled.drain(..) {
             // A stalled process that was killed meanwhile needs no signal.
             let _gone = pidfd.send_signal(CONT);

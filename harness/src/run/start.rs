@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_reuseaddr;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
+use crate::clock::Interval;
 use crate::event::{ExitStatus, LauncherTies, Occasion, What};
 use crate::id::Pid;
 use crate::kernel::pidfd::Pidfd;
@@ -286,11 +287,14 @@ impl Stage<'_> {
             groups: from.groups().to_vec(),
             removes_directory,
         };
+        let began = self.clock.now();
         let spawned = self
             .sandbox
             .spawn_with(&request, stdio, &planted)
             .map_err(|source| RunError::of_launch(key, &command.words[0], source))?;
-        self.sink.put_at(self.clock.now(), What::Launched { pid: spawned.pid, command: command.words });
+        // It may have begun to run long before this process knows of it.
+        let launched = What::Launched { pid: spawned.pid, command: command.words };
+        self.sink.put(Interval::new(began, self.clock.now()), launched);
         if key == CommandKey::Launch {
             let (pid, session) = (Some(spawned.pid), Some(spawned.session));
             let (umask, planted) = (request.umask, planted_links);

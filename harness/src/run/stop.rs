@@ -36,6 +36,7 @@ impl Stage<'_> {
                 format!("run {}", command.iter().map(|word| word.fill(&with)).collect::<Vec<_>>().join(" "))
             }
         };
+        self.follow_exec();
         self.socket_files = self.bound_socket_files()?;
         self.sink.put_at(self.clock.now(), What::StopAsked { action: action.clone() });
         let Some(main) = self.main.as_ref().map(|main| main.image) else {

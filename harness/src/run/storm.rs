@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Interval;
 use crate::event::{Phase, What};
+use crate::manifest::MainProcess;
 use crate::run::upgrade::describe;
 use crate::run::{RunError, Stage};
 use crate::target::TargetRestartStep;
@@ -42,10 +43,18 @@ impl Stage<'_> {
             self.sink.put_at(self.clock.now(), What::Storm { upgrade: before.id, signals: sent });
         }
         if self.await_done(&restart.done, &before)? {
+            self.find_main_by_pidfile()?;
             self.last_upgrade = Some(before);
         }
         self.settle()?;
         self.await_quiet()?;
+        // The upgrade that was first done need not have been the last one.
+        self.find_main_by_pidfile()?;
         self.rest()
+    }
+
+    /// Where the pidfile tells who is main, it may tell of another one now.
+    fn find_main_by_pidfile(&mut self) -> Result<(), RunError> {
+        if self.plan.target.main == MainProcess::Pidfile { self.find_main() } else { Ok(()) }
     }
 }

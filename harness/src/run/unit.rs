@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::clock::Interval;
 use crate::event::{Absence, Answer, ComeBack, LimitsSeen, Phase, ProcessLimits, QueuedRequest, UnitMoment, What};
 use crate::id::Image;
+use crate::manifest::Done;
 use crate::observe::StartupCalls;
 use crate::process::limits;
 use crate::run::daemon::REST;
@@ -159,12 +160,15 @@ impl Stage<'_> {
         let action = format!("run systemctl reload {SERVICE}");
         let what = What::Triggered { upgrade: before.id, version: before.version, action };
         self.sink.put(Interval::new(began, self.clock.now()), what);
-        let done = self.await_done(&restart.done, &before)?;
+        // What a unit writes goes to systemd's journal: where an answer tells the version, that is the sign.
+        let done = if self.plan.target.tells_versions() { Done::NewVersion } else { restart.done };
+        let done = self.await_done(&done, &before)?;
         self.await_state(self.plan.target.deadlines.upgrade, |state| state != "reloading")?;
         let main = self.tell_unit(UnitMoment::Reloaded)?;
         if main != self.main.as_ref().map(|main| main.image.pid) {
             self.take_main(main);
         }
+        self.follow_exec();
         if done {
             self.last_upgrade = Some(before);
         }

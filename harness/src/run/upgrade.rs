@@ -272,12 +272,14 @@ impl Stage<'_> {
 
     /// Waits until an answer carries the new version: of the load, or of a probe where no schedule sends requests.
     fn await_version(&mut self, before: &Before) -> Result<bool, RunError> {
-        let wanted = before.version;
-        self.until_deadline(before, || {
-            let newest = self.load.as_ref().and_then(crate::load::Load::newest_version);
-            let seen = newest.is_some_and(|(version, _)| version >= wanted);
-            yes(seen || (self.patterns.is_empty() && self.probed_version() >= Some(wanted)))
-        })
+        self.until_deadline(before, || yes(self.answers(before.version)))
+    }
+
+    /// Whether this version, or a later one, has answered by now.
+    fn answers(&self, wanted: Version) -> bool {
+        let newest = self.load.as_ref().and_then(crate::load::Load::newest_version);
+        let seen = newest.is_some_and(|(version, _)| version >= wanted);
+        seen || (self.patterns.is_empty() && self.probed_version() >= Some(wanted))
     }
 
     /// The version that answers a probe now; it is told in the history.
@@ -309,8 +311,14 @@ impl Stage<'_> {
         let Some(before) = self.last_upgrade.take() else { return Ok(()) };
         let keeper = self.main.as_ref().map(|main| main.image);
         let old: Vec<Image> = before.holders.iter().copied().filter(|image| Some(*image) != keeper).collect();
+        // Nobody but the main process serves: its old generation is gone when the new one answers from the same process, be
+        // it the same program with another configuration, or another program.
+        let is_alone = self.plan.target.tells_versions() && before.holders.as_slice() == keeper.as_slice();
         let limit = self.plan.target.deadlines.drain;
-        if self.within(limit, || yes(!old.iter().any(|image| self.lives(*image))))? {
+        let gone = || yes(!old.iter().any(|image| self.lives(*image)) && !(is_alone && !self.answers(before.version)));
+        let settled = self.within(limit, gone)?;
+        self.follow_exec();
+        if settled {
             self.sink.put_at(self.clock.now(), What::UpgradeSettled { upgrade: before.id });
         } else {
             self.deadline_passed("drain", limit);

@@ -4,11 +4,11 @@
 //! fork(2) and exec(2) hand the socket on, no message, no naming, no second socket.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
@@ -21,23 +21,20 @@ use crate::defect::{
 use crate::drain::{Drain, Patience};
 use crate::generation::{Farewell, Generation};
 use crate::inherit;
+use crate::initialisation::{Initialisation, Outcome};
 use crate::listener;
 use crate::log::Log;
 use crate::master::{self, Settings};
 use crate::notify::{Newline, Notifier};
-use crate::poll;
 use crate::process::{self, Program};
 use crate::service::Service;
-use crate::signal::{Request, Signals};
+use crate::signal::Signals;
 use crate::version;
 use crate::watch::{Mode, Watch};
 use crate::watchdog::Watchdog;
 
 /// How many times the drain timeout a generation takes in the defects that do not keep it.
 const OVERLONG: u32 = 3;
-
-/// What a generation says when its initialisation is complete, where that takes time.
-const INITIALISED: &str = "initialised";
 
 /// The command line, the same for the master and for its generations.
 #[derive(Args, Clone, Debug)]
@@ -221,14 +218,19 @@ pub fn serve(options: &Options) -> Result<(), String> {
     let (young, long) = (YoungConnection::of(options.defect), LongBody::of(options.defect));
     let kept = KeptConnection::of(options.defect);
     let service = Arc::new(Service { version, drain, kept, young, long, requests: None });
-    let mut initialisation = Initialisation {
+    let initialisation = Initialisation {
         takes: Duration::from_millis(options.slow_init_ms),
-        master: inherited.alive.as_fd(),
-        signals,
-        log: log.clone(),
+        waiting: Some(inherited.alive.as_fd()),
+        signals: &signals,
+        log: &log,
+    };
+    // A hangup is the master's business, also during this.
+    let is_complete = || match initialisation.complete() {
+        Ok(outcome) => Ok(matches!(outcome, Outcome::Complete(_))),
+        Err(error) => Err(refused(&error)),
     };
     let early = if let Some(Defect::NotEarly(early)) = options.defect { Some(early) } else { None };
-    if early.is_none() && !initialisation.complete().map_err(|error| refused(&error))? {
+    if early.is_none() && !is_complete()? {
         return Ok(());
     }
     log.line(format_args!("serves version {version}"));
@@ -236,11 +238,10 @@ pub fn serve(options: &Options) -> Result<(), String> {
     // Ready: the listener is verified and everything that can fail has been done. One byte, then closed.
     let _ = rustix::io::write(&inherited.ready, b"\n");
     match early {
-        Some(Early::Announces) if !initialisation.complete().map_err(|error| refused(&error))? => return Ok(()),
+        Some(Early::Announces) if !is_complete()? => return Ok(()),
         Some(Early::Serves) => initialisation.complete_meanwhile(),
         Some(Early::Announces) | None => {}
     }
-    let signals = initialisation.signals;
     enter(Entrance::of(options.defect), &inherited.listener).map_err(|error| refused(&error))?;
     // A defect that binds anew waits for this end of file to know that the old copy of the listener is closed.
     let rebinds = Succession::after(u32::MAX, options.defect) != Succession::Shared;
@@ -267,43 +268,6 @@ pub fn serve(options: &Options) -> Result<(), String> {
     };
     // A hangup for the whole group (a terminal that closes) is the master's business.
     generation.run(&mut || {}).map_err(|error| format!("slave-{} failed: {error}", std::process::id()))
-}
-
-/// What a generation does before it can serve, such as filling its caches: here it takes time and nothing else.
-struct Initialisation<'a> {
-    takes: Duration,
-    /// Its end of file means that nobody waits any more.
-    master: BorrowedFd<'a>,
-    signals: Signals,
-    log: Log,
-}
-
-impl Initialisation<'_> {
-    /// Whether it is complete, and not in vain: the master is there, and has not told this generation to stop.
-    fn complete(&mut self) -> std::io::Result<bool> {
-        if self.takes.is_zero() {
-            return Ok(true);
-        }
-        let deadline = Some(Instant::now() + self.takes);
-        while poll::until(&mut [poll::readable(&self.signals), poll::readable(&self.master)], deadline)? {
-            match self.signals.next()? {
-                // The master's business.
-                Some(Request::Upgrade) => {}
-                Some(Request::Stop) | None => return Ok(false),
-            }
-        }
-        self.log.line(INITIALISED);
-        Ok(true)
-    }
-
-    /// The mistake of [`Early::Serves`].
-    fn complete_meanwhile(&self) {
-        let (takes, log) = (self.takes, self.log.clone());
-        std::thread::spawn(move || {
-            std::thread::sleep(takes);
-            log.line(INITIALISED);
-        });
-    }
 }
 
 /// From readiness to the first accept(2): nothing in between, unless a defect pauses there.

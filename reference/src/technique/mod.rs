@@ -4,3 +4,5 @@ pub mod exec_inherit;
 pub mod nohup;
 pub mod null;
 pub mod orphan;
+pub mod re_exec;
+pub mod takeover;

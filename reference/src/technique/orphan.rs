@@ -320,7 +320,7 @@ impl Daemon {
             overstay: None,
             stale: None,
         };
-        let reopen = &mut || {
+        let mut reopen = || {
             if options.defect == Some(Defect::LogAppendKept) {
                 return;
             }
@@ -330,7 +330,7 @@ impl Daemon {
                 None => log.line("cannot open its log anew: it lies outside its root"),
             }
         };
-        generation.run(reopen).map_err(failed("go on"))?;
+        generation.run(&mut reopen).map_err(failed("go on"))?;
         // Before the pidfile goes: whoever misses that finds nothing of the daemon any more.
         drop(self.helper);
         match (options.defect, self.pidfile) {

@@ -37,7 +37,11 @@ fn decide(history: &History) -> Vec<Finding> {
 
 fn one(event: &Event, id: UpgradeId, look: &FileLook, survivor: Option<Pid>) -> Finding {
     let evidence = |text: String| Evidence::text(text).event(event.seq);
-    let Some(survivor) = survivor else { return Finding::inconclusive("nobody serves any more").of(id) };
+    let Some(survivor) = survivor else {
+        // There had to be one: what ran instead of it has ended, and the run has shown that it did.
+        let text = format!("nobody serves any more, and the pidfile is {}", told(look));
+        return Finding::fail(vec![evidence(text)]).on_time().of(id);
+    };
     let finding = match look.content.as_deref() {
         Some(content) if is_exactly(content, survivor) => {
             Finding::pass(evidence(format!("pid {survivor} serves on, and the pidfile names it")))
@@ -75,8 +79,13 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_survived_or_nothing_failed_nothing_is_proven() {
-        check(file("7\n"), None, Inconclusive);
+    fn where_nobody_survived_there_is_nobody_to_be_named() {
+        check(file("7\n"), None, Fail);
+        check(absent(), None, Fail);
+    }
+
+    #[test]
+    fn where_nothing_failed_nothing_is_proven() {
         let history = Script::new().broken(1000, 1).history();
         assert_eq!((super::CHECK.decide)(&history)[0].verdict, Inconclusive);
     }

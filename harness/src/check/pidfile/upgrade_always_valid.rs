@@ -11,7 +11,7 @@ use crate::check::{Check, Witness};
 use crate::clock::Interval;
 use crate::event::{Event, PidfileChange, ProcessChange, What};
 use crate::history::History;
-use crate::id::Pid;
+use crate::id::{Image, Pid};
 use crate::manifest::{Capability, Profile};
 use crate::verdict::{Evidence, Finding, Level, Verdict};
 
@@ -146,18 +146,23 @@ fn wrong_content(history: &History, watched: &[Seen<'_>], during: &[&Seen<'_>]) 
     evidence
 }
 
-/// Its end came surely before, and no image that came later had its number: exec(2) ends an image and keeps the pid.
+/// An image that is gone is no process that is: execve(2) goes on with another image of the same process.
 fn gone_before(history: &History, pid: Pid, at: &Interval) -> bool {
-    let mut gone = false;
-    for event in history.events.iter().filter(|event| !at.precedes(&event.at)) {
-        match &event.what {
-            What::Process { image, change: ProcessChange::Gone } if image.pid == pid => gone |= event.at.precedes(at),
-            What::Process { image, change: ProcessChange::Appeared { .. } } if image.pid == pid => gone = false,
-            What::Exited { pid: exited, .. } if *exited == pid => gone |= event.at.precedes(at),
-            _ => {}
+    let goes_on = |gone: &Image, seq: u64| {
+        history.events.iter().filter(|event| event.seq > seq).any(|event| match &event.what {
+            What::Process { image, change: ProcessChange::Appeared { .. } } => {
+                (image.pid, image.start_ticks) == (gone.pid, gone.start_ticks)
+            }
+            _ => false,
+        })
+    };
+    history.events.iter().any(|event| match &event.what {
+        What::Process { image, change: ProcessChange::Gone } => {
+            image.pid == pid && event.at.precedes(at) && !goes_on(image, event.seq)
         }
-    }
-    gone
+        What::Exited { pid: exited, .. } => *exited == pid && event.at.precedes(at),
+        _ => false,
+    })
 }
 
 /// The process that the file named exited, and the file was changed only surely later.
@@ -177,8 +182,8 @@ fn stale_after_exit(history: &History, watched: &[Seen<'_>], until: crate::clock
 mod tests {
     use crate::check::script::{Script, image};
     use crate::event::PidfileChange::{self, Created, Deleted, Modified, MovedAway, MovedOver, Read};
-    use crate::event::ProcessChange;
-    use crate::event::What;
+    use crate::event::{ProcessChange, What};
+    use crate::id::Image;
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
 
     fn run(changes: &[(PidfileChange, Option<&str>)]) -> Script {
@@ -225,6 +230,20 @@ mod tests {
     fn a_file_that_names_a_stranger_fails() {
         check(run(&[(MovedOver, Some("77\n"))]), Fail);
         check(run(&[(MovedOver, Some("x"))]), Fail);
+    }
+
+    #[test]
+    fn a_process_that_executed_another_program_is_not_gone() {
+        let old = image(5);
+        let new = Image { start_stack: old.start_stack + 1, ..old };
+        let appeared = |pid: i32| match Script::new().appeared(1, pid, 1).history().events.pop().map(|event| event.what)
+        {
+            Some(What::Process { change, .. }) => What::Process { image: new, change },
+            other => unreachable!("{other:?}"),
+        };
+        let gone = || run(&[]).event(1010, What::Process { image: old, change: ProcessChange::Gone });
+        check(gone().event(1010, appeared(5)).pidfile(1060, Read, Some("5\n")), Pass);
+        check(gone().pidfile(1060, Read, Some("5\n")), Fail);
     }
 
     #[test]
