@@ -126,6 +126,7 @@ impl Generation {
             forgets_after: None,
             farewell: Farewell::Drain,
             overstay: None,
+            stale: None,
         }
     }
 

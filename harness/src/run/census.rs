@@ -104,6 +104,12 @@ impl Stage<'_> {
         self.state(image).is_some()
     }
 
+    /// Whether it lives, and has not begun to exit.
+    pub(super) fn runs(&self, image: Image) -> bool {
+        let stat = self.sandbox.procfs().stat(image.pid).ok().flatten();
+        stat.is_some_and(|stat| image.is_still(&stat.image) && !stat.is_dead() && !stat.exiting)
+    }
+
     /// The state of this very image; `None` when it is gone or dead.
     pub(super) fn state(&self, image: Image) -> Option<char> {
         let stat = self.sandbox.procfs().stat(image.pid).ok().flatten()?;

@@ -154,6 +154,7 @@ impl Stage<'_> {
         let before = self.before_upgrade()?;
         self.phase(Phase::Trigger);
         self.deploy(before.version)?;
+        before.deployed(self.plan.target.deadlines.upgrade);
         let began = self.clock.now();
         // One that announces a reload and never its end would be waited for.
         let _said = self.systemctl(&["reload", "--no-block", SERVICE])?;

@@ -1,5 +1,6 @@
 //! One upgrade by the manifest's restart steps: from the trigger to the done event, and on to the old generation's end.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,9 @@ const IDLE_STEADY: u32 = 20;
 const SILENT_STEADY: u32 = 10;
 const HALF_STEADY: u32 = 8;
 
+/// What the kernel may take for an exit(2). It takes milliseconds; on a busy disk it has taken seconds.
+const LEAVING: Duration = Duration::from_secs(60);
+
 /// A probe that takes longer than this is given up and another one sent: it may wait in the queue of a stalled old
 /// listener, and a deadline or an interrupt must not be held up by it.
 const PROBE_LIMIT: Duration = Duration::from_millis(250);
@@ -46,7 +50,14 @@ pub(super) struct Before {
     /// What it had written.
     written: OutputWritten,
     /// The end of the upgrade's deadline.
-    until: Instant,
+    until: Cell<Instant>,
+}
+
+impl Before {
+    /// The target has what it needs: its time begins. A slow disk at our own copying is not its business.
+    pub(super) fn deployed(&self, limit: Duration) {
+        self.until.set(Instant::now() + limit);
+    }
 }
 
 impl Stage<'_> {
@@ -124,7 +135,7 @@ impl Stage<'_> {
             main: self.main.as_ref().map(|main| main.image),
             holders: self.unit_holders()?,
             written: self.begun,
-            until: Instant::now() + self.plan.target.deadlines.upgrade,
+            until: Cell::new(Instant::now() + self.plan.target.deadlines.upgrade),
         })
     }
 
@@ -138,6 +149,7 @@ impl Stage<'_> {
         Ok(match step {
             TargetRestartStep::Deploy => {
                 self.deploy(before.version)?;
+                before.deployed(self.plan.target.deadlines.upgrade);
                 Ok(())
             }
             TargetRestartStep::Signal { signal, to } => self.signal(*signal, to, before),
@@ -291,7 +303,7 @@ impl Stage<'_> {
     }
 
     fn until_deadline(&self, before: &Before, look: impl FnMut() -> Look<(), ()>) -> Result<bool, RunError> {
-        let left = before.until.saturating_duration_since(Instant::now());
+        let left = before.until.get().saturating_duration_since(Instant::now());
         self.within(left, look)
     }
 
@@ -315,10 +327,13 @@ impl Stage<'_> {
         // it the same program with another configuration, or another program.
         let is_alone = self.plan.target.tells_versions() && before.holders.as_slice() == keeper.as_slice();
         let limit = self.plan.target.deadlines.drain;
-        let gone = || yes(!old.iter().any(|image| self.lives(*image)) && !(is_alone && !self.answers(before.version)));
+        let gone = || yes(!old.iter().any(|image| self.runs(*image)) && !(is_alone && !self.answers(before.version)));
         let settled = self.within(limit, gone)?;
         self.follow_exec();
         if settled {
+            // Who is in exit(2) has done his part. The kernel may have more to do: the last process of a replaced executable
+            // takes its file along.
+            let _gone = self.within(LEAVING, || yes(!old.iter().any(|image| self.lives(*image))))?;
             self.sink.put_at(self.clock.now(), What::UpgradeSettled { upgrade: before.id });
         } else {
             self.deadline_passed("drain", limit);
