@@ -306,7 +306,7 @@ pub enum Defect {
     Processes,
     /// Each generation gets the variables of the one before, and one more.
     EnvironmentGrows,
-    /// A helper in a session of its own has the listener open, as long as the master lives.
+    /// A helper of each generation, in a session of its own, has the listener open as long as that generation lives.
     ListenerElsewhere,
     /// At each upgrade the pidfile is unlinked and created anew.
     UpgradeAlwaysValid,

@@ -187,10 +187,6 @@ impl Master {
             None => listener::bind(asked, Succession::of(settings.defect).sharing())
                 .map_err(|error| MasterError::Listen(asked, error))?,
         };
-        let life_line = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from)?;
-        if settings.defect == Some(Defect::ListenerElsewhere) {
-            process::lend_to_helper(listener.as_fd(), life_line.0.as_fd())?;
-        }
         let address = listener.local_addr()?;
         let log = Log::master();
         log.line(format_args!("listening on {address}"));
@@ -200,7 +196,7 @@ impl Master {
             signals,
             address,
             listener: Some(listener),
-            life_line,
+            life_line: rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from)?,
             slaves: Vec::new(),
             pidfile: None,
             pending: 0,

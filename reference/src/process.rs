@@ -432,22 +432,24 @@ pub fn forget_a_child() -> io::Result<()> {
     }
 }
 
-/// Starts an orphan in a session of its own that keeps `lent` open until the other end of `alive` is closed: the mistake of
+/// Starts an orphan in a session of its own that keeps `lent` open until the returned descriptor is closed: the mistake of
 /// [`crate::defect::Defect::ListenerElsewhere`].
 ///
 /// # Errors
-/// What fork(2) reports.
-pub fn lend_to_helper(lent: BorrowedFd<'_>, alive: BorrowedFd<'_>) -> io::Result<()> {
-    let (lent, alive) = (lent.as_raw_fd(), alive.as_raw_fd());
+/// What pipe(2) or fork(2) report.
+pub fn lend_to_helper(lent: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let (alive, end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let (lent, watched) = (lent.as_raw_fd(), alive.as_raw_fd());
     in_a_child(|| {
         // SAFETY: async-signal-safe functions only; the grandchild never returns, the child ends at once.
         unsafe {
             libc::setsid();
             if libc::fork() == 0 {
-                become_borrower(lent, alive);
+                become_borrower(lent, watched);
             }
         }
-    })
+    })?;
+    Ok(end)
 }
 
 /// How many open files the mistake of [`crate::defect::Defect::Limits`] thinks to be enough.

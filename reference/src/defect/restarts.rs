@@ -289,7 +289,7 @@ pub(super) static ROWS: &[DefectRow] = &[
         defect: Defect::ListenerElsewhere,
         catches: "leak/listener-elsewhere",
         report: "h2o#336",
-        bug: "starts a helper in a session of its own that has the listener open, for as long as the master lives",
+        bug: "each generation starts a helper in a session of its own that has the listener open for as long as it lives",
     },
     DefectRow {
         name: "false-mark",

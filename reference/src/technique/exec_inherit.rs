@@ -212,6 +212,13 @@ pub fn serve(options: &Options) -> Result<(), String> {
         Some(Defect::FalseMark) => inherit::believe().map_err(|error| refused(&error))?,
         _ => inherit::take(options.address).map_err(|error| refused(&error))?,
     };
+    // Open for as long as this generation lives: so long its helper does.
+    let _lent = match options.defect {
+        Some(Defect::ListenerElsewhere) => {
+            Some(process::lend_to_helper(inherited.listener.as_fd()).map_err(|error| refused(&error))?)
+        }
+        _ => None,
+    };
     let signals = Signals::take().map_err(|error| refused(&error))?;
     let drain = Drain::new(options.patience()).map_err(|error| refused(&error))?;
     let version = version::own().map_err(|error| refused(&error))?;

@@ -18,7 +18,7 @@ pub(super) struct Farewell<'a> {
     pub(super) announced: bool,
 }
 
-/// What became of the busy connections that an older version answered on after the upgrade was done.
+/// What became of the busy connections that an older version answered on after the trigger.
 pub(super) struct Farewells<'a> {
     /// Those that ended with an answer.
     pub(super) ended: Vec<Farewell<'a>>,
@@ -29,7 +29,6 @@ pub(super) struct Farewells<'a> {
 /// Of one upgrade; a connection on which a request was lost is no matter of announcements.
 pub(super) fn farewells<'a>(history: &'a History, upgrade: &Upgrade) -> Farewells<'a> {
     let mut found = Farewells { ended: Vec::new(), open: 0 };
-    let Some(done) = upgrade.done else { return found };
     let mut last: BTreeMap<u64, &Request> = BTreeMap::new();
     for request in history.load().filter(|it| it.pattern == Pattern::Busy && it.began < upgrade.window_end) {
         let known = last.entry(request.connection).or_insert(request);
@@ -38,7 +37,7 @@ pub(super) fn farewells<'a>(history: &'a History, upgrade: &Upgrade) -> Farewell
         }
     }
     let until = load_stopped(history).min(upgrade.window_end);
-    for request in last.into_values().filter(|it| it.ended >= done.not_after) {
+    for request in last.into_values().filter(|it| it.ended >= upgrade.trigger.not_after) {
         let Ending::Answered { version: Some(version), close_announced, .. } = request.ending else { continue };
         if version >= upgrade.version {
             continue;

@@ -48,13 +48,11 @@ fn one(history: &History, upgrade: &Upgrade) -> Finding {
 mod tests {
     use crate::check::script::{Script, answered};
     use crate::event::What;
-    use crate::id::UpgradeId;
     use crate::request::Pattern;
     use crate::verdict::Verdict::Pass;
 
     fn told(ends: &[u64]) -> String {
-        let done = What::UpgradeDone { upgrade: UpgradeId(1), by: "version 2 answered".to_owned() };
-        let script = Script::new().trigger(1000, 1, 2).event(1100, done).event(3000, What::LoadStopped);
+        let script = Script::new().trigger(1000, 1, 2).event(3000, What::LoadStopped);
         let last = |script: Script, end: &u64| script.request(answered(end - 1, *end, 1).of(Pattern::Busy));
         let findings = (super::CHECK.decide)(&ends.iter().fold(script, last).history());
         assert_eq!(findings[0].verdict, Pass);

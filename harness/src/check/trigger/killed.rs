@@ -40,7 +40,9 @@ fn served(history: &History, upgrade: &Upgrade, event: &Event, killing: &Killing
         .collect();
     let mut lost: BTreeMap<FailureClass, Vec<&Request>> = BTreeMap::new();
     for request in &came {
-        if let Some(class) = request.failure() {
+        // What the next upgrade has cut is its own; what hangs until then hung before.
+        let own = |class: &FailureClass| request.ended <= until || class.rests_on_time();
+        if let Some(class) = request.failure().filter(own) {
             lost.entry(class).or_default().push(request);
         }
     }
@@ -96,6 +98,7 @@ pub(super) mod tests {
         // What a killed process had in its hands is lost with it.
         check(side, next(served().request(failed(1005, 1015, FailureClass::Dropped))), Pass);
         check(side, next(served().request(failed(1500, 1501, FailureClass::Refused))), Fail);
+        check(side, next(served().request(failed(1990, 2010, FailureClass::Dropped))), Pass);
         check(side, next(killed(side, &[5]).request(answered(1030, 2050, 3))), Fail);
         check(side, served().trigger(2000, 2, 3).request(answered(2100, 2101, 1)), Fail);
         check(side, served(), Inconclusive);
