@@ -23,7 +23,7 @@ pub static CHECK: Check = Check {
                before. Triggers that are lost are allowed.",
     needs: &[Witness::Upgrades, Witness::FreshLoad],
     observers: &["processes"],
-    chance: false,
+    chance: true,
     unproven_bare: None,
     decide,
 };
