@@ -34,6 +34,7 @@ impl Server {
         Self::start_in(fresh_directory(name), arguments, |_| {})
     }
 
+    #[expect(clippy::zombie_processes, reason = "it is waited for by its number, as those are that it starts")]
     fn start_in(directory: PathBuf, arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
         install(&directory, 1);
         let mut command = command(&directory);

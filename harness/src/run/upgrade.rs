@@ -269,8 +269,10 @@ impl Stage<'_> {
         match by {
             Some(by) => {
                 self.sink.put_at(self.clock.now(), What::UpgradeDone { upgrade: before.id, by });
-                // Nobody's word for it is an answer; without load nobody has asked yet.
-                if self.plan.target.tells_versions() && self.patterns.is_empty() && *done != Done::NewVersion {
+                // Nobody's word for it is an answer; without load nobody has asked yet. As long as connections are held to stall
+                // it, the old generation may have to finish these first: then the answer is waited for when they are let go.
+                let unasked = self.patterns.is_empty() && self.filling.is_empty();
+                if self.plan.target.tells_versions() && unasked && *done != Done::NewVersion {
                     self.await_version(before)?;
                 }
                 Ok(true)

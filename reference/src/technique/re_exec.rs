@@ -1,8 +1,12 @@
 //! `re-exec`: the process executes the next program in its own place, with execve(2): same pid, same listener.
 //!
-//! The technique of uWSGI's reload, of `systemctl daemon-reexec` and of sshd: for a supervisor nothing ever happens. The price is
-//! that nobody accepts while the old program finishes and the new one starts (clients wait in the kernel's queue), and that there
-//! is no way back: a new program that fails has no old one beside it that could serve on.
+//! The technique of uWSGI's reload, of `systemctl daemon-reexec` and of sshd.
+//!
+//! - **When to use it:** under a supervisor that must see one process for ever, for short requests.
+//! - **What it guarantees:** one listening socket and one pid throughout; what is in flight is answered whole; a file that cannot be
+//!   executed changes nothing.
+//! - **What it cannot:** go back, as a new program that fails has no old one beside it; and accept while the old program finishes and
+//!   the new one starts: clients wait in the kernel's queue.
 
 use std::fmt;
 use std::fs::File;

@@ -1,8 +1,14 @@
 //! `takeover`: the process that serves starts its own successor, hands it the listener, and goes.
 //!
-//! The technique of tableflip, ecdysis and shellflip: no master that outlives every version and can never be upgraded itself. The
-//! price is that the main process changes with each upgrade, so whoever supervises it has to be told: by the pidfile, or by
-//! `MAINPID=` of sd_notify(3). What passes between the two is in [`crate::handover`].
+//! The technique of tableflip, ecdysis and shellflip.
+//!
+//! - **When to use it:** no master is to outlive every version and never be upgraded itself, and whoever supervises the service can
+//!   follow a main process that changes: systemd, told by `MAINPID=` of sd_notify(3), or whoever reads the pidfile.
+//! - **What it guarantees:** one listening socket throughout; nobody stops accepting before a successor is ready; one that fails in
+//!   any way is given up, and changes nothing; the pidfile always names a live main process.
+//! - **What it cannot:** stay the child of whoever started it, which is what runit, s6 and supervisord wait for.
+//!
+//! What passes between the two processes is in [`crate::handover`].
 
 mod steward;
 

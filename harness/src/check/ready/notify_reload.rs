@@ -70,7 +70,9 @@ fn reload(history: &History, asked: &Event, notices: &[Notice<'_>]) -> Finding {
 /// A main process that took the place of another one, and was not announced in time.
 fn successor(history: &History, notices: &[Notice<'_>]) -> Option<Finding> {
     let mains = history.find(|what| if let What::Main { image } = what { Some(*image) } else { None });
-    let mains: Vec<_> = mains.collect();
+    let mut mains: Vec<_> = mains.collect();
+    // Another image of the same process (execve(2)) is the main process that the supervisor knows.
+    mains.dedup_by_key(|(_, image)| image.pid);
     let [.., (_, old), (event, new)] = mains.as_slice() else { return None };
     let ended = history.find(|what| match what {
         What::Exited { pid, .. } if *pid == old.pid => Some(()),
@@ -152,6 +154,16 @@ mod tests {
         check(reloaded(), Fail);
         check(reloaded().notified(31, Some(5), &["MAINPID=6"]).exited(40, 5), Pass);
         check(reloaded().notified(41, Some(6), &["MAINPID=6"]).exited(40, 5), Fail);
+    }
+
+    #[test]
+    fn another_program_in_the_same_process_is_no_successor() {
+        let reloaded = || stopped(asked().notified(21, Some(5), RELOADING).notified(30, Some(5), &["READY=1"]));
+        let mut executed = crate::check::script::image(5);
+        executed.start_stack += 1;
+        check(reloaded().event(35, What::Main { image: executed }), Pass);
+        executed.pid = crate::id::Pid(6);
+        check(reloaded().main(35, 6).event(36, What::Main { image: executed }), Fail);
     }
 
     #[test]
