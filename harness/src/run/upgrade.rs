@@ -317,8 +317,8 @@ impl Stage<'_> {
         // it the same program with another configuration, or another program.
         let is_alone = self.plan.target.tells_versions() && before.holders.as_slice() == keeper.as_slice();
         let limit = self.plan.target.deadlines.drain;
-        let gone = || yes(!old.iter().any(|image| self.lives(*image)) && !(is_alone && !self.answers(before.version)));
-        let settled = self.within(limit, gone)?;
+        let gone = || old.iter().all(|image| !self.lives(*image)) && (!is_alone || self.answers(before.version));
+        let settled = self.within(limit, || yes(gone()))?;
         self.follow_exec();
         if settled {
             self.sink.put_at(self.clock.now(), What::UpgradeSettled { upgrade: before.id });
