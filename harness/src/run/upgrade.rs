@@ -329,13 +329,13 @@ impl Stage<'_> {
         // it the same program with another configuration, or another program.
         let is_alone = self.plan.target.tells_versions() && before.holders.as_slice() == keeper.as_slice();
         let limit = self.plan.target.deadlines.drain;
-        let gone = || yes(!old.iter().any(|image| self.runs(*image)) && !(is_alone && !self.answers(before.version)));
-        let settled = self.within(limit, gone)?;
+        let gone = || old.iter().all(|image| !self.runs(*image)) && (!is_alone || self.answers(before.version));
+        let settled = self.within(limit, || yes(gone()))?;
         self.follow_exec();
         if settled {
             // Who is in exit(2) has done his part. The kernel may have more to do: the last process of a replaced executable
             // takes its file along.
-            let _gone = self.within(LEAVING, || yes(!old.iter().any(|image| self.lives(*image))))?;
+            let _gone = self.within(LEAVING, || yes(old.iter().all(|image| !self.lives(*image))))?;
             self.sink.put_at(self.clock.now(), What::UpgradeSettled { upgrade: before.id });
         } else {
             self.deadline_passed("drain", limit);
