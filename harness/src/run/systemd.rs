@@ -271,10 +271,12 @@ impl Stage<'_> {
 
     /// The process that systemd calls MainPID, in the target's world.
     pub(super) fn main_pid(&self, shown: &BTreeMap<String, String>) -> Result<Option<Pid>, RunError> {
+        // A systemd that does not answer shows nothing.
+        let Some(wanted) = shown.get("MainPID") else { return Ok(None) };
         let procfs = self.sandbox.procfs();
         for stat in procfs.scan()?.into_iter().filter(|stat| !stat.is_dead()) {
             let status = procfs.read(&format!("{}/status", stat.image.pid))?.unwrap_or_default();
-            if innermost(&String::from_utf8_lossy(&status)) == shown.get("MainPID").map(String::as_str) {
+            if innermost(&String::from_utf8_lossy(&status)) == Some(wanted.as_str()) {
                 return Ok(Some(stat.image.pid));
             }
         }
