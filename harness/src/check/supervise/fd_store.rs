@@ -72,8 +72,8 @@ fn judge(history: &History, event: &Event, back: &ComeBack) -> Finding {
 /// Who listened by the last dump until then; a dump is told when it differs from the one before.
 fn listening(history: &History, until: Nanos) -> Option<BTreeSet<Cookie>> {
     let dumps = history.events.iter().filter(|event| event.at.not_after <= until);
-    let rows = dumps.filter_map(|event| if let What::Listeners { rows } = &event.what { Some(rows) } else { None });
-    Some(rows.last()?.iter().map(|row| row.cookie).collect())
+    let mut rows = dumps.filter_map(|event| if let What::Listeners { rows } = &event.what { Some(rows) } else { None });
+    Some(rows.next_back()?.iter().map(|row| row.cookie).collect())
 }
 
 #[cfg(test)]
