@@ -58,8 +58,8 @@ fn endpoint() -> BoxedStrategy<Endpoint> {
     let slow = (text(), number()).prop_map(|(path, takes_ms)| Slow { path, takes_ms });
     let stream = (text(), number(), number()).prop_map(|(path, bytes, period)| Stream { path, bytes, period });
     let upload = text().prop_map(|path| Upload { path });
-    (text(), text(), text(), of(slow), of(stream), of(upload), of(text()), of(text()))
-        .prop_map(|(name, address, path, slow, stream, upload, version_header, echo_header)| Endpoint {
+    (text(), text(), text(), of(slow), of(stream), of(upload), of(any::<u32>()), of(text()), of(text()))
+        .prop_map(|(name, address, path, slow, stream, upload, backlog, version_header, echo_header)| Endpoint {
             name,
             address,
             protocol: Protocol::Http1,
@@ -67,6 +67,7 @@ fn endpoint() -> BoxedStrategy<Endpoint> {
             slow,
             stream,
             upload,
+            backlog,
             version_header,
             echo_header,
         })

@@ -238,6 +238,8 @@ pub enum Defect {
     ListenerContinuityReuseport(Gap),
     /// Each generation has a listener of its own (SO_REUSEPORT); they overlap, but what the old one has queued is reset.
     BacklogKept,
+    /// Each upgrade leaves the accept queue shorter than the start made it.
+    BacklogSizeKept,
     /// A new generation shrinks the accept queue to one entry, and takes nothing from it for a tenth of a second.
     NoStall,
     /// A new generation says that it is ready, and accepts its first connection only 1.2 seconds later.

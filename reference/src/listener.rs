@@ -14,6 +14,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 /// `net.core.somaxconn` (4096 since Linux 5.4). A queue of 1 (systemfd) makes clients wait for a SYN retransmit.
 pub const BACKLOG: i32 = 1024;
 
+/// What many libraries give to listen(2), and what [`crate::defect::Defect::BacklogSizeKept`] falls back to.
+pub const BACKLOG_OF_LIBRARIES: i32 = 128;
+
 /// Whether two sockets may listen on one address at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {

@@ -412,6 +412,9 @@ impl Master {
         if self.ever_ready {
             self.log.line(format_args!("upgraded: {name} takes over"));
             self.upgrades += 1;
+            if let (Some(Defect::BacklogSizeKept), Some(listener)) = (self.settings.defect, &self.listener) {
+                rustix::net::listen(listener, listener::BACKLOG_OF_LIBRARIES).map_err(io::Error::from)?;
+            }
         }
         for (other, slave) in self.slaves.iter_mut().enumerate() {
             if other != at && slave.is_serving() && before.is_none_or(|before| slave.serves_since(before)) {

@@ -320,6 +320,7 @@ fn target() -> Target {
             slow: None,
             stream: None,
             upload: None,
+            backlog: None,
             version_header: Some("X-Version".to_owned()),
             echo_header: None,
         }],

@@ -270,6 +270,9 @@ pub struct Endpoint {
     /// A request with a body, for clients that send slowly.
     #[serde(default)]
     pub upload: Option<Upload>,
+    /// Length of its accept queue, as `ss -ltn` shows it (Send-Q): what listen(2) was given, at most net.core.somaxconn.
+    #[serde(default)]
+    pub backlog: Option<u32>,
     /// Name of the answer header that carries the deployed version as a decimal number.
     #[serde(default)]
     pub version_header: Option<String>,

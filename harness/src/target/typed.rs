@@ -146,6 +146,9 @@ pub struct TargetEndpoint {
     pub stream: Option<Stream>,
     /// A request with a body.
     pub upload: Option<Upload>,
+    /// Length of its accept queue.
+    #[serde(default)]
+    pub backlog: Option<u32>,
     /// Header that carries the version.
     pub version_header: Option<String>,
     /// Header that echoes `X-Request-Id`.

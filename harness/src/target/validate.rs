@@ -298,6 +298,7 @@ impl Reader<'_> {
             slow: endpoint.slow.clone(),
             stream: endpoint.stream.clone(),
             upload: endpoint.upload.clone(),
+            backlog: endpoint.backlog,
             version_header: header("version_header", &endpoint.version_header)?,
             echo_header: header("echo_header", &endpoint.echo_header)?,
         })

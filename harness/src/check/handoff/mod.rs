@@ -2,6 +2,7 @@
 
 pub mod answer_gap;
 pub mod backlog_kept;
+pub mod backlog_size_kept;
 pub mod binary_replaced;
 pub mod listener_continuity;
 pub mod no_refused;
