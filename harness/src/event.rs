@@ -448,6 +448,13 @@ pub enum What {
         /// Its processes in state Z, the same ones in the last two looks.
         zombies: Vec<Image>,
     },
+    /// Handshakes with the endpoint that were in SYN_RECV right before the trigger.
+    HalfOpen {
+        /// Which upgrade.
+        upgrade: UpgradeId,
+        /// How many.
+        count: u32,
+    },
     /// Bytes that each slow reader had not read of its answer, right after the trigger.
     StreamsUnread {
         /// Which upgrade.

@@ -52,6 +52,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "restart/upgrade-under-load.toml",
     "restart/old-connections.toml",
     "restart/backlog-kept.toml",
+    "restart/half-open-kept.toml",
     "restart/watch-triggered.toml",
     "restart/watch-data.toml",
     "restart/binary-replaced.toml",

@@ -19,6 +19,7 @@ mod control;
 mod daemon;
 mod deploy;
 mod early_stop;
+mod half_open;
 mod hold;
 mod hup;
 mod launcher;

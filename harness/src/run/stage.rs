@@ -12,6 +12,7 @@ use crate::event::{Phase, Sink, What};
 use crate::id::Version;
 use crate::kernel::clock::Clock;
 use crate::kernel::inet_diag::Diag;
+use crate::kernel::nf_tables::AckFilter;
 use crate::kernel::pidfd::Pidfd;
 use crate::load::{Load, LoadConfig, LoadRecord};
 use crate::manifest::Protocol;
@@ -61,6 +62,8 @@ pub(super) struct Stage<'a> {
     /// What the next launch gets as its first descriptor after the standard ones.
     pub(super) lent: Option<OwnedFd>,
     pub(super) stalled: Vec<Pidfd>,
+    /// What keeps handshakes half-open.
+    pub(super) ack_filter: Option<AckFilter>,
     /// The systemd that runs the target, if one does.
     pub(super) systemd: Option<Systemd>,
     /// Connections that never end, until the stop.
@@ -124,6 +127,7 @@ impl<'a> Stage<'a> {
             begun: OutputWritten::default(),
             lent: None,
             stalled: Vec::new(),
+            ack_filter: None,
             systemd: None,
             held: Vec::new(),
             socket_files: Vec::new(),
@@ -219,6 +223,8 @@ impl<'a> Stage<'a> {
                 self.unstall();
                 Ok(())
             }
+            Step::HalfOpen { connections } => self.half_open(*connections),
+            Step::Complete => self.complete(),
             Step::Quiesce => self.quiesce(),
             Step::Stop => self.stop_by_its_means(),
             Step::Scan => self.scan(),

@@ -190,6 +190,7 @@ impl TargetEndpoint {
             | Pattern::Silent
             | Pattern::Half
             | Pattern::Parked
+            | Pattern::HalfOpen
             | Pattern::Canary => true,
         }
     }
