@@ -147,11 +147,17 @@ fn wrong_content(history: &History, watched: &[Seen<'_>], during: &[&Seen<'_>]) 
 }
 
 fn gone_before(history: &History, pid: Pid, at: &Interval) -> bool {
-    history.events.iter().any(|event| match &event.what {
-        What::Process { image, change: ProcessChange::Gone } => image.pid == pid && event.at.precedes(at),
-        What::Exited { pid: exited, .. } => *exited == pid && event.at.precedes(at),
-        _ => false,
-    })
+    // Of a process that executed another program one image is gone, and the next one appeared in the same look.
+    let lives = |event: &Event| match &event.what {
+        What::Process { image, change } if image.pid == pid => match change {
+            ProcessChange::Gone => Some(false),
+            ProcessChange::Appeared { .. } => Some(true),
+            ProcessChange::Reparented { .. } | ProcessChange::MovedSession { .. } => None,
+        },
+        What::Exited { pid: exited, .. } if *exited == pid => Some(false),
+        _ => None,
+    };
+    history.events.iter().filter(|event| event.at.precedes(at)).filter_map(lives).next_back() == Some(false)
 }
 
 /// The process that the file named exited, and the file was changed only surely later.
@@ -171,6 +177,7 @@ fn stale_after_exit(history: &History, watched: &[Seen<'_>], until: crate::clock
 mod tests {
     use crate::check::script::Script;
     use crate::event::PidfileChange::{self, Created, Deleted, Modified, MovedAway, MovedOver, Read};
+    use crate::event::{ProcessChange, What};
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
 
     fn run(changes: &[(PidfileChange, Option<&str>)]) -> Script {
@@ -217,6 +224,18 @@ mod tests {
     fn a_file_that_names_a_stranger_fails() {
         check(run(&[(MovedOver, Some("77\n"))]), Fail);
         check(run(&[(MovedOver, Some("x"))]), Fail);
+    }
+
+    #[test]
+    fn a_process_that_executes_another_program_is_not_gone() {
+        let launched = |script: Script| {
+            let forked = crate::id::Image { start_stack: 9, ..crate::check::script::image(6) };
+            script.event(1001, What::Process { image: forked, change: ProcessChange::Gone })
+        };
+        check(launched(run(&[(MovedOver, Some("6\n"))])), Fail);
+        let executed =
+            launched(Script::new().main(10, 5).pidfile(20, Read, Some("5\n")).trigger(1000, 1, 2).main(1005, 6));
+        check(executed.appeared(1001, 6, 1).pidfile(1010, MovedOver, Some("6\n")), Pass);
     }
 
     #[test]
