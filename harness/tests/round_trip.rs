@@ -42,9 +42,16 @@ fn capability() -> BoxedStrategy<Capability> {
 }
 
 fn launch() -> BoxedStrategy<Launch> {
-    let parts = (vec(text(), 0..3), btree_map(text(), text(), 0..3), of(text()), text(), any::<bool>());
-    let launch =
-        |(command, environment, directory, umask, returns)| Launch { command, environment, directory, umask, returns };
+    let pairs = || btree_map(text(), text(), 0..3);
+    let parts = (vec(text(), 0..3), pairs(), pairs(), of(text()), text(), any::<bool>());
+    let launch = |(command, environment, sysctl, directory, umask, returns)| Launch {
+        command,
+        environment,
+        sysctl,
+        directory,
+        umask,
+        returns,
+    };
     parts.prop_map(launch).boxed()
 }
 

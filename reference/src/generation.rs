@@ -30,6 +30,8 @@ pub const SERVED_BETWEEN: u32 = 3;
 pub enum Farewell {
     /// Finish what has been begun: correct.
     Drain,
+    /// The same, with what waits in the queue: for a listener that nobody else has a copy of.
+    DrainQueue,
     /// Exit at once: the mistake of [`crate::defect::Defect::InflightCompletes`].
     Vanish,
     /// Stay for this long when there is no connection: the mistake of [`crate::defect::Defect::OldExitsIdle`].
@@ -135,6 +137,9 @@ impl Generation {
             self.log.line(format_args!("{reason}, exits without draining"));
             std::process::exit(0);
         }
+        if self.farewell == Farewell::DrainQueue {
+            self.empty_queue();
+        }
         if self.farewell != Farewell::KeepAccepting {
             self.listener = None;
         }
@@ -163,6 +168,24 @@ impl Generation {
             Some(left) => *left -= 1,
             None => {}
         }
+        self.begin(stream);
+        None
+    }
+
+    /// Takes what waits in the queue of a listener that ends with this generation: at most a queue full, or clients that come
+    /// meanwhile would keep it for ever.
+    fn empty_queue(&mut self) {
+        for _ in 0..listener::BACKLOG {
+            match self.listener.as_ref().map(listener::accept) {
+                Some(Ok(Some(stream))) => self.begin(stream),
+                // Also on an error: the rest is lost, or moved by the kernel.
+                _ => return,
+            }
+        }
+    }
+
+    /// Serves a connection on a thread of its own.
+    fn begin(&self, stream: std::net::TcpStream) {
         let service = Arc::clone(&self.service);
         // Counted here, not in the thread: the drain must not miss a connection whose thread has not run yet.
         let pass = service.drain.enter();
@@ -173,7 +196,6 @@ impl Generation {
         if let Err(error) = thread {
             self.log.line(format_args!("cannot start a thread, connection dropped: {error}"));
         }
-        None
     }
 }
 

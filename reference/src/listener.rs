@@ -37,6 +37,13 @@ pub enum Sharing {
 /// # Errors
 /// What socket(2), bind(2) or listen(2) report; EADDRINUSE when another server listens there.
 pub fn bind(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
+    let socket = bound(address, sharing)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
+
+/// A socket with the address.
+fn bound(address: SocketAddr, sharing: Sharing) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
@@ -45,8 +52,16 @@ pub fn bind(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
         sockopt::set_socket_reuseport(&socket, true)?;
     }
     rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    Ok(TcpListener::from(socket))
+    Ok(socket)
+}
+
+/// Holds an address with SO_REUSEPORT, without listening there: no connection is ever waiting in it, and it keeps other users
+/// from the port. Whoever runs as the same user may [`bind`] beside it with [`Sharing::ReusePort`].
+///
+/// # Errors
+/// What socket(2) or bind(2) report; EADDRINUSE when somebody holds it who does not share.
+pub fn reserve(address: SocketAddr) -> io::Result<TcpListener> {
+    Ok(TcpListener::from(bound(address, Sharing::ReusePort)?))
 }
 
 /// Takes one connection from the queue, or `None` when another generation was faster.
@@ -91,6 +106,17 @@ mod tests {
 
         let first = bind(loopback, Sharing::ReusePort).expect("bind");
         bind(first.local_addr().expect("name"), Sharing::ReusePort).expect("both allow it");
+    }
+
+    #[test]
+    fn a_reserved_address_takes_no_connection_and_is_shared_by_who_listens() {
+        let reserved = reserve("127.0.0.1:0".parse().expect("address")).expect("reserve");
+        let address = reserved.local_addr().expect("name");
+        let error = std::net::TcpStream::connect(address).expect_err("nobody listens");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        let _listener = bind(address, Sharing::ReusePort).expect("beside it");
+        std::net::TcpStream::connect(address).expect("connect");
+        bind(address, Sharing::Exclusive).expect_err("it does not share");
     }
 
     #[test]

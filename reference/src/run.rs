@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::defect::DefectRow;
-use crate::technique::{exec_inherit, nohup, null, orphan};
+use crate::technique::{exec_inherit, nohup, null, orphan, reuseport};
 
 /// File name, or its end, that makes [`run_if_asked`] act.
 pub const NAME: &str = "unbroken-reference";
@@ -66,6 +66,30 @@ EXAMPLES
   kill -HUP $(cat run.pid)                        upgrade
   cp new x && mv x unbroken-reference             upgrade too
   unbroken-reference exec-inherit --watch site.toml --debounce-ms 200";
+
+const REUSEPORT: &str = "\
+WHEN TO USE IT
+  Where a listener cannot be handed on, or each worker is to have an accept queue of its own.
+  Where it can be handed on, exec-inherit is simpler and loses nothing by its nature.
+
+WHAT IT GUARANTEES
+  Some socket listens at every instant: each generation has one of its own (SO_REUSEPORT), and
+  listens before the one before is told to go. No connect is refused. The rest is as with
+  exec-inherit: readiness, drain, rollback.
+
+WHAT IT CANNOT DO
+  Keep what belongs to the socket that is closed: its accept queue and its half-open handshakes
+  are reset. With --keep-queue a generation accepts what waits before it closes; with
+  net.ipv4.tcp_migrate_req=1 (Linux 5.14) the kernel moves the rest to another socket of the
+  group. With both nothing is lost; without the second the master says so when it starts.
+  Let another user's process listen beside it: a group belongs to one user (socket(7)).
+
+SIGNALS, FILES, ENVIRONMENT
+  As with exec-inherit; descriptor 3 of a generation is a socket that only holds the address.
+
+EXAMPLES
+  unbroken-reference reuseport --pidfile run.pid
+  sysctl net.ipv4.tcp_migrate_req=1 && unbroken-reference reuseport --keep-queue --pidfile run.pid";
 
 const ORPHAN: &str = "\
 WHEN TO USE IT
@@ -129,6 +153,9 @@ enum Technique {
     /// A master keeps the listener; each generation is executed anew and inherits it as descriptor 3
     #[command(after_long_help = with_defects(EXEC_INHERIT, Kind::Restart), after_help = "--help says when to use it and what it guarantees")]
     ExecInherit(exec_inherit::Options),
+    /// Each generation listens with a socket of its own, beside the one before (SO_REUSEPORT)
+    #[command(after_long_help = REUSEPORT, after_help = "--help says when to use it and what it guarantees")]
+    Reuseport(reuseport::Options),
     /// The program puts itself into the background and is adopted by init
     #[command(after_long_help = with_defects(ORPHAN, Kind::Daemon), after_help = "--help says when to use it and what it guarantees")]
     Orphan(orphan::Options),
@@ -207,6 +234,7 @@ impl Technique {
     fn run(&self) -> Result<u8, Failure> {
         match self {
             Self::ExecInherit(options) => exec_inherit::run(options)?,
+            Self::Reuseport(options) => reuseport::run(options)?,
             Self::Orphan(options) => return orphan::run(options),
             Self::Nohup(options) => nohup::run(options)?,
             Self::NullExit(_) => {}

@@ -74,6 +74,8 @@ pub const TARGETS: &[Embedded] = embedded![
     "targets/reference/exec-inherit-data.toml",
     "targets/reference/orphan.toml",
     "targets/reference/exec-inherit-brisk.toml",
+    "targets/reference/reuseport.toml",
+    "targets/reference/reuseport-safe.toml",
     "targets/null/exits-at-once.toml",
     "targets/null/accepts-silently.toml",
     "targets/null/ignores-signal.toml",
@@ -95,6 +97,7 @@ pub const TARGETS: &[Embedded] = embedded![
 
 /// The known failures of these targets.
 pub const EXPECTATIONS: &[Embedded] = embedded![
+    "expectations/reference-reuseport.toml",
     "expectations/nginx-hup.toml",
     "expectations/nginx-usr2.toml",
     "expectations/nginx-quit-start.toml",

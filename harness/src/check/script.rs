@@ -307,6 +307,7 @@ fn target() -> Target {
         launch: TargetLaunch {
             command: vec![template("server")],
             environment: BTreeMap::new(),
+            sysctl: BTreeMap::new(),
             directory: None,
             umask: 0o22,
             returns: false,

@@ -212,6 +212,10 @@ pub struct Launch {
     /// Environment beside `PATH`.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// Settings of its network namespace, such as `"net.ipv4.tcp_migrate_req" = "1"`: written before the launch (sysctl(8)), in
+    /// tiers A and B.
+    #[serde(default)]
+    pub sysctl: BTreeMap<String, String>,
     /// Working directory; the run's directory when absent.
     #[serde(default)]
     pub directory: Option<String>,

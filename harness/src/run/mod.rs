@@ -33,6 +33,7 @@ mod recorder;
 mod rest;
 mod rotate;
 mod second;
+mod settings;
 mod stage;
 mod stall;
 mod start;

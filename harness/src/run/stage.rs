@@ -25,6 +25,7 @@ use crate::run::census::Main;
 use crate::run::daemon::Ties;
 use crate::run::deploy::Deployer;
 use crate::run::observers::{Observers, OutputWritten, open_diag};
+use crate::run::settings;
 use crate::run::start::Launched;
 use crate::run::systemd::Systemd;
 use crate::run::upgrade::Before;
@@ -104,6 +105,7 @@ impl<'a> Stage<'a> {
         sink.put_at(clock.now(), What::Deployed { version: Version(1) });
         let sandbox = Sandbox::create(plan.machine.tier, clock)?;
         let netns = sandbox.netns().map(|fd| fd.try_clone_to_owned()).transpose()?.map(Arc::new);
+        settings::write(&plan.target.launch.sysctl, sandbox.netns())?;
         let vantage = Vantage { sink: sink.clone(), clock, stop: Stop::new()?, netns };
         let observers = Observers::start(plan, &sandbox, &deployer, vantage)?;
         let diag = RefCell::new(open_diag(sandbox.netns())?);

@@ -75,6 +75,9 @@ pub struct TargetLaunch {
     pub command: Vec<Template>,
     /// Environment beside `PATH`.
     pub environment: BTreeMap<String, Template>,
+    /// Settings of its network namespace.
+    #[serde(default)]
+    pub sysctl: BTreeMap<String, String>,
     /// Working directory; the run's directory when absent.
     pub directory: Option<Template>,
     /// Umask.

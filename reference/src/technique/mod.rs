@@ -4,3 +4,4 @@ pub mod exec_inherit;
 pub mod nohup;
 pub mod null;
 pub mod orphan;
+pub mod reuseport;
