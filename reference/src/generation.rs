@@ -45,7 +45,7 @@ pub enum Farewell {
 #[derive(Debug)]
 pub struct Generation {
     /// The queue of new connections; given up when the drain begins.
-    pub listener: Option<TcpListener>,
+    pub listener: Option<Arc<TcpListener>>,
     /// What is served.
     pub service: Arc<Service>,
     /// Stop and upgrade requests.
@@ -54,6 +54,8 @@ pub struct Generation {
     pub log: Log,
     /// EOF on it means that the master is gone; a generation without a master would serve for ever with nobody to replace it.
     pub alive: Option<OwnedFd>,
+    /// EOF on it means that another process serves, with the same listener.
+    pub successor: Option<OwnedFd>,
     /// Closed right after the listener; only defects listen to that.
     pub listener_closed: Option<OwnedFd>,
     /// Stop accepting while so many connections are open: the others wait in the queue.
@@ -104,6 +106,10 @@ impl Generation {
                 self.stop("master is gone");
                 self.alive = None;
             }
+            if woken.replaced {
+                self.stop("replaced");
+                self.successor = None;
+            }
             if woken.connection {
                 exhausted_until = self.accept();
             }
@@ -123,9 +129,14 @@ impl Generation {
             poll::readable(&ended),
             queue.map_or_else(absent, poll::readable),
             self.alive.as_ref().map_or_else(absent, poll::readable),
+            self.successor.as_ref().map_or_else(absent, poll::readable),
         ];
         poll::until(&mut entries, self.overstay.or(drain.deadline()).or(exhausted_until))?;
-        Ok(Woken { connection: poll::fired(&entries[2]), master_gone: poll::fired(&entries[3]) })
+        Ok(Woken {
+            connection: poll::fired(&entries[2]),
+            master_gone: poll::fired(&entries[3]),
+            replaced: poll::fired(&entries[4]),
+        })
     }
 
     /// Gives up the listener and begins the drain. Closed, not shut down: shutdown(2) would end it for the successor too.
@@ -176,7 +187,7 @@ impl Generation {
     /// meanwhile would keep it for ever.
     fn empty_queue(&mut self) {
         for _ in 0..listener::BACKLOG {
-            match self.listener.as_ref().map(listener::accept) {
+            match self.listener.as_deref().map(listener::accept) {
                 Some(Ok(Some(stream))) => self.begin(stream),
                 // Also on an error: the rest is lost, or moved by the kernel.
                 _ => return,
@@ -203,4 +214,5 @@ impl Generation {
 struct Woken {
     connection: bool,
     master_gone: bool,
+    replaced: bool,
 }

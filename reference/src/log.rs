@@ -1,4 +1,4 @@
-//! Debug lines on standard error, each beginning with who speaks: `master`, `slave-PID` or `daemon`.
+//! Debug lines on standard error, each beginning with who speaks: `master`, `slave-PID`, `instance-PID` or `daemon`.
 
 use std::fmt;
 use std::io::Write;
@@ -20,6 +20,12 @@ impl Log {
     #[must_use]
     pub fn slave() -> Self {
         Self { name: slave_name(std::process::id()) }
+    }
+
+    /// This process as one of equals, of which none is the master: `instance-PID`.
+    #[must_use]
+    pub fn instance() -> Self {
+        Self { name: format!("instance-{}", std::process::id()) }
     }
 
     /// A process that has put itself into the background.

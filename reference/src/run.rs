@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::defect::DefectRow;
-use crate::technique::{exec_inherit, nohup, null, orphan, reuseport};
+use crate::technique::{exec_inherit, fd_handover, nohup, null, orphan, reuseport};
 
 /// File name, or its end, that makes [`run_if_asked`] act.
 pub const NAME: &str = "unbroken-reference";
@@ -91,6 +91,33 @@ EXAMPLES
   unbroken-reference reuseport --pidfile run.pid
   sysctl net.ipv4.tcp_migrate_req=1 && unbroken-reference reuseport --keep-queue --pidfile run.pid";
 
+const FD_HANDOVER: &str = "\
+WHEN TO USE IT
+  For processes that are not parent and child: an operator starts the new instance beside the
+  old one; two containers share a directory and nothing else.
+
+WHAT IT GUARANTEES
+  The new instance gets the very sockets (SCM_RIGHTS): no connect is refused, nothing in a queue
+  is lost, and no handshake that is half done. The old one goes when the new one has said that it
+  serves; one that dies, or takes longer than --ready-timeout-ms, changes nothing. All of the
+  program is new: there is no master. Only processes of the same user are answered.
+
+WHAT IT CANNOT DO
+  Keep its pid: follow the pidfile. Tell a second start from an upgrade: it is one.
+  Change the address: that needs a stop and a start.
+
+SIGNALS (to the instance in the pidfile)
+  TERM, INT  stop accepting, drain, end with status 0
+
+FILES
+  --socket   where the next instance asks for the listeners; 0600, replaced by rename
+  --pidfile  the pid of the instance that serves, 0644, replaced by rename at an upgrade, removed
+             by its owner only
+
+EXAMPLES
+  unbroken-reference fd-handover --pidfile run.pid &
+  unbroken-reference fd-handover --pidfile run.pid &      takes over: the first one drains, and ends";
+
 const ORPHAN: &str = "\
 WHEN TO USE IT
   A program that has to put itself into the background: started by hand, from an init script, or
@@ -156,6 +183,9 @@ enum Technique {
     /// Each generation listens with a socket of its own, beside the one before (SO_REUSEPORT)
     #[command(after_long_help = REUSEPORT, after_help = "--help says when to use it and what it guarantees")]
     Reuseport(reuseport::Options),
+    /// A new instance asks the old one for its listeners, over a UNIX socket
+    #[command(after_long_help = FD_HANDOVER, after_help = "--help says when to use it and what it guarantees")]
+    FdHandover(fd_handover::Options),
     /// The program puts itself into the background and is adopted by init
     #[command(after_long_help = with_defects(ORPHAN, Kind::Daemon), after_help = "--help says when to use it and what it guarantees")]
     Orphan(orphan::Options),
@@ -235,6 +265,7 @@ impl Technique {
         match self {
             Self::ExecInherit(options) => exec_inherit::run(options)?,
             Self::Reuseport(options) => reuseport::run(options)?,
+            Self::FdHandover(options) => fd_handover::run(options)?,
             Self::Orphan(options) => return orphan::run(options),
             Self::Nohup(options) => nohup::run(options)?,
             Self::NullExit(_) => {}

@@ -76,6 +76,7 @@ pub const TARGETS: &[Embedded] = embedded![
     "targets/reference/exec-inherit-brisk.toml",
     "targets/reference/reuseport.toml",
     "targets/reference/reuseport-safe.toml",
+    "targets/reference/fd-handover.toml",
     "targets/null/exits-at-once.toml",
     "targets/null/accepts-silently.toml",
     "targets/null/ignores-signal.toml",

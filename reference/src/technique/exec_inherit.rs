@@ -287,11 +287,12 @@ fn serve_as(manner: Manner, options: &Options) -> Result<(), String> {
         _ => manner.farewell,
     };
     let generation = Generation {
-        listener: Some(inherited.listener),
+        listener: Some(Arc::new(inherited.listener)),
         service,
         signals,
         log,
         alive: (options.defect != Some(Defect::ComesBack)).then_some(inherited.alive),
+        successor: None,
         listener_closed,
         connections_max: options.connections_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
         forgets_after: None,

@@ -1,6 +1,7 @@
 //! The techniques: one way of restarting, or of pretending to, per file. Each composes the building blocks.
 
 pub mod exec_inherit;
+pub mod fd_handover;
 pub mod nohup;
 pub mod null;
 pub mod orphan;
