@@ -459,6 +459,13 @@ pub enum What {
     DrainWatched(DrainWatched),
     /// How much memory it had then.
     Resident(Resident),
+    /// Handshakes with the endpoint that were in SYN_RECV right before the trigger.
+    HalfOpen {
+        /// Which upgrade.
+        upgrade: UpgradeId,
+        /// How many.
+        count: u32,
+    },
     /// Bytes that each slow reader had not read of its answer, right after the trigger.
     StreamsUnread {
         /// Which upgrade.

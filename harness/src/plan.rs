@@ -80,6 +80,15 @@ impl Plan {
             let reason = "no pid namespace can be made here".to_owned();
             return Err(NotRun::Unavailable { reason, remedy: "use tier A or B".to_owned() });
         }
+        if !target.launch.sysctl.is_empty() && !machine.tier.isolates_network() {
+            let reason = "the settings of its network (`launch.sysctl`) would be the host's own here".to_owned();
+            return Err(NotRun::Unavailable { reason, remedy: "use tier A or B".to_owned() });
+        }
+        let filters = scenario.script().steps.iter().any(|step| matches!(step, Step::HalfOpen { .. }));
+        if filters && !machine.tier.isolates_network() {
+            let reason = "its packet filter would be the host's own here".to_owned();
+            return Err(NotRun::Unavailable { reason, remedy: "use tier A or B".to_owned() });
+        }
         if scenario.script().supervisor == Some(Supervisor::Supervisord) && !machine.tier.isolates_network() {
             let reason = "supervisord is driven through a port, which would be the host's own here".to_owned();
             return Err(NotRun::Unavailable { reason, remedy: "use tier A or B".to_owned() });

@@ -33,6 +33,8 @@ pub enum Pattern {
     Upload,
     /// A connection completed but not yet accepted (the server is stalled); its request is sent at once.
     Parked,
+    /// A connection whose handshake lacks its last ACK at the trigger; its request is sent after the upgrade, and completes it.
+    HalfOpen,
     /// Requests to the canary, a listener of our own: the noise of the machine, never of the target.
     Canary,
 }
@@ -51,6 +53,7 @@ impl Pattern {
             Pattern::Reader => "reader",
             Pattern::Upload => "upload",
             Pattern::Parked => "parked",
+            Pattern::HalfOpen => "half-open",
             Pattern::Canary => "canary",
         }
     }

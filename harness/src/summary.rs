@@ -379,7 +379,8 @@ mod tests {
     use crate::machine::Tier;
     use crate::request::FailureClass;
 
-    const ID: &str = "handoff/no-refused";
+    /// A check that chance does not decide.
+    const ID: &str = "drain/stream-intact";
 
     fn run(run: u32, finding: Finding) -> Judged {
         let verdict = finding.verdict;

@@ -42,9 +42,16 @@ fn capability() -> BoxedStrategy<Capability> {
 }
 
 fn launch() -> BoxedStrategy<Launch> {
-    let parts = (vec(text(), 0..3), btree_map(text(), text(), 0..3), of(text()), text(), any::<bool>());
-    let launch =
-        |(command, environment, directory, umask, returns)| Launch { command, environment, directory, umask, returns };
+    let pairs = || btree_map(text(), text(), 0..3);
+    let parts = (vec(text(), 0..3), pairs(), pairs(), of(text()), text(), any::<bool>());
+    let launch = |(command, environment, sysctl, directory, umask, returns)| Launch {
+        command,
+        environment,
+        sysctl,
+        directory,
+        umask,
+        returns,
+    };
     parts.prop_map(launch).boxed()
 }
 
@@ -58,8 +65,8 @@ fn endpoint() -> BoxedStrategy<Endpoint> {
     let slow = (text(), number()).prop_map(|(path, takes_ms)| Slow { path, takes_ms });
     let stream = (text(), number(), number()).prop_map(|(path, bytes, period)| Stream { path, bytes, period });
     let upload = text().prop_map(|path| Upload { path });
-    (text(), text(), text(), of(slow), of(stream), of(upload), of(text()), of(text()))
-        .prop_map(|(name, address, path, slow, stream, upload, version_header, echo_header)| Endpoint {
+    (text(), text(), text(), of(slow), of(stream), of(upload), of(any::<u32>()), of(text()), of(text()))
+        .prop_map(|(name, address, path, slow, stream, upload, backlog, version_header, echo_header)| Endpoint {
             name,
             address,
             protocol: Protocol::Http1,
@@ -67,6 +74,7 @@ fn endpoint() -> BoxedStrategy<Endpoint> {
             slow,
             stream,
             upload,
+            backlog,
             version_header,
             echo_header,
         })

@@ -240,6 +240,10 @@ pub enum Defect {
     ListenerContinuityReuseport(Gap),
     /// Each generation has a listener of its own (SO_REUSEPORT); they overlap, but what the old one has queued is reset.
     BacklogKept,
+    /// The listener is closed and bound anew: what it had of handshakes is lost with it.
+    HalfOpenKept,
+    /// Each upgrade leaves the accept queue shorter than the start made it.
+    BacklogSizeKept,
     /// A new generation shrinks the accept queue to one entry, and takes nothing from it for a tenth of a second.
     NoStall,
     /// A new generation says that it is ready, and accepts its first connection only 1.2 seconds later.
@@ -463,6 +467,7 @@ impl Succession {
             Some(Defect::ListenerContinuityReuseport(gap)) => {
                 Self::Rebind { gap: gap.duration(), sharing: Sharing::ReusePort }
             }
+            Some(Defect::HalfOpenKept) => Self::Rebind { gap: Duration::ZERO, sharing: Sharing::Exclusive },
             Some(Defect::BacklogKept) => Self::Overlap,
             _ => Self::Shared,
         }

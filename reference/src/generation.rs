@@ -32,6 +32,8 @@ pub const SERVED_BETWEEN: u32 = 3;
 pub enum Farewell {
     /// Finish what has been begun: correct.
     Drain,
+    /// The same, with what waits in the queue: for a listener that nobody else has a copy of.
+    DrainQueue,
     /// Exit at once: the mistake of [`crate::defect::Defect::InflightCompletes`].
     Vanish,
     /// Stay for this long when there is no connection: the mistake of [`crate::defect::Defect::OldExitsIdle`].
@@ -88,7 +90,7 @@ impl<F: FnMut()> Beside for F {
 #[derive(Debug)]
 pub struct Generation {
     /// The queue of new connections; given up when the drain begins.
-    pub listener: Option<TcpListener>,
+    pub listener: Option<Arc<TcpListener>>,
     /// What is served.
     pub service: Arc<Service>,
     /// Stop and upgrade requests.
@@ -97,6 +99,8 @@ pub struct Generation {
     pub log: Log,
     /// EOF on it means that the master is gone; a generation without a master would serve for ever with nobody to replace it.
     pub alive: Option<OwnedFd>,
+    /// EOF on it means that another process serves, with the same listener.
+    pub successor: Option<OwnedFd>,
     /// Closed right after the listener; only defects listen to that.
     pub listener_closed: Option<OwnedFd>,
     /// Stop accepting while so many connections are open: the others wait in the queue.
@@ -116,11 +120,12 @@ impl Generation {
     #[must_use]
     pub fn new(listener: TcpListener, service: Service, signals: Signals, log: Log) -> Self {
         Self {
-            listener: Some(listener),
+            listener: Some(Arc::new(listener)),
             service: Arc::new(service),
             signals,
             log,
             alive: None,
+            successor: None,
             listener_closed: None,
             connections_max: None,
             forgets_after: None,
@@ -173,6 +178,10 @@ impl Generation {
                 self.stop("master is gone");
                 self.alive = None;
             }
+            if woken.replaced {
+                self.stop("replaced");
+                self.successor = None;
+            }
             if woken.connection {
                 exhausted_until = self.accept();
             }
@@ -194,12 +203,17 @@ impl Generation {
             poll::readable(&ended),
             queue.map_or_else(absent, poll::readable),
             self.alive.as_ref().map_or_else(absent, poll::readable),
+            self.successor.as_ref().map_or_else(absent, poll::readable),
             stale.as_ref().map_or_else(absent, poll::readable),
         ];
         entries.extend(beside.waits());
         let own = self.overstay.or(drain.deadline()).or(exhausted_until);
         poll::until(&mut entries, own.into_iter().chain(beside.deadline()).min())?;
-        Ok(Woken { connection: poll::fired(&entries[2]), master_gone: poll::fired(&entries[3]) })
+        Ok(Woken {
+            connection: poll::fired(&entries[2]),
+            master_gone: poll::fired(&entries[3]),
+            replaced: poll::fired(&entries[4]),
+        })
     }
 
     /// Gives up the listener and begins the drain. Closed, not shut down: shutdown(2) would end it for the successor too.
@@ -213,6 +227,9 @@ impl Generation {
         }
         if self.farewell == Farewell::Spin {
             self.stale = self.listener.as_ref().map(AsRawFd::as_raw_fd);
+        }
+        if self.farewell == Farewell::DrainQueue {
+            self.empty_queue();
         }
         if self.farewell != Farewell::KeepAccepting {
             self.listener = None;
@@ -242,6 +259,24 @@ impl Generation {
             Some(left) => *left -= 1,
             None => {}
         }
+        self.begin(stream);
+        None
+    }
+
+    /// Takes what waits in the queue of a listener that ends with this generation: at most a queue full, or clients that come
+    /// meanwhile would keep it for ever.
+    fn empty_queue(&mut self) {
+        for _ in 0..listener::BACKLOG {
+            match self.listener.as_deref().map(listener::accept) {
+                Some(Ok(Some(stream))) => self.begin(stream),
+                // Also on an error: the rest is lost, or moved by the kernel.
+                _ => return,
+            }
+        }
+    }
+
+    /// Serves a connection on a thread of its own.
+    fn begin(&self, stream: std::net::TcpStream) {
         let service = Arc::clone(&self.service);
         // Counted here, not in the thread: the drain must not miss a connection whose thread has not run yet.
         let pass = service.drain.enter();
@@ -252,7 +287,6 @@ impl Generation {
         if let Err(error) = thread {
             self.log.line(format_args!("cannot start a thread, connection dropped: {error}"));
         }
-        None
     }
 }
 
@@ -260,4 +294,5 @@ impl Generation {
 struct Woken {
     connection: bool,
     master_gone: bool,
+    replaced: bool,
 }

@@ -71,7 +71,7 @@ impl std::error::Error for InheritError {}
 /// What a generation received from its master.
 #[derive(Debug)]
 pub struct Inherited {
-    /// The shared listening socket.
+    /// The shared listening socket, or the one that holds its address.
     pub listener: TcpListener,
     /// Readiness, see [`READY_FD`].
     pub ready: OwnedFd,
@@ -94,9 +94,14 @@ pub fn is_marked() -> bool {
 /// [`InheritError`] when the mark is stray; nothing has been touched then.
 pub fn take(wanted: SocketAddr) -> Result<Inherited, InheritError> {
     verify_listener(LISTENER_FD, wanted)?;
+    take_verified()
+}
+
+/// The rest, when the socket is the right one.
+fn take_verified() -> Result<Inherited, InheritError> {
     verify_pipe(READY_FD)?;
     verify_pipe(ALIVE_FD)?;
-    // SAFETY: called once before any thread exists (documented above), so nobody reads the environment at the same time.
+    // SAFETY: called once before any thread exists (documented at both callers), so nobody reads the environment at the same time.
     unsafe { std::env::remove_var(MARK) };
     Ok(Inherited { listener: TcpListener::from(adopt(LISTENER_FD)), ready: adopt(READY_FD), alive: adopt(ALIVE_FD) })
 }
@@ -120,6 +125,15 @@ pub fn take_pidfile(number: RawFd) -> Result<File, InheritError> {
     let stat = rustix::fs::fstat(peek(number)).map_err(|_| InheritError::NoFile(number))?;
     let regular = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
     if regular { Ok(File::from(adopt(number))) } else { Err(InheritError::NoFile(number)) }
+}
+
+/// The same where descriptor 3 is a socket that only holds the address ([`crate::listener::reserve`]).
+///
+/// # Errors
+/// As [`take`].
+pub fn take_address(wanted: SocketAddr) -> Result<Inherited, InheritError> {
+    verify_address(LISTENER_FD, wanted)?;
+    take_verified()
 }
 
 /// Takes whatever lies at the agreed numbers: the mistake of [`crate::defect::Defect::FalseMark`]. Where nothing is open,
@@ -157,6 +171,15 @@ pub(crate) fn verify_listener(fd: RawFd, wanted: SocketAddr) -> Result<(), Inher
         Ok(true) => {}
         Ok(false) => return Err(InheritError::NotListening),
         Err(_) => return Err(InheritError::NoSocket(fd)),
+    }
+    verify_address(fd, wanted)
+}
+
+/// getsockname(2): is it bound to what the command line asks for?
+fn verify_address(fd: RawFd, wanted: SocketAddr) -> Result<(), InheritError> {
+    let socket = peek(fd);
+    if sockopt::socket_type(socket).is_err() {
+        return Err(InheritError::NoSocket(fd));
     }
     let name = rustix::net::getsockname(socket).map_err(|_| InheritError::NoAddress)?;
     let found = SocketAddr::try_from(name).map_err(|_| InheritError::NoAddress)?;

@@ -16,6 +16,7 @@
 //! | [`listener`] | the listening socket and its accept queue |
 //! | [`inherit`] | what crosses exec(2), and why the mark alone is not believed |
 //! | [`activation`] | a listener that a supervisor bound, descriptors that it kept |
+//! | [`fdpass`] | giving the listeners to a process that is no child, and being replaced by it |
 //! | [`drain`] | telling every connection at once, and counting them out |
 //! | [`service`], [`http`] | HTTP/1.1, thread per connection, an end without a race |
 //! | [`watch`] | a finished change of a file, however it was written |
@@ -38,6 +39,7 @@ pub mod daemon;
 pub mod defect;
 pub mod drain;
 pub mod environment;
+pub mod fdpass;
 pub mod generation;
 pub mod handover;
 pub mod http;

@@ -14,6 +14,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 /// `net.core.somaxconn` (4096 since Linux 5.4). A queue of 1 (systemfd) makes clients wait for a SYN retransmit.
 pub const BACKLOG: i32 = 1024;
 
+/// What many libraries give to listen(2), and what [`crate::defect::Defect::BacklogSizeKept`] falls back to.
+pub const BACKLOG_OF_LIBRARIES: i32 = 128;
+
 /// Whether two sockets may listen on one address at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
@@ -42,6 +45,13 @@ pub fn bind(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
 /// # Errors
 /// As [`bind`].
 pub fn bind_with(address: SocketAddr, sharing: Sharing, backlog: i32) -> io::Result<TcpListener> {
+    let socket = bound(address, sharing)?;
+    rustix::net::listen(&socket, backlog)?;
+    Ok(TcpListener::from(socket))
+}
+
+/// A socket with the address.
+fn bound(address: SocketAddr, sharing: Sharing) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
@@ -50,8 +60,16 @@ pub fn bind_with(address: SocketAddr, sharing: Sharing, backlog: i32) -> io::Res
         sockopt::set_socket_reuseport(&socket, true)?;
     }
     rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, backlog)?;
-    Ok(TcpListener::from(socket))
+    Ok(socket)
+}
+
+/// Holds an address with SO_REUSEPORT, without listening there: no connection is ever waiting in it, and it keeps other users
+/// from the port. Whoever runs as the same user may [`bind`] beside it with [`Sharing::ReusePort`].
+///
+/// # Errors
+/// What socket(2) or bind(2) report; EADDRINUSE when somebody holds it who does not share.
+pub fn reserve(address: SocketAddr) -> io::Result<TcpListener> {
+    Ok(TcpListener::from(bound(address, Sharing::ReusePort)?))
 }
 
 /// Takes one connection from the queue, or `None` when another generation was faster.
@@ -96,6 +114,17 @@ mod tests {
 
         let first = bind(loopback, Sharing::ReusePort).expect("bind");
         bind(first.local_addr().expect("name"), Sharing::ReusePort).expect("both allow it");
+    }
+
+    #[test]
+    fn a_reserved_address_takes_no_connection_and_is_shared_by_who_listens() {
+        let reserved = reserve("127.0.0.1:0".parse().expect("address")).expect("reserve");
+        let address = reserved.local_addr().expect("name");
+        let error = std::net::TcpStream::connect(address).expect_err("nobody listens");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        let _listener = bind(address, Sharing::ReusePort).expect("beside it");
+        std::net::TcpStream::connect(address).expect("connect");
+        bind(address, Sharing::Exclusive).expect_err("it does not share");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Debug lines on standard error, each beginning with who speaks: `master`, `slave-PID`, `main-PID` or
+//! Debug lines on standard error, each beginning with who speaks: `master`, `slave-PID`, `main-PID`, `instance-PID` or
 //! `daemon`.
 
 use std::fmt;
@@ -27,6 +27,12 @@ impl Log {
     #[must_use]
     pub fn main() -> Self {
         Self { name: format!("main-{}", std::process::id()) }
+    }
+
+    /// This process as one of equals, of which none is the master: `instance-PID`.
+    #[must_use]
+    pub fn instance() -> Self {
+        Self { name: format!("instance-{}", std::process::id()) }
     }
 
     /// A process that has put itself into the background.

@@ -55,6 +55,15 @@ const BEGINNING: Duration = Duration::from_millis(300);
 /// A generation that has served for this long did not die at once.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
 
+/// What the master holds between generations, and hands to each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// The listener: all generations share it.
+    Listener,
+    /// Its address: each generation listens there with a socket of its own.
+    Address,
+}
+
 /// What the master is to do.
 #[derive(Debug)]
 pub struct Settings {
@@ -62,6 +71,8 @@ pub struct Settings {
     pub address: SocketAddr,
     /// The socket that listens there already, from a supervisor.
     pub activated: Option<TcpListener>,
+    /// What is held there.
+    pub held: Held,
     /// Where to leave the pid.
     pub pidfile: Option<PathBuf>,
     /// What to execute for each generation.
@@ -184,8 +195,11 @@ impl Master {
                 settings.stores_listener = false;
                 activated
             }
-            None => listener::bind(asked, Succession::of(settings.defect).sharing())
-                .map_err(|error| MasterError::Listen(asked, error))?,
+            None => match settings.held {
+                Held::Listener => listener::bind(asked, Succession::of(settings.defect).sharing()),
+                Held::Address => listener::reserve(asked),
+            }
+            .map_err(|error| MasterError::Listen(asked, error))?,
         };
         let address = listener.local_addr()?;
         let log = Log::master();
@@ -478,14 +492,17 @@ impl Master {
         if self.ever_ready {
             self.log.line(format_args!("upgraded: {name} takes over"));
             self.upgrades += 1;
+            if let (Some(Defect::BacklogSizeKept), Some(listener)) = (self.settings.defect, &self.listener) {
+                rustix::net::listen(listener, listener::BACKLOG_OF_LIBRARIES).map_err(io::Error::from)?;
+            }
+        }
+        if let Stage::Starting { own_listener: Some(own), .. } = stage {
+            self.listener = Some(own);
         }
         for (other, slave) in self.slaves.iter_mut().enumerate() {
             if other != at && slave.is_serving() && before.is_none_or(|before| slave.serves_since(before)) {
                 slave.drain(self.settings.patience);
             }
-        }
-        if let Stage::Starting { own_listener: Some(own), .. } = stage {
-            self.listener = Some(own);
         }
         self.respawn = None;
         self.log.line(format_args!("{name} is ready"));

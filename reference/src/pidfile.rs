@@ -204,6 +204,19 @@ impl Pidfile {
         }
     }
 
+    /// Replaces the file of the process that this one takes over from, which knows of it and holds it: only where that has agreed.
+    /// Readers see the old pid, then the new one; the old one's [`Pidfile::remove`] leaves the new file alone.
+    ///
+    /// # Errors
+    /// [`PidfileError`]; the old file stays then.
+    pub fn succeed(path: &Path) -> Result<Self, PidfileError> {
+        let failed = |error| PidfileError::Io(path.to_owned(), error);
+        let (temporary, mut file) = create_beside(path, MODE).map_err(failed)?;
+        file.write_all(own_line().as_bytes()).map_err(failed)?;
+        temporary.rename_over(path).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
     /// Where it lies, absolute.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -287,8 +300,8 @@ impl Pidfile {
         if is_at(&self.file, &self.path) && std::fs::remove_file(&self.path).is_ok() {
             return Ok(());
         }
-        // Of a file that has no name any more this changes nothing that anybody sees.
-        self.file.set_len(0)
+        // A file that a successor's was renamed over has no name any more, and inotify would call this a change of the successor's.
+        if self.file.metadata()?.nlink() == 0 { Ok(()) } else { self.file.set_len(0) }
     }
 }
 
@@ -410,6 +423,19 @@ mod tests {
         first.rewrite().expect("rewrite");
         assert!(matches!(Pidfile::create(&path), Err(PidfileError::Running(..))));
         assert_eq!(std::fs::read_to_string(&path).expect("read"), own_line());
+    }
+
+    #[test]
+    fn a_successor_replaces_a_held_file_which_its_owner_then_leaves_alone() {
+        let scratch = Scratch::new("pidfile-succeed");
+        let path = scratch.path().join("pid");
+        let old = Pidfile::create(&path).expect("create");
+        let new = Pidfile::succeed(&path).expect("succeed");
+        old.remove().expect("it is not there");
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), own_line());
+        assert!(matches!(Pidfile::create(&path), Err(PidfileError::Running(..))));
+        new.remove().expect("remove");
+        assert_eq!(std::fs::read_dir(scratch.path()).expect("list").count(), 0);
     }
 
     #[test]

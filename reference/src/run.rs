@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::defect::DefectRow;
-use crate::technique::{exec_inherit, nohup, null, orphan, re_exec, takeover};
+use crate::technique::{exec_inherit, fd_handover, nohup, null, orphan, re_exec, reuseport, takeover};
 
 /// File name, or its end, that makes [`run_if_asked`] act.
 pub const NAME: &str = "unbroken-reference";
@@ -66,6 +66,57 @@ EXAMPLES
   kill -HUP $(cat run.pid)                        upgrade
   cp new x && mv x unbroken-reference             upgrade too
   unbroken-reference exec-inherit --watch site.toml --debounce-ms 200";
+
+const REUSEPORT: &str = "\
+WHEN TO USE IT
+  Where a listener cannot be handed on, or each worker is to have an accept queue of its own.
+  Where it can be handed on, exec-inherit is simpler and loses nothing by its nature.
+
+WHAT IT GUARANTEES
+  Some socket listens at every instant: each generation has one of its own (SO_REUSEPORT), and
+  listens before the one before is told to go. No connect is refused. The rest is as with
+  exec-inherit: readiness, drain, rollback.
+
+WHAT IT CANNOT DO
+  Keep what belongs to the socket that is closed: its accept queue and its half-open handshakes
+  are reset. With --keep-queue a generation accepts what waits before it closes; with
+  net.ipv4.tcp_migrate_req=1 (Linux 5.14) the kernel moves the rest to another socket of the
+  group. With both nothing is lost; without the second the master says so when it starts.
+  Let another user's process listen beside it: a group belongs to one user (socket(7)).
+
+SIGNALS, FILES, ENVIRONMENT
+  As with exec-inherit; descriptor 3 of a generation is a socket that only holds the address.
+
+EXAMPLES
+  unbroken-reference reuseport --pidfile run.pid
+  sysctl net.ipv4.tcp_migrate_req=1 && unbroken-reference reuseport --keep-queue --pidfile run.pid";
+
+const FD_HANDOVER: &str = "\
+WHEN TO USE IT
+  For processes that are not parent and child: an operator starts the new instance beside the
+  old one; two containers share a directory and nothing else.
+
+WHAT IT GUARANTEES
+  The new instance gets the very sockets (SCM_RIGHTS): no connect is refused, nothing in a queue
+  is lost, and no handshake that is half done. The old one goes when the new one has said that it
+  serves; one that dies, or takes longer than --ready-timeout-ms, changes nothing. All of the
+  program is new: there is no master. Only processes of the same user are answered.
+
+WHAT IT CANNOT DO
+  Keep its pid: follow the pidfile. Tell a second start from an upgrade: it is one.
+  Change the address: that needs a stop and a start.
+
+SIGNALS (to the instance in the pidfile)
+  TERM, INT  stop accepting, drain, end with status 0
+
+FILES
+  --socket   where the next instance asks for the listeners; 0600, replaced by rename
+  --pidfile  the pid of the instance that serves, 0644, replaced by rename at an upgrade, removed
+             by its owner only
+
+EXAMPLES
+  unbroken-reference fd-handover --pidfile run.pid &
+  unbroken-reference fd-handover --pidfile run.pid &      takes over: the first one drains, and ends";
 
 const ORPHAN: &str = "\
 WHEN TO USE IT
@@ -135,6 +186,12 @@ enum Technique {
     /// The process executes the next program in its own place: same pid, same listener
     #[command(after_long_help = re_exec::HELP, after_help = "--help says when to use it and what it guarantees")]
     ReExec(re_exec::Options),
+    /// Each generation listens with a socket of its own, beside the one before (SO_REUSEPORT)
+    #[command(after_long_help = REUSEPORT, after_help = "--help says when to use it and what it guarantees")]
+    Reuseport(reuseport::Options),
+    /// A new instance asks the old one for its listeners, over a UNIX socket
+    #[command(after_long_help = FD_HANDOVER, after_help = "--help says when to use it and what it guarantees")]
+    FdHandover(fd_handover::Options),
     /// The program puts itself into the background and is adopted by init
     #[command(after_long_help = with_defects(ORPHAN, Kind::Daemon), after_help = "--help says when to use it and what it guarantees")]
     Orphan(orphan::Options),
@@ -215,6 +272,8 @@ impl Technique {
             Self::ExecInherit(options) => exec_inherit::run(options)?,
             Self::Takeover(options) => takeover::run(options)?,
             Self::ReExec(options) => re_exec::run(options)?,
+            Self::Reuseport(options) => reuseport::run(options)?,
+            Self::FdHandover(options) => fd_handover::run(options)?,
             Self::Orphan(options) => return orphan::run(options),
             Self::Nohup(options) => nohup::run(options)?,
             Self::NullExit(_) => {}

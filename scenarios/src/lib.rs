@@ -53,6 +53,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "restart/upgrade-under-load.toml",
     "restart/old-connections.toml",
     "restart/backlog-kept.toml",
+    "restart/half-open-kept.toml",
     "restart/watch-triggered.toml",
     "restart/watch-data.toml",
     "restart/binary-replaced.toml",
@@ -82,6 +83,9 @@ pub const TARGETS: &[Embedded] = embedded![
     "targets/reference/exec-inherit-brisk.toml",
     "targets/reference/takeover.toml",
     "targets/reference/re-exec.toml",
+    "targets/reference/reuseport.toml",
+    "targets/reference/reuseport-safe.toml",
+    "targets/reference/fd-handover.toml",
     "targets/null/exits-at-once.toml",
     "targets/null/accepts-silently.toml",
     "targets/null/ignores-signal.toml",
@@ -108,6 +112,7 @@ pub const TARGETS: &[Embedded] = embedded![
 
 /// The known failures of these targets.
 pub const EXPECTATIONS: &[Embedded] = embedded![
+    "expectations/reference-reuseport.toml",
     "expectations/nginx-hup.toml",
     "expectations/nginx-usr2.toml",
     "expectations/nginx-quit-start.toml",

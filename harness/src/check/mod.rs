@@ -134,6 +134,8 @@ pub static CHECKS: &[&Check] = &[
     &handoff::no_refused::CHECK,
     &handoff::listener_continuity::CHECK,
     &handoff::backlog_kept::CHECK,
+    &handoff::half_open_kept::CHECK,
+    &handoff::backlog_size_kept::CHECK,
     &handoff::binary_replaced::CHECK,
     &handoff::no_stall::CHECK,
     &handoff::answer_gap::CHECK,

@@ -314,6 +314,7 @@ fn target() -> Target {
         launch: TargetLaunch {
             command: vec![template("server")],
             environment: BTreeMap::new(),
+            sysctl: BTreeMap::new(),
             directory: None,
             umask: 0o22,
             returns: false,
@@ -327,6 +328,7 @@ fn target() -> Target {
             slow: None,
             stream: None,
             upload: None,
+            backlog: None,
             version_header: Some("X-Version".to_owned()),
             echo_header: None,
         }],

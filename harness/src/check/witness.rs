@@ -35,6 +35,8 @@ pub enum Witness {
     UploadHalfSent,
     /// The old listener's accept queue was not empty in the last dump before the trigger, with its workers stalled.
     BacklogNotEmpty,
+    /// At least 8 handshakes were half done right before the trigger.
+    HandshakesHalfOpen,
 }
 
 /// Fresh connections per second.
@@ -54,6 +56,8 @@ pub const HALF_MIN: usize = 6;
 pub const UNREAD_MIN: u64 = 8 * 1024 * 1024;
 /// Half-sent bodies at the trigger.
 pub const UPLOADS_MIN: usize = 1;
+/// Half-open handshakes right before the trigger.
+pub const HALF_OPEN_MIN: u32 = 8;
 /// An upgrade may be over in 15 ms, which at this rate is three connections, and one late wake-up would halve it: below
 /// this the upgrades of a run are judged together.
 const RATE_SECONDS_MIN: f64 = 0.1;
@@ -87,7 +91,8 @@ impl Witness {
             | Witness::HalfLoad
             | Witness::StreamUnread
             | Witness::UploadHalfSent
-            | Witness::BacklogNotEmpty => true,
+            | Witness::BacklogNotEmpty
+            | Witness::HandshakesHalfOpen => true,
         }
     }
 
@@ -108,7 +113,8 @@ impl Witness {
             | Witness::IdleLoad
             | Witness::SilentLoad
             | Witness::HalfLoad
-            | Witness::BacklogNotEmpty => return None,
+            | Witness::BacklogNotEmpty
+            | Witness::HandshakesHalfOpen => return None,
         };
         let key = if pattern == Pattern::Reader { "long answer (`stream`)" } else { "request with a body (`upload`)" };
         let endpoint = target.endpoints.first().filter(|endpoint| !endpoint.offers(pattern))?;
@@ -142,6 +148,7 @@ impl Witness {
             Witness::StreamUnread => unread(history, upgrade),
             Witness::UploadHalfSent => paused(history, upgrade, Pattern::Upload, UPLOADS_MIN),
             Witness::BacklogNotEmpty => backlog(history, upgrade),
+            Witness::HandshakesHalfOpen => half_open(history, upgrade),
         };
         Sighting { upgrade: Some(upgrade.id), met, text }
     }
@@ -263,6 +270,16 @@ fn backlog(history: &History, upgrade: &Upgrade) -> (bool, String) {
     }
 }
 
+fn half_open(history: &History, upgrade: &Upgrade) -> (bool, String) {
+    let told = history.events.iter().find_map(|event| match &event.what {
+        What::HalfOpen { upgrade: of, count } if *of == upgrade.id => Some((event.seq, *count)),
+        _ => None,
+    });
+    let Some((seq, count)) = told else { return (false, "no handshake was held".to_owned()) };
+    let text = format!("{count} handshakes in SYN_RECV right before the trigger (floor {HALF_OPEN_MIN}, event {seq})");
+    (count >= HALF_OPEN_MIN, text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{UNREAD_MIN, Witness};
@@ -303,6 +320,14 @@ mod tests {
         };
         assert!(met(Witness::BacklogNotEmpty, run([queue(950, 64), queue(1400, 0)])));
         assert!(!met(Witness::BacklogNotEmpty, run([queue(950, 0), queue(1400, 0)])));
+    }
+
+    #[test]
+    fn eight_half_open_handshakes_are_the_floor() {
+        let run = |count| Script::new().event(999, What::HalfOpen { upgrade: UpgradeId(1), count }).trigger(1000, 1, 2);
+        assert!(met(Witness::HandshakesHalfOpen, run(8)));
+        assert!(!met(Witness::HandshakesHalfOpen, run(7)));
+        assert!(!met(Witness::HandshakesHalfOpen, Script::new().trigger(1000, 1, 2)), "nobody looked");
     }
 
     #[test]

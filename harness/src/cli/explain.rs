@@ -127,6 +127,7 @@ fn step_words(step: &Step) -> String {
         Step::Hold { connections } => format!("hold: {connections} connections with half a request"),
         Step::WatchDrain { ms } => format!("watch-drain: for {ms} ms"),
         Step::Park { connections } => format!("park: {connections} connections"),
+        Step::HalfOpen { connections } => format!("half-open: {connections} handshakes without their last ACK"),
         Step::ObstructedStarts(obstacles) => {
             let words: Vec<&str> = obstacles.iter().map(|obstacle| obstacle.word()).collect();
             format!("obstructed-starts: {}", words.join(", "))

@@ -8,7 +8,7 @@ mod dump;
 #[cfg(test)]
 pub(crate) mod fresh_netns;
 mod message;
-mod netlink;
+pub(super) mod netlink;
 
 pub use destroy::{DestroyEvents, Destroyed};
 pub use dump::{Connection, Diag, ListenSocket};

@@ -27,6 +27,8 @@ use crate::target::TargetEndpoint;
 pub(super) enum Command {
     Begin(Vec<Pattern>, Sender<Result<(), LoadError>>),
     Park(u32, Sender<Parked>),
+    HalfOpen(u32, Sender<()>),
+    Complete(Sender<()>),
     Release(Sender<()>),
     Quiesce(Sender<()>),
     Finish(Sender<Result<LoadRecord, LoadError>>),
@@ -44,13 +46,16 @@ pub(super) struct Conductor {
     stop: watch::Sender<bool>,
     /// Slow bodies go on when something is sent.
     release: watch::Sender<()>,
+    /// Half-open connections send their requests when something is sent.
+    completed: watch::Sender<()>,
 }
 
 impl Conductor {
     /// Nothing runs yet.
     pub(super) fn new(endpoint: TargetEndpoint, exchange: Exchange, seed: u64) -> Conductor {
-        let (stop, release) = (watch::channel(false).0, watch::channel(()).0);
-        Conductor { endpoint, exchange: Rc::new(exchange), crew: Crew::default(), seed, places: 0, stop, release }
+        let (stop, release, completed) = (watch::channel(false).0, watch::channel(()).0, watch::channel(()).0);
+        let (exchange, crew) = (Rc::new(exchange), Crew::default());
+        Conductor { endpoint, exchange, crew, seed, places: 0, stop, release, completed }
     }
 
     /// Obeys until told to finish, or until the owner is gone.
@@ -63,6 +68,14 @@ impl Conductor {
                     let _ = done.send(begun);
                 }
                 Command::Park(connections, done) => self.park(connections, done),
+                Command::HalfOpen(connections, done) => {
+                    self.half_open(connections);
+                    let _ = done.send(());
+                }
+                Command::Complete(done) => {
+                    self.completed.send_replace(());
+                    let _ = done.send(());
+                }
                 Command::Release(done) => {
                     self.release.send_replace(());
                     let _ = done.send(());
@@ -97,7 +110,7 @@ impl Conductor {
             Pattern::Half => self.begin_hesitant(pattern, HALF_EVERY),
             Pattern::Reader => self.begin_bodies(pattern, READERS),
             Pattern::Upload => self.begin_bodies(pattern, UPLOADS),
-            Pattern::Parked => Err(LoadError::NotScheduled(pattern)),
+            Pattern::Parked | Pattern::HalfOpen => Err(LoadError::NotScheduled(pattern)),
         }
     }
 
@@ -262,6 +275,27 @@ impl Conductor {
             self.crew.spawn(async move {
                 // Moved in, so that the reference is dropped once the request was sent and not when it was answered.
                 exchange.alone(attempt, &ask, move |connected| tally.add(connected)).await;
+            });
+        }
+    }
+
+    /// Connections that send nothing until they are told to, or until the load is to end.
+    fn half_open(&self, connections: u32) {
+        let intended = self.exchange.ledger.clock.now();
+        let ask = Rc::new(Ask::once(&self.endpoint, &self.endpoint.path));
+        for _ in 0..connections {
+            let (exchange, ask) = (Rc::clone(&self.exchange), Rc::clone(&ask));
+            let (mut completed, mut stop) = (self.completed.subscribe(), self.stop.subscribe());
+            let attempt = exchange.ledger.schedule(Pattern::HalfOpen, intended, Nanos(0));
+            self.crew.spawn(async move {
+                let resume = async {
+                    tokio::select! {
+                        () = asked(&mut stop) => {}
+                        // An error means that nobody can tell it any more.
+                        _told = completed.changed() => {}
+                    }
+                };
+                exchange.hesitant(attempt, &ask, 0, resume).await;
             });
         }
     }

@@ -162,6 +162,22 @@ impl Load {
         self.ask(|done| Command::Park(connections, done))
     }
 
+    /// Begins this many connections that send nothing: [`Load::open_connections`] tells how many are open.
+    ///
+    /// # Errors
+    /// When the load thread has ended.
+    pub fn half_open(&self, connections: u32) -> Result<(), LoadError> {
+        self.ask(|done| Command::HalfOpen(connections, done))
+    }
+
+    /// Lets each of them send its request.
+    ///
+    /// # Errors
+    /// When the load thread has ended.
+    pub fn complete(&self) -> Result<(), LoadError> {
+        self.ask(Command::Complete)
+    }
+
     /// The highest version that any answer carried so far, and when an answer with it was first whole.
     #[must_use]
     pub fn newest_version(&self) -> Option<(Version, Nanos)> {

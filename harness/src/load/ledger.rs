@@ -29,6 +29,8 @@ pub(super) struct Gauges {
     pub(super) half: AtomicU32,
     /// Open connections that have sent a part of a body.
     pub(super) upload: AtomicU32,
+    /// Open connections whose handshake the server has not seen the end of.
+    pub(super) half_open: AtomicU32,
     /// Requests sent and not ended.
     pub(super) in_flight: AtomicU32,
     /// Those of them that are slow.
@@ -48,6 +50,7 @@ impl Gauges {
             Pattern::Silent => Some(&self.silent),
             Pattern::Half => Some(&self.half),
             Pattern::Upload => Some(&self.upload),
+            Pattern::HalfOpen => Some(&self.half_open),
             Pattern::Fresh | Pattern::Slow | Pattern::Reader | Pattern::Parked | Pattern::Canary => None,
         }
     }
@@ -203,8 +206,8 @@ impl Ledger {
             self.newest.set(Some(version));
             self.gauges.raise(version, ended);
         }
-        // Parked requests have no schedule: they are sent as fast as they connect.
-        if attempt.pattern != Pattern::Parked {
+        // These have no schedule: they are sent as fast as they connect, or when they are let go.
+        if !matches!(attempt.pattern, Pattern::Parked | Pattern::HalfOpen) {
             let late = attempt.began.since(attempt.due);
             self.lateness.borrow_mut().push(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
         }

@@ -216,6 +216,10 @@ pub struct Launch {
     /// Environment beside `PATH`.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// Settings of its network namespace, such as `"net.ipv4.tcp_migrate_req" = "1"`: written before the launch (sysctl(8)), in
+    /// tiers A and B.
+    #[serde(default)]
+    pub sysctl: BTreeMap<String, String>,
     /// Working directory; the run's directory when absent.
     #[serde(default)]
     pub directory: Option<String>,
@@ -274,6 +278,9 @@ pub struct Endpoint {
     /// A request with a body, for clients that send slowly.
     #[serde(default)]
     pub upload: Option<Upload>,
+    /// Length of its accept queue, as `ss -ltn` shows it (Send-Q): what listen(2) was given, at most net.core.somaxconn.
+    #[serde(default)]
+    pub backlog: Option<u32>,
     /// Name of the answer header that carries the deployed version as a decimal number.
     #[serde(default)]
     pub version_header: Option<String>,

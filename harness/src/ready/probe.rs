@@ -234,6 +234,7 @@ mod tests {
             slow: None,
             stream: None,
             upload: None,
+            backlog: None,
             version_header: Some("X-Version".to_owned()),
             echo_header: None,
         }

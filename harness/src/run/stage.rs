@@ -12,6 +12,7 @@ use crate::event::{Phase, Sink, What};
 use crate::id::Version;
 use crate::kernel::clock::Clock;
 use crate::kernel::inet_diag::Diag;
+use crate::kernel::nf_tables::AckFilter;
 use crate::kernel::pidfd::Pidfd;
 use crate::load::{Load, LoadConfig, LoadRecord};
 use crate::manifest::Protocol;
@@ -24,6 +25,7 @@ use crate::run::census::Main;
 use crate::run::daemon::Ties;
 use crate::run::deploy::Deployer;
 use crate::run::observers::{Observers, OutputWritten, open_diag};
+use crate::run::settings;
 use crate::run::start::Launched;
 use crate::run::systemd::Systemd;
 use crate::run::upgrade::Before;
@@ -63,6 +65,8 @@ pub(super) struct Stage<'a> {
     pub(super) stalled: Vec<Pidfd>,
     /// The connections by which accepting is stalled.
     pub(super) filling: Vec<TcpStream>,
+    /// What keeps handshakes half-open.
+    pub(super) ack_filter: Option<AckFilter>,
     /// The systemd that runs the target, if one does.
     pub(super) systemd: Option<Systemd>,
     /// Connections that never end, until the stop.
@@ -103,6 +107,7 @@ impl<'a> Stage<'a> {
         sink.put_at(clock.now(), What::Deployed { version: Version(1) });
         let sandbox = Sandbox::create(plan.machine.tier, clock)?;
         let netns = sandbox.netns().map(|fd| fd.try_clone_to_owned()).transpose()?.map(Arc::new);
+        settings::write(&plan.target.launch.sysctl, sandbox.netns())?;
         let vantage = Vantage { sink: sink.clone(), clock, stop: Stop::new()?, netns };
         let observers = Observers::start(plan, &sandbox, &deployer, vantage)?;
         let diag = RefCell::new(open_diag(sandbox.netns())?);
@@ -127,6 +132,7 @@ impl<'a> Stage<'a> {
             lent: None,
             stalled: Vec::new(),
             filling: Vec::new(),
+            ack_filter: None,
             systemd: None,
             held: Vec::new(),
             socket_files: Vec::new(),
@@ -226,6 +232,8 @@ impl<'a> Stage<'a> {
                 Ok(())
             }
             Step::Release => self.release(),
+            Step::HalfOpen { connections } => self.half_open(*connections),
+            Step::Complete => self.complete(),
             Step::Quiesce => self.quiesce(),
             Step::Stop => self.stop_by_its_means(),
             Step::Scan => self.scan(),
@@ -395,6 +403,7 @@ fn canary_endpoint(address: std::net::SocketAddr) -> TargetEndpoint {
         slow: None,
         stream: None,
         upload: None,
+        backlog: None,
         version_header: None,
         echo_header: Some("X-Request-Id".to_owned()),
     }

@@ -70,6 +70,9 @@ impl Stage<'_> {
         let trigger = trigger_of(&restart.steps);
         let mut completed = true;
         for (index, step) in restart.steps.iter().enumerate() {
+            if index == trigger {
+                self.note_half_open(before.id)?;
+            }
             let began = self.clock.now();
             let outcome = self.restart_step(step, &before)?;
             if index == trigger {
@@ -111,7 +114,7 @@ impl Stage<'_> {
             Pattern::Half => load.open_connections(*pattern) >= HALF_STEADY,
             Pattern::Reader => !load.unread().is_empty(),
             Pattern::Upload => load.open_connections(*pattern) > 0,
-            Pattern::Fresh | Pattern::Parked | Pattern::Canary => true,
+            Pattern::Fresh | Pattern::Parked | Pattern::HalfOpen | Pattern::Canary => true,
         };
         let steady = || yes(self.patterns.iter().all(enough));
         self.within(self.plan.target.deadlines.start, steady).map(|_steady| ())

@@ -321,6 +321,13 @@ pub enum Step {
     },
     /// Let the stalled processes run again.
     Unstall,
+    /// Open this many connections whose handshakes lack their last ACK, which is dropped until `complete`.
+    HalfOpen {
+        /// How many.
+        connections: u32,
+    },
+    /// Let the ACKs of half-open handshakes through again, and send a request on each of those connections.
+    Complete,
     /// Stop the schedule and wait until every request in flight has ended.
     Quiesce,
     /// Stop the target and wait until it is gone.
@@ -426,6 +433,8 @@ impl Step {
             Step::Stall => "stall",
             Step::Park { .. } => "park",
             Step::Unstall => "unstall",
+            Step::HalfOpen { .. } => "half-open",
+            Step::Complete => "complete",
             Step::Quiesce => "quiesce",
             Step::Stop => "stop",
             Step::Scan => "scan",

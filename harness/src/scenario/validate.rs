@@ -193,6 +193,7 @@ struct Order {
     load: bool,
     upgraded: bool,
     stalled: bool,
+    half_open: bool,
     stopped: bool,
 }
 
@@ -245,14 +246,10 @@ impl Order {
             Step::Prepare { .. } | Step::KillInUpgrade { .. } | Step::WatchDrain { .. } | Step::Release => {}
             Step::Settle if !self.upgraded => return refuse("nothing was upgraded", "put `upgrade` before it"),
             Step::Settle => {}
-            Step::Stall if self.stalled => return refuse("it is stalled already", "put `unstall` before it"),
-            Step::Stall => self.stalled = true,
-            Step::Park { .. } if !self.stalled => {
-                return refuse("connections are parked while accepting is stalled", "put `stall` before it");
+            Step::Stall | Step::Park { .. } | Step::Unstall | Step::HalfOpen { .. } | Step::Complete => {
+                return self.hold(step);
             }
-            Step::Park { .. } => self.load = true,
-            Step::Unstall if !self.stalled => return refuse("nothing is stalled", "put `stall` before it"),
-            Step::Unstall => self.stalled = false,
+            Step::Quiesce if self.half_open => return refuse("handshakes are half-open", "put `complete` before it"),
             Step::Quiesce if !self.load => return refuse("there is no load", "put `load` or `park` before it"),
             Step::Quiesce => self.load = false,
             _ if stops(step) && self.load => return refuse("the load is on", "put `quiesce` before it"),
@@ -270,6 +267,27 @@ impl Order {
         Ok(())
     }
 
+    /// Steps that leave connections unfinished, and those that end it.
+    fn hold(&mut self, step: &Step) -> Result<(), ScriptProblem> {
+        let refuse = |reason, fix| Err(ScriptProblem::Order { step: step.word(), reason, fix });
+        match step {
+            Step::Stall if self.stalled => return refuse("it is stalled already", "put `unstall` before it"),
+            Step::Park { .. } if !self.stalled => {
+                return refuse("connections are parked while accepting is stalled", "put `stall` before it");
+            }
+            Step::Unstall if !self.stalled => return refuse("nothing is stalled", "put `stall` before it"),
+            Step::Complete if !self.half_open => {
+                return refuse("no handshake is half-open", "put `half-open` before it");
+            }
+            Step::Stall => self.stalled = true,
+            Step::Unstall => self.stalled = false,
+            Step::HalfOpen { .. } => (self.load, self.half_open) = (true, true),
+            Step::Complete => self.half_open = false,
+            _ => self.load = true,
+        }
+        Ok(())
+    }
+
     fn load(&mut self, patterns: &[Pattern]) -> Result<(), ScriptProblem> {
         if patterns.is_empty() {
             return Err(ScriptProblem::Empty {
@@ -277,7 +295,7 @@ impl Order {
             });
         }
         for (n, pattern) in patterns.iter().enumerate() {
-            if matches!(pattern, Pattern::Parked | Pattern::Canary) {
+            if matches!(pattern, Pattern::Parked | Pattern::HalfOpen | Pattern::Canary) {
                 return Err(ScriptProblem::Pattern { pattern: pattern.word() });
             }
             if patterns[..n].contains(pattern) {
@@ -324,6 +342,7 @@ fn is_of_none(step: &Step) -> bool {
             | Step::RacingStarts { starts: 0, .. }
             | Step::RacingStarts { rounds: 0, .. }
             | Step::Park { connections: 0 }
+            | Step::HalfOpen { connections: 0 }
             | Step::Hold { connections: 0 }
             | Step::Prepare { versions: 0 }
             | Step::WatchDrain { ms: 0 }

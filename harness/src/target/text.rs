@@ -100,6 +100,12 @@ pub enum TextProblem {
         /// It.
         name: String,
     },
+    /// Not a setting of a network namespace.
+    #[error("`{name}` is not a setting of a network namespace")]
+    NetworkSetting {
+        /// It.
+        name: String,
+    },
 }
 
 impl TextProblem {
@@ -139,6 +145,9 @@ impl TextProblem {
             TextProblem::Outside { .. } => "write a path below `{dir}`, without `..`".to_owned(),
             TextProblem::RequestPath { .. } => "begin it with a slash, without spaces: \"/\"".to_owned(),
             TextProblem::Header { .. } => "write a name such as \"X-Version\", without the colon".to_owned(),
+            TextProblem::NetworkSetting { .. } => {
+                "write a name of sysctl(8) that begins with `net.`, such as \"net.ipv4.tcp_migrate_req\"".to_owned()
+            }
             TextProblem::Variable { .. } => {
                 "write a name without `=`; its value goes behind the equals sign".to_owned()
             }
@@ -217,6 +226,13 @@ pub(super) fn header(name: &str) -> Result<String, TextProblem> {
 pub(super) fn variable(name: &str) -> Result<(), TextProblem> {
     let plain = !name.is_empty() && !name.contains(['=', '\0']);
     plain.then_some(()).ok_or_else(|| TextProblem::Variable { name: name.to_owned() })
+}
+
+/// The name of a setting below `/proc/sys/net`, with dots for slashes.
+pub(super) fn network_setting(name: &str) -> Result<(), TextProblem> {
+    let word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+    let plain = name.strip_prefix("net.").is_some_and(|rest| rest.split('.').all(word));
+    plain.then_some(()).ok_or_else(|| TextProblem::NetworkSetting { name: name.to_owned() })
 }
 
 /// A name of a target or scenario: it becomes part of a path of the run's directory.

@@ -75,6 +75,9 @@ pub struct TargetLaunch {
     pub command: Vec<Template>,
     /// Environment beside `PATH`.
     pub environment: BTreeMap<String, Template>,
+    /// Settings of its network namespace.
+    #[serde(default)]
+    pub sysctl: BTreeMap<String, String>,
     /// Working directory; the run's directory when absent.
     pub directory: Option<Template>,
     /// Umask.
@@ -146,6 +149,9 @@ pub struct TargetEndpoint {
     pub stream: Option<Stream>,
     /// A request with a body.
     pub upload: Option<Upload>,
+    /// Length of its accept queue.
+    #[serde(default)]
+    pub backlog: Option<u32>,
     /// Header that carries the version.
     pub version_header: Option<String>,
     /// Header that echoes `X-Request-Id`.
@@ -187,6 +193,7 @@ impl TargetEndpoint {
             | Pattern::Silent
             | Pattern::Half
             | Pattern::Parked
+            | Pattern::HalfOpen
             | Pattern::Canary => true,
         }
     }

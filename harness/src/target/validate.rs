@@ -167,10 +167,15 @@ impl Reader<'_> {
             text::variable(name).map_err(|problem| self.source.error(at.clone(), Part::Key, problem))?;
             environment.insert(name.clone(), self.template(at, value)?);
         }
+        for name in launch.sysctl.keys() {
+            let at = at.clone().key("sysctl").key(name);
+            text::network_setting(name).map_err(|problem| self.source.error(at, Part::Key, problem))?;
+        }
         let directory = launch.directory.as_ref();
         Ok(TargetLaunch {
             command: self.command(&at.clone().key("command"), &launch.command)?,
             environment,
+            sysctl: launch.sysctl.clone(),
             directory: directory.map(|path| self.rooted(at.clone().key("directory"), path)).transpose()?,
             umask: self.text(at.key("umask"), text::octal(&launch.umask, 0o777))?,
             returns: launch.returns,
@@ -298,6 +303,7 @@ impl Reader<'_> {
             slow: endpoint.slow.clone(),
             stream: endpoint.stream.clone(),
             upload: endpoint.upload.clone(),
+            backlog: endpoint.backlog,
             version_header: header("version_header", &endpoint.version_header)?,
             echo_header: header("echo_header", &endpoint.echo_header)?,
         })

@@ -54,6 +54,20 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "each generation has its own SO_REUSEPORT listener: connections queued at the old one are reset",
     },
     DefectRow {
+        name: "half-open-kept",
+        defect: Defect::HalfOpenKept,
+        catches: "handoff/half-open-kept",
+        report: "bpf msg30220",
+        bug: "closes the listener and binds a new one at once: handshakes that lack their last ACK are reset",
+    },
+    DefectRow {
+        name: "backlog-size-kept",
+        defect: Defect::BacklogSizeKept,
+        catches: "handoff/backlog-size-kept",
+        report: "php-src#12977",
+        bug: "each upgrade calls listen(2) again with a library's default of 128",
+    },
+    DefectRow {
         name: "binary-replaced",
         defect: Defect::BinaryReplaced(Executed::OwnInode),
         catches: "handoff/binary-replaced",

@@ -22,9 +22,9 @@ use crate::drain::{Drain, Patience};
 use crate::generation::{Farewell, Generation};
 use crate::inherit;
 use crate::initialisation::{Initialisation, Outcome};
-use crate::listener;
+use crate::listener::{self, Sharing};
 use crate::log::Log;
-use crate::master::{self, Settings};
+use crate::master::{self, Held, Settings};
 use crate::notify::{Newline, Notifier};
 use crate::process::{self, Program};
 use crate::service::Service;
@@ -113,30 +113,50 @@ impl Options {
     }
 }
 
+/// In what a technique with a master differs from this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Manner {
+    /// What the master holds.
+    pub held: Held,
+    /// How a generation ends.
+    pub farewell: Farewell,
+}
+
+/// The manner of this technique.
+const SHARED: Manner = Manner { held: Held::Listener, farewell: Farewell::Drain };
+
 /// Runs as a generation if the process carries the mark, else as the master.
 ///
 /// # Errors
 /// The reason, complete, for standard error.
 pub fn run(options: &Options) -> Result<(), String> {
+    run_as(SHARED, options)
+}
+
+/// The same in another manner.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_as(manner: Manner, options: &Options) -> Result<(), String> {
     if inherit::is_marked() {
-        return serve(options);
+        return serve_as(manner, options);
     }
     match options.defect {
         Some(Defect::ForegroundStays) => {
             process::fork_away().map_err(|error| format!("master failed to fork: {error}"))?;
-            command(options, None)
+            master(manner, options, None)
         }
         Some(Defect::Supervisord) => {
             process::leave().map_err(|error| format!("master failed to fork: {error}"))?;
-            command(options, None)
+            master(manner, options, None)
         }
-        Some(Defect::BinaryReplaced(Executed::OwnInode)) => command(options, Some(Path::new("/proc/self/exe"))),
+        Some(Defect::BinaryReplaced(Executed::OwnInode)) => master(manner, options, Some(Path::new("/proc/self/exe"))),
         Some(Defect::BinaryReplaced(Executed::ThroughStart)) => {
             let zeroth = std::env::args_os().next().unwrap_or_default();
             let start = std::env::current_dir().map_err(|error| format!("master failed to start: {error}"))?;
-            command(options, Some(&start.join(zeroth)))
+            master(manner, options, Some(&start.join(zeroth)))
         }
-        _ => command(options, None),
+        _ => master(manner, options, None),
     }
 }
 
@@ -145,6 +165,10 @@ pub fn run(options: &Options) -> Result<(), String> {
 /// # Errors
 /// The reason, complete, for standard error.
 pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
+    master(SHARED, options, image)
+}
+
+fn master(manner: Manner, options: &Options, image: Option<&Path>) -> Result<(), String> {
     process::seal_descriptors();
     let failed = |what: &'static str| move |error: std::io::Error| format!("master failed to {what}: {error}");
     // First of all: later another descriptor may get the number. What was activated is no pipe.
@@ -186,6 +210,7 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
     let settings = Settings {
         address: options.address,
         activated,
+        held: manner.held,
         pidfile,
         program,
         watch,
@@ -206,11 +231,16 @@ pub fn command(options: &Options, image: Option<&Path>) -> Result<(), String> {
 /// # Errors
 /// The reason, complete, for standard error: a stray mark, or no signals to be stopped by.
 pub fn serve(options: &Options) -> Result<(), String> {
+    serve_as(SHARED, options)
+}
+
+fn serve_as(manner: Manner, options: &Options) -> Result<(), String> {
     let log = Log::slave();
     let refused = |error: &dyn std::fmt::Display| format!("slave-{} refuses to serve: {error}", std::process::id());
-    let inherited = match options.defect {
-        Some(Defect::FalseMark) => inherit::believe().map_err(|error| refused(&error))?,
-        _ => inherit::take(options.address).map_err(|error| refused(&error))?,
+    let mut inherited = match (options.defect, manner.held) {
+        (Some(Defect::FalseMark), _) => inherit::believe().map_err(|error| refused(&error))?,
+        (_, Held::Listener) => inherit::take(options.address).map_err(|error| refused(&error))?,
+        (_, Held::Address) => inherit::take_address(options.address).map_err(|error| refused(&error))?,
     };
     // Open for as long as this generation lives: so long its helper does.
     let _lent = match options.defect {
@@ -240,6 +270,11 @@ pub fn serve(options: &Options) -> Result<(), String> {
     if early.is_none() && !is_complete()? {
         return Ok(());
     }
+    if manner.held == Held::Address {
+        // As late as this: from now on every other client's connection is this one's.
+        let own = inherited.listener.local_addr().and_then(|at| listener::bind(at, Sharing::ReusePort));
+        inherited.listener = own.map_err(|error| refused(&error))?;
+    }
     log.line(format_args!("serves version {version}"));
 
     // Ready: the listener is verified and everything that can fail has been done. One byte, then closed.
@@ -258,14 +293,15 @@ pub fn serve(options: &Options) -> Result<(), String> {
         Some(Defect::OldExitsIdle) => Farewell::Overstay(options.patience().timeout * OVERLONG),
         Some(Defect::OldStopsAccepting) => Farewell::KeepAccepting,
         Some(Defect::NoSpin) => Farewell::Spin,
-        _ => Farewell::Drain,
+        _ => manner.farewell,
     };
     let generation = Generation {
-        listener: Some(inherited.listener),
+        listener: Some(Arc::new(inherited.listener)),
         service,
         signals,
         log,
         alive: (options.defect != Some(Defect::ComesBack)).then_some(inherited.alive),
+        successor: None,
         listener_closed,
         connections_max: options.connections_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
         forgets_after: None,

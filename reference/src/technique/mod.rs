@@ -1,8 +1,10 @@
 //! The techniques: one way of restarting, or of pretending to, per file. Each composes the building blocks.
 
 pub mod exec_inherit;
+pub mod fd_handover;
 pub mod nohup;
 pub mod null;
 pub mod orphan;
 pub mod re_exec;
+pub mod reuseport;
 pub mod takeover;

@@ -71,7 +71,7 @@ impl Standing {
         let version = version::own().map_err(failed)?;
         let Self { listener, signals, mut pidfile, log } = self;
         let generation = Generation {
-            listener: Some(listener),
+            listener: Some(Arc::new(listener)),
             service: Arc::new(Service {
                 version,
                 drain,
@@ -83,6 +83,7 @@ impl Standing {
             signals,
             log: log.clone(),
             alive: None,
+            successor: None,
             listener_closed: None,
             connections_max: None,
             forgets_after: None,

@@ -308,11 +308,12 @@ impl Daemon {
             requests: Some(log.clone()),
         };
         let generation = Generation {
-            listener: self.listener,
+            listener: self.listener.map(Arc::new),
             service: Arc::new(service),
             signals: self.signals,
             log: log.clone(),
             alive: None,
+            successor: None,
             listener_closed: None,
             connections_max: None,
             forgets_after: (options.defect == Some(Defect::Threads)).then_some(SERVED_BETWEEN),

@@ -2,7 +2,9 @@
 
 pub mod answer_gap;
 pub mod backlog_kept;
+pub mod backlog_size_kept;
 pub mod binary_replaced;
+pub mod half_open_kept;
 pub mod listener_continuity;
 pub mod no_refused;
 pub mod no_stall;

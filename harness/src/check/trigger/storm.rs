@@ -23,6 +23,7 @@ pub static CHECK: Check = Check {
                before. Triggers that are lost are allowed.",
     needs: &[Witness::Upgrades, Witness::FreshLoad],
     observers: &["processes"],
+    // Certain where every upgrade loses something; an accept queue that is rarely not empty is lost by chance.
     chance: true,
     unproven_bare: None,
     decide,

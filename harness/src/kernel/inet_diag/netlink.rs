@@ -14,26 +14,26 @@ const BUFFER_BYTES: usize = 32 * 1024;
 
 /// A socket and its receive buffer. It belongs to the network namespace of the thread that opened it.
 #[derive(Debug)]
-pub(super) struct Netlink {
+pub(in crate::kernel) struct Netlink {
     socket: OwnedFd,
     buffer: Vec<u8>,
 }
 
 impl Netlink {
     /// Opens a socket of this netlink protocol, not bound to any group.
-    pub(super) fn open(protocol: Option<Protocol>) -> io::Result<Netlink> {
+    pub(in crate::kernel) fn open(protocol: Option<Protocol>) -> io::Result<Netlink> {
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
         Ok(Netlink { socket, buffer: vec![0; BUFFER_BYTES] })
     }
 
     /// Joins multicast groups 1 to 32, given as bits 0 to 31.
-    pub(super) fn join(&self, groups: u32) -> io::Result<()> {
+    pub(in crate::kernel) fn join(&self, groups: u32) -> io::Result<()> {
         bind(&self.socket, &SocketAddrNetlink::new(0, groups))?;
         Ok(())
     }
 
     /// Sends one request to the kernel.
-    pub(super) fn send(&self, request: &[u8]) -> io::Result<()> {
+    pub(in crate::kernel) fn send(&self, request: &[u8]) -> io::Result<()> {
         loop {
             match send(&self.socket, request, SendFlags::empty()) {
                 Ok(_) => return Ok(()),
@@ -44,13 +44,13 @@ impl Netlink {
     }
 
     /// The next datagram, waiting for it.
-    pub(super) fn receive(&mut self) -> io::Result<&[u8]> {
+    pub(in crate::kernel) fn receive(&mut self) -> io::Result<&[u8]> {
         let length = self.receive_length(RecvFlags::TRUNC)?;
         Ok(&self.buffer[..length])
     }
 
     /// The next datagram if one is there.
-    pub(super) fn try_receive(&mut self) -> io::Result<Option<&[u8]>> {
+    pub(in crate::kernel) fn try_receive(&mut self) -> io::Result<Option<&[u8]>> {
         match self.receive_length(RecvFlags::TRUNC | RecvFlags::DONTWAIT) {
             Ok(length) => Ok(Some(&self.buffer[..length])),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),

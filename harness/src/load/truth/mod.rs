@@ -6,6 +6,7 @@ mod by_hand;
 mod fake_server;
 mod fixture;
 mod fresh;
+mod half_open;
 mod kept;
 mod owner;
 mod parked;

@@ -1,0 +1,172 @@
+//! `fd-handover`: a new process asks the old one for its listening sockets, by SCM_RIGHTS over a UNIX socket.
+//!
+//! When to use it: for processes that are not parent and child. An operator or a supervisor starts the new one beside the old one;
+//! two containers side by side share a directory, and nothing else. It is how haproxy (`expose-fd listeners`), envoy's hot restart
+//! and Facebook's proxies do it.
+//!
+//! What it guarantees: the sockets are the same ones, so that no connect is refused, and nothing that waits in a queue, or is half
+//! done, is lost. There is no master whose code would never change: the whole program is new. The old one goes only when the new one
+//! has said that it serves; one that dies or is too slow before that changes nothing. Only processes of the same user are answered.
+//!
+//! What it cannot: keep its pid, so that whoever follows it must follow the pidfile (a supervisor that follows the pid takes the end
+//! of the old one for the service's). Keep two starts apart from two upgrades: a second start *is* an upgrade. Undo the pidfile of a
+//! new one that is killed in the instant between its pidfile and its last word; the old one serves on then, and is named nowhere.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::defect::{KeptConnection, LongBody, YoungConnection};
+use crate::drain::{Drain, Patience};
+use crate::fdpass::{Door, Predecessor};
+use crate::generation::{Farewell, Generation};
+use crate::inherit;
+use crate::listener::{self, Sharing};
+use crate::log::Log;
+use crate::pidfile::Pidfile;
+use crate::process;
+use crate::service::Service;
+use crate::signal::Signals;
+use crate::version;
+
+/// The command line, the same for each instance.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Address to listen on; the instance that is started first binds it
+    #[arg(long, default_value = "127.0.0.1:10086")]
+    pub address: SocketAddr,
+    /// UNIX socket at which an instance hands its listeners to the next one
+    #[arg(long, value_name = "PATH", default_value = "fd-handover.sock")]
+    pub socket: PathBuf,
+    /// File to hold the pid of the instance that serves; the next one renames its own over it
+    #[arg(long, value_name = "PATH")]
+    pub pidfile: Option<PathBuf>,
+    /// When a draining instance cuts what is left, counted from the beginning of the drain
+    #[arg(long, value_name = "N", default_value_t = 5000)]
+    pub drain_timeout_ms: u64,
+    /// When a draining instance closes kept connections without a request, counted from the beginning of the drain
+    #[arg(long, value_name = "N", default_value_t = 1500)]
+    pub idle_grace_ms: u64,
+    /// How long a new instance may take to become ready before it is given up
+    #[arg(long, value_name = "N", default_value_t = 5000)]
+    pub ready_timeout_ms: u64,
+}
+
+/// Runs an instance: the first one, or the successor of the one that serves.
+///
+/// # Errors
+/// The reason, complete, for standard error; an instance that served before serves on then.
+pub fn run(options: &Options) -> Result<(), String> {
+    process::seal_descriptors();
+    let log = Log::instance();
+    let failed = |what: &'static str| move |error: std::io::Error| format!("instance failed to {what}: {error}");
+    // Now, while the working directory exists.
+    let socket = std::path::absolute(&options.socket).map_err(failed("find its socket"))?;
+    let pidfile = options.pidfile.as_ref().map(std::path::absolute).transpose().map_err(failed("find its pidfile"))?;
+    let signals = Signals::take().map_err(failed("take its signals"))?;
+    let version = version::own().map_err(failed("read its version"))?;
+    let patience = Patience {
+        idle_grace: Duration::from_millis(options.idle_grace_ms),
+        timeout: Duration::from_millis(options.drain_timeout_ms),
+    };
+    let drain = Drain::new(patience).map_err(failed("prepare its drain"))?;
+
+    let predecessor = Predecessor::find(&socket).map_err(failed("ask the instance that serves"))?;
+    let listener = match &predecessor {
+        Some(predecessor) => taken_over(predecessor, options.address)?,
+        None => listener::bind(options.address, Sharing::Exclusive).map_err(failed("listen"))?,
+    };
+    let listener = Arc::new(listener);
+    // Everything that can fail has been done, or is undone when this returns.
+    let pidfile = match (&predecessor, pidfile) {
+        (Some(predecessor), path) => {
+            predecessor.ready().map_err(failed("take over: the instance that serves did not wait"))?;
+            path.map(|path| Pidfile::succeed(&path)).transpose()
+        }
+        (None, path) => path.map(|path| Pidfile::create(&path)).transpose(),
+    };
+    let pidfile = pidfile.map_err(|error| format!("instance failed to {error}"))?;
+    let door = Door::open(&socket).map_err(failed("open its socket"))?;
+    let successor = hand_over_when_asked(&door, &listener, Duration::from_millis(options.ready_timeout_ms), &log)
+        .map_err(failed("wait at its socket"))?;
+    log.line(format_args!("serves version {version} on {}", options.address));
+    if let Some(predecessor) = predecessor {
+        // It may have been stopped meanwhile: then it goes anyway.
+        let _ = predecessor.taken();
+    }
+    let service = Service {
+        version,
+        drain,
+        kept: KeptConnection::Answer,
+        young: YoungConnection::Await,
+        long: LongBody::Finish,
+        requests: None,
+    };
+    let generation = Generation {
+        listener: Some(listener),
+        service: Arc::new(service),
+        signals,
+        log: log.clone(),
+        alive: None,
+        successor: Some(successor),
+        listener_closed: None,
+        connections_max: None,
+        forgets_after: None,
+        farewell: Farewell::Drain,
+        overstay: None,
+        stale: None,
+    };
+    generation.run(&mut || {}).map_err(failed("go on"))?;
+    // A successor's stay.
+    door.close().map_err(failed("remove its socket"))?;
+    pidfile.map_or(Ok(()), Pidfile::remove).map_err(failed("remove its pidfile"))
+}
+
+/// The one listener, if it is what this instance is to listen on: another address needs a start of its own.
+fn taken_over(predecessor: &Predecessor, wanted: SocketAddr) -> Result<TcpListener, String> {
+    let refused = |error: &dyn std::fmt::Display| format!("instance failed to take over: {error}");
+    let mut listeners = predecessor.listeners().map_err(|error| refused(&error))?;
+    let listener =
+        listeners.pop().filter(|_| listeners.is_empty()).ok_or_else(|| refused(&"one listener is wanted"))?;
+    let verified = inherit::verify_listener(listener.as_raw_fd(), wanted);
+    verified.map_err(|_| refused(&format_args!("what was handed over does not listen on {wanted}")))?;
+    Ok(TcpListener::from(listener))
+}
+
+/// Waits at the door on a thread; the end of file on what is returned says that a successor serves. The listener is not kept open for
+/// that: an instance that is stopped has nothing to hand over, and its clients are to be refused at once.
+fn hand_over_when_asked(
+    door: &Door,
+    listener: &Arc<TcpListener>,
+    patience: Duration,
+    log: &Log,
+) -> std::io::Result<OwnedFd> {
+    let (serves, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let (door, listener, log) = (door.try_clone()?, Arc::downgrade(listener), log.clone());
+    std::thread::Builder::new().name("door".to_owned()).spawn(move || {
+        loop {
+            let successor = match door.wait() {
+                Ok(successor) => successor,
+                Err(error) => {
+                    log.line(format_args!("cannot wait for a successor any more: {error}"));
+                    // It serves on; the end of file would say that another one does.
+                    return std::mem::forget(told);
+                }
+            };
+            // Whoever comes too late finds the end of file, and nobody to serve on.
+            let Some(listener) = listener.upgrade() else { continue };
+            let handed = successor.hand_over(&[listener.as_fd()], patience);
+            // Before the word: only when nobody has it open any more does nothing reach this instance.
+            drop(listener);
+            match handed {
+                Ok(()) => return drop(told),
+                Err(error) => log.line(format_args!("upgrade failed, serves on: {error}")),
+            }
+        }
+    })?;
+    Ok(serves)
+}
