@@ -46,6 +46,10 @@ impl Stage<'_> {
         let forked = || yes(self.leader_of(boot.pid).is_ok());
         let _forked = self.within(BOOT, forked)?;
         self.systemd = Some(Systemd { leader: self.leader_of(boot.pid)?, boot, calls: None });
+        // Its own boot is not the target's time.
+        if !self.await_state(BOOT, |state| !state.is_empty())? {
+            return Err(RunError::Environment("failed to boot systemd: it does not answer".to_owned()));
+        }
         self.await_unit()
     }
 
