@@ -21,6 +21,7 @@ fn main() {
         protocol: Protocol::Http1,
         path: "/".to_owned(),
         slow: None,
+        backlog: None,
         stream: None,
         upload: None,
         version_header: None,

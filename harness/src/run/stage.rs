@@ -225,18 +225,27 @@ impl<'a> Stage<'a> {
             Step::WatchDrain { ms } => self.watch_drain(Duration::from_millis(*ms)),
             Step::Settle => self.settle(),
             Step::Change(way) => self.change(*way),
+            Step::Stall | Step::Park { .. } | Step::Unstall => self.queue_step(step),
+            Step::HalfOpen { .. } | Step::Complete => self.queue_step(step),
+            Step::Release => self.release(),
+            Step::Quiesce => self.quiesce(),
+            Step::Stop => self.stop_by_its_means(),
+            Step::Scan => self.scan(),
+        }
+    }
+
+    /// A step that fills the queues of the listener, or lets them empty.
+    fn queue_step(&mut self, step: &Step) -> Result<(), RunError> {
+        match step {
             Step::Stall => self.stall(),
             Step::Park { connections } => self.park(*connections),
             Step::Unstall => {
                 self.unstall();
                 Ok(())
             }
-            Step::Release => self.release(),
             Step::HalfOpen { connections } => self.half_open(*connections),
             Step::Complete => self.complete(),
-            Step::Quiesce => self.quiesce(),
-            Step::Stop => self.stop_by_its_means(),
-            Step::Scan => self.scan(),
+            other => unreachable!("`{}` fills no queue", other.word()),
         }
     }
 
