@@ -116,8 +116,14 @@ impl Stage<'_> {
             Pattern::Upload => load.open_connections(*pattern) > 0,
             Pattern::Fresh | Pattern::Parked | Pattern::HalfOpen | Pattern::Canary => true,
         };
-        let steady = || yes(self.patterns.iter().all(enough));
+        let steady = || yes(self.patterns.iter().all(enough) || self.nobody_is_left());
         self.within(self.plan.target.deadlines.start, steady).map(|_steady| ())
+    }
+
+    /// The main process has ended, and nobody else listens: no load will come to anything.
+    fn nobody_is_left(&self) -> bool {
+        let ended = self.main.as_ref().is_some_and(|main| main.pidfd.has_exited());
+        ended && self.holders().is_ok_and(|holders| holders.is_empty())
     }
 
     /// Tells how much of their answers slow readers have not read, right after the trigger: at it, that was no less.
