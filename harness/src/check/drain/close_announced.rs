@@ -12,12 +12,12 @@ pub static CHECK: Check = Check {
     level: Level::Should,
     profile: Some(Profile::Restart),
     capability: None,
-    requirement: "The last answer of a draining generation on a connection announces the close.",
+    requirement: "The last answer of the old generation on a connection announces the close.",
     source: "RFC 9112 §9.6: a server that intends to close a connection sends `Connection: close` in its last response",
     reports: &["ingress-nginx#8094"],
-    observed: "Kept connections that send a request every few milliseconds, and are answered by the old generation after the \
-               trigger: the last answer on each carries `Connection: close`. One that is silent for 500 ms before the load stops \
-               has ended; one on which a request was lost is judged by drain/keepalive-race and drain/keepalive-swallowed.",
+    observed: "Kept connections that send a request every few milliseconds: the last answer of the old generation on each carries \
+               `Connection: close`. One that is silent for 500 ms before the load stops has ended; one on which a request was lost \
+               is judged by drain/keepalive-race and drain/keepalive-swallowed.",
     needs: &[Witness::Upgrades, Witness::Versions, Witness::BusyLoad],
     observers: &[],
     chance: false,
@@ -45,7 +45,7 @@ fn one(history: &History, upgrade: &Upgrade) -> Finding {
     } else if found.ended.len() + found.open > 0 {
         Finding::pass(evidence)
     } else {
-        Finding::inconclusive("the old generation answered on no busy connection after the trigger")
+        Finding::inconclusive("the old generation had no busy connection at the trigger")
     }
 }
 
@@ -89,7 +89,12 @@ mod tests {
     }
 
     #[test]
-    fn without_an_answer_of_the_old_generation_nothing_is_proven() {
-        check(vec![busy(900, 1, false), busy(1300, 2, false)], Inconclusive);
+    fn one_that_ends_with_the_trigger_was_not_announced_either() {
+        check(vec![busy(900, 1, false), busy(1300, 2, false)], Fail);
+    }
+
+    #[test]
+    fn without_a_connection_of_the_old_generation_nothing_is_proven() {
+        check(vec![busy(400, 1, false), busy(1300, 2, false)], Inconclusive);
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Farewell<'a> {
     pub(super) announced: bool,
 }
 
-/// What became of the busy connections that an older version answered on after the trigger.
+/// What became of the busy connections that an older version had at the trigger.
 pub(super) struct Farewells<'a> {
     /// Those that ended with an answer.
     pub(super) ended: Vec<Farewell<'a>>,
@@ -26,7 +26,8 @@ pub(super) struct Farewells<'a> {
     pub(super) open: usize,
 }
 
-/// Of one upgrade; a connection on which a request was lost is no matter of announcements.
+/// Of one upgrade; a connection on which a request was lost is no matter of announcements. One that had been silent for so long
+/// before the trigger had ended without it.
 pub(super) fn farewells<'a>(history: &'a History, upgrade: &Upgrade) -> Farewells<'a> {
     let mut found = Farewells { ended: Vec::new(), open: 0 };
     let mut last: BTreeMap<u64, &Request> = BTreeMap::new();
@@ -37,7 +38,8 @@ pub(super) fn farewells<'a>(history: &'a History, upgrade: &Upgrade) -> Farewell
         }
     }
     let until = load_stopped(history).min(upgrade.window_end);
-    for request in last.into_values().filter(|it| it.ended >= upgrade.trigger.not_after) {
+    let was_open = |it: &&Request| it.ended.0 + SILENT_NANOS >= upgrade.trigger.not_after.0;
+    for request in last.into_values().filter(was_open) {
         let Ending::Answered { version: Some(version), close_announced, .. } = request.ending else { continue };
         if version >= upgrade.version {
             continue;
