@@ -118,9 +118,9 @@ pub struct Generation {
 impl Generation {
     /// One without a master that does everything right.
     #[must_use]
-    pub fn new(listener: TcpListener, service: Service, signals: Signals, log: Log) -> Self {
+    pub fn new(listener: impl Into<Arc<TcpListener>>, service: Service, signals: Signals, log: Log) -> Self {
         Self {
-            listener: Some(Arc::new(listener)),
+            listener: Some(listener.into()),
             service: Arc::new(service),
             signals,
             log,

@@ -2,8 +2,10 @@
 //!
 //! The test executes copies of itself named `unbroken-reference`, each stamped with a version.
 
+mod said;
+
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
@@ -11,11 +13,11 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use said::Said;
 use unbroken_reference::{inherit, version};
 
 /// Far beyond what anything here takes; reached only when something hangs.
@@ -25,7 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 struct Server {
     directory: PathBuf,
     child: Child,
-    lines: Receiver<String>,
+    said: Said,
     address: SocketAddr,
 }
 
@@ -41,27 +43,14 @@ impl Server {
 
     fn spawned(directory: PathBuf, command: &mut Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("start");
-        let (sender, lines) = channel();
-        let stderr = BufReader::new(child.stderr.take().expect("piped"));
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
-        let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { directory, child, lines, address: unknown };
-        let line = server.wait_for("listening on ");
-        server.address = line.rsplit(' ').next().expect("a word").parse().expect("an address");
-        server
+        let said = Said::on(child.stderr.take().expect("piped"));
+        let address = said.wait_for_address();
+        Self { directory, child, said, address }
     }
 
     /// The next log line that contains the text.
     fn wait_for(&self, text: &str) -> String {
-        let mut before = Vec::new();
-        loop {
-            let line = self.lines.recv_timeout(DEADLINE);
-            let line = line.unwrap_or_else(|_| panic!("no line with {text:?} after {before:#?}"));
-            before.push(line.clone());
-            if line.contains(text) {
-                return line;
-            }
-        }
+        self.said.wait_for(text)
     }
 
     fn signal(&self, signal: Signal) {

@@ -3,8 +3,10 @@
 //! The test executes copies of itself named `unbroken-reference`, each stamped with a version. It is the reaper of what it starts,
 //! so that a main process that is nobody's child any more can be followed, and does not outlive it.
 
+mod said;
+
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
@@ -12,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, set_child_subreaper, test_kill_process, waitpid};
+use said::Said;
 use unbroken_reference::{inherit, version};
 
 /// Far beyond what anything here takes; reached only when something hangs.
@@ -25,7 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 struct Server {
     directory: PathBuf,
     first: Pid,
-    lines: Receiver<String>,
+    said: Said,
     address: SocketAddr,
 }
 
@@ -41,27 +43,15 @@ impl Server {
         command.args(arguments).args(["--address", "127.0.0.1:0", "--pidfile", "pid"]).stderr(Stdio::piped());
         prepare(&mut command);
         let mut child = command.spawn().expect("start");
-        let (sender, lines) = channel();
-        let stderr = BufReader::new(child.stderr.take().expect("piped"));
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
+        let said = Said::on(child.stderr.take().expect("piped"));
+        let address = said.wait_for_address();
         let first = Pid::from_raw(i32::try_from(child.id()).expect("a pid")).expect("not zero");
-        let mut server = Self { directory, first, lines, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
-        let line = server.wait_for("listening on ");
-        server.address = line.rsplit(' ').next().expect("a word").parse().expect("an address");
-        server
+        Self { directory, first, said, address }
     }
 
     /// The next log line that contains the text.
     fn wait_for(&self, text: &str) -> String {
-        let mut before = Vec::new();
-        loop {
-            let line = self.lines.recv_timeout(DEADLINE);
-            let line = line.unwrap_or_else(|_| panic!("no line with {text:?} after {before:#?}"));
-            before.push(line.clone());
-            if line.contains(text) {
-                return line;
-            }
-        }
+        self.said.wait_for(text)
     }
 
     /// Whom the pidfile names.
@@ -127,7 +117,7 @@ fn ended(pid: Pid) -> Option<i32> {
             // Its parent has closed its files, and is not gone yet.
             Err(error) => assert!(test_kill_process(pid).is_ok(), "process {pid:?} is nobody's: {error}"),
         }
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::yield_now();
     }
 }
 

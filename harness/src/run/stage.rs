@@ -385,22 +385,16 @@ fn starts_for_good(step: &Step) -> bool {
 
 /// Steps with which the phase of starting begins.
 fn launches(step: &Step) -> bool {
-    matches!(
+    let tries = matches!(
         step,
-        Step::Start
-            | Step::StartHeld
-            | Step::StartUnmasked
-            | Step::StartClosed
-            | Step::StartAddressed
-            | Step::StartRelative
-            | Step::RestartBeside
-            | Step::RelativeStart
+        Step::RelativeStart
             | Step::StartBusy
             | Step::StartBlocked
             | Step::StartHung
             | Step::ObstructedStarts(_)
             | Step::RacingStarts { .. }
-    )
+    );
+    tries || starts_for_good(step)
 }
 
 fn canary_endpoint(address: std::net::SocketAddr) -> TargetEndpoint {

@@ -20,10 +20,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::defect::{KeptConnection, LongBody, YoungConnection};
 use crate::drain::{Drain, Patience};
 use crate::fdpass::{Door, Predecessor};
-use crate::generation::{Farewell, Generation};
+use crate::generation::Generation;
 use crate::inherit;
 use crate::listener::{self, Sharing};
 use crate::log::Log;
@@ -98,28 +97,8 @@ pub fn run(options: &Options) -> Result<(), String> {
         // It may have been stopped meanwhile: then it goes anyway.
         let _ = predecessor.taken();
     }
-    let service = Service {
-        version,
-        drain,
-        kept: KeptConnection::Answer,
-        young: YoungConnection::Await,
-        long: LongBody::Finish,
-        requests: None,
-    };
-    let generation = Generation {
-        listener: Some(listener),
-        service: Arc::new(service),
-        signals,
-        log: log.clone(),
-        alive: None,
-        successor: Some(successor),
-        listener_closed: None,
-        connections_max: None,
-        forgets_after: None,
-        farewell: Farewell::Drain,
-        overstay: None,
-        stale: None,
-    };
+    let mut generation = Generation::new(listener, Service::new(version, drain), signals, log.clone());
+    generation.successor = Some(successor);
     generation.run(&mut || {}).map_err(failed("go on"))?;
     // A successor's stay.
     door.close().map_err(failed("remove its socket"))?;

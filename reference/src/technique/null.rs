@@ -3,14 +3,12 @@
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
-use crate::defect::{KeptConnection, LongBody, YoungConnection};
 use crate::drain::{Drain, Patience};
-use crate::generation::{Farewell, Generation};
+use crate::generation::Generation;
 use crate::inherit;
 use crate::listener::{self, Sharing};
 use crate::log::Log;
@@ -70,27 +68,7 @@ impl Standing {
         let drain = Drain::new(patience).map_err(failed)?;
         let version = version::own().map_err(failed)?;
         let Self { listener, signals, mut pidfile, log } = self;
-        let generation = Generation {
-            listener: Some(Arc::new(listener)),
-            service: Arc::new(Service {
-                version,
-                drain,
-                kept: KeptConnection::Answer,
-                young: YoungConnection::Await,
-                long: LongBody::Finish,
-                requests: None,
-            }),
-            signals,
-            log: log.clone(),
-            alive: None,
-            successor: None,
-            listener_closed: None,
-            connections_max: None,
-            forgets_after: None,
-            farewell: Farewell::Drain,
-            overstay: None,
-            stale: None,
-        };
+        let generation = Generation::new(listener, Service::new(version, drain), signals, log.clone());
         generation.run(&mut || on_upgrade(&log, pidfile.as_mut())).map_err(failed)?;
         pidfile.map_or(Ok(()), Pidfile::remove).map_err(failed)
     }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::daemon::{self, Manner};
-use crate::defect::{Defect, KeptConnection, LongBody, Stale, Unexpected, YoungConnection};
+use crate::defect::{Defect, Stale, Unexpected};
 use crate::drain::{Drain, Patience};
 use crate::generation::{Farewell, Generation, SERVED_BETWEEN};
 use crate::listener::{self, Sharing};
@@ -299,14 +299,7 @@ impl Daemon {
             _ => {}
         }
         log.line(format_args!("listening on {}, version {version}", options.address));
-        let service = Service {
-            version,
-            drain,
-            kept: KeptConnection::Answer,
-            young: YoungConnection::Await,
-            long: LongBody::Finish,
-            requests: Some(log.clone()),
-        };
+        let service = Service { requests: Some(log.clone()), ..Service::new(version, drain) };
         let generation = Generation {
             listener: self.listener.map(Arc::new),
             service: Arc::new(service),
