@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -555,6 +556,12 @@ pub enum What {
         /// For how long, in milliseconds.
         waited_ms: u64,
     },
+    /// What the target's processes had waited for a processor during a wait for it was added to that wait's limit
+    /// (`not_before` = its begin).
+    WaitLengthened {
+        /// By how much, in milliseconds.
+        by_ms: u64,
+    },
     /// The listening sockets on the endpoints' addresses changed since the last dump (`not_before` = that dump).
     Listeners {
         /// All of them now.
@@ -657,17 +664,21 @@ pub enum What {
 pub struct Sink {
     sender: SyncSender<(Interval, What)>,
     lost: Arc<AtomicU64>,
+    starved_ms: Arc<AtomicU64>,
 }
 
 impl Sink {
     /// A sink in front of a recorder's channel.
     #[must_use]
     pub fn new(sender: SyncSender<(Interval, What)>) -> Sink {
-        Sink { sender, lost: Arc::new(AtomicU64::new(0)) }
+        Sink { sender, lost: Arc::default(), starved_ms: Arc::default() }
     }
 
     /// Hands one observation in.
     pub fn put(&self, at: Interval, what: What) {
+        if let What::Starved { waited_ms, .. } = &what {
+            self.starved_ms.fetch_add(*waited_ms, Ordering::Relaxed);
+        }
         match self.sender.try_send((at, what)) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
@@ -679,6 +690,12 @@ impl Sink {
     /// The same for something stamped at one instant.
     pub fn put_at(&self, at: Nanos, what: What) {
         self.put(Interval::at(at), what);
+    }
+
+    /// For how long processes of the target have lacked a processor until now, one after the other (`What::Starved`).
+    #[must_use]
+    pub fn starved(&self) -> Duration {
+        Duration::from_millis(self.starved_ms.load(Ordering::Relaxed))
     }
 
     /// How many observations found the channel full or closed.

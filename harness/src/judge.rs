@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::check::witness::Sighting;
 use crate::check::{self, Check};
-use crate::event::{FIND_MAIN, What};
+use crate::clock::Interval;
+use crate::event::{Event, FIND_MAIN, What};
 use crate::history::History;
 use crate::machine::Tier;
 use crate::manifest::Role;
@@ -209,13 +210,34 @@ fn doubt(findings: &mut [Finding], history: &History, check: &Check, baseline: &
     if let Some(text) = noise.clone().filter(|_| check.needs.iter().any(|need| need.is_of_load())) {
         withdraw(findings, &Sighting { upgrade: None, met: false, text });
     }
-    for finding in findings.iter_mut().filter(|it| it.verdict == Verdict::Fail && it.ground == Ground::Time) {
-        let excuse = noise.clone().or_else(|| blindness(history, check));
-        if let Some(reason) = excuse.or_else(|| starvation(history, began_after(history, finding))) {
+    for finding in findings.iter_mut().filter(|it| it.verdict == Verdict::Fail && it.ground != Ground::Fact) {
+        let late = noise.clone().or_else(|| blindness(history, check));
+        let excuse = match finding.ground {
+            Ground::Time => late.or_else(|| hunger(history, finding)),
+            _ => late,
+        };
+        if let Some(reason) = excuse {
             finding.verdict = Verdict::Inconclusive;
             finding.evidence.push(Evidence::text(reason));
         }
     }
+}
+
+/// How the target lacked a processor, where a finding may rest on that. What was added to a wait is no excuse for what had
+/// not come when that wait was over.
+fn hunger(history: &History, finding: &Finding) -> Option<String> {
+    let cited: Vec<u64> = finding.evidence.iter().flat_map(|evidence| evidence.events.clone()).collect();
+    let passed = |event: &Event| matches!(event.what, What::DeadlinePassed { .. }) && cited.contains(&event.seq);
+    let deadline = history.events.iter().find(|event| passed(event)).map(|event| event.at.not_after);
+    let lengthened = |what: &What| matches!(what, What::WaitLengthened { .. }).then_some(());
+    let waits: Vec<Interval> = history
+        .find(lengthened)
+        .map(|(event, ())| event.at)
+        .filter(|wait| deadline.is_some_and(|deadline| wait.not_after <= deadline))
+        .collect();
+    let is_made_up =
+        |at: Interval| waits.iter().any(|wait| wait.not_before <= at.not_after && at.not_after <= wait.not_after);
+    starvation(history, began_after(history, finding), &is_made_up)
 }
 
 /// Who looked for this check and broke: what did not come in time may have come unseen.
@@ -297,20 +319,22 @@ fn baseline(history: &History) -> Baseline {
     unclean(history, vec![evidence], late)
 }
 
-/// How the target lacked a processor from this event on, if it did: it was late for want of a machine.
-fn starvation(history: &History, since: u64) -> Option<String> {
+/// How the target lacked a processor from this event on, if it did and it was not made up for: it was late for want of a
+/// machine.
+fn starvation(history: &History, since: u64, is_made_up: &dyn Fn(Interval) -> bool) -> Option<String> {
     let starved = history.find(|what| match what {
         What::Starved { image, waited_ms } => Some((*image, *waited_ms)),
         _ => None,
     });
-    let longest = starved.filter(|(event, _)| event.seq >= since).max_by_key(|(_, (_, waited))| *waited);
+    let counts = |event: &Event| event.seq >= since && !is_made_up(event.at);
+    let longest = starved.filter(|(event, _)| counts(event)).max_by_key(|(_, (_, waited))| *waited);
     let (event, (image, waited)) = longest?;
     Some(format!("pid {} waited {waited} ms for a processor until {}", image.pid, event.at.not_after))
 }
 
 /// Broken; or, when it was only late and the machine stood still, who knows.
 fn unclean(history: &History, mut evidence: Vec<Evidence>, late: bool) -> Baseline {
-    match noise(history).or_else(|| starvation(history, 0)).filter(|_| late) {
+    match noise(history).or_else(|| starvation(history, 0, &|_| false)).filter(|_| late) {
         Some(noise) => {
             evidence.push(Evidence::text(noise));
             Baseline::Doubtful(evidence)
@@ -457,6 +481,35 @@ mod tests {
         };
         assert_eq!(stopped(Script::new().event(10, starved()).event(20, ready())), Verdict::Fail);
         assert_eq!(stopped(Script::new().event(10, ready()).event(20, starved())), Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn a_lack_that_was_added_to_the_wait_excuses_nothing_that_had_not_come_even_then() {
+        let image = Image { pid: Pid(7), start_ticks: 1, start_stack: 1 };
+        let starved = What::Starved { image, waited_ms: 300 };
+        let stopped = |wait_began: u64| {
+            let asked = What::StopAsked { action: "signal TERM to main".to_owned() };
+            let late = What::DeadlinePassed { name: "stop".to_owned(), length_ms: 1000 };
+            let script = Script::new().event(10, What::Ready { by: "answers".to_owned() }).main(30, 7);
+            let script = script.event(100, asked).event(500, starved.clone());
+            let script = script.spanning(wait_began, 1400, What::WaitLengthened { by_ms: 300 }).event(1400, late);
+            verdict(&outcome(script.history(), &["life/term-clean"]))
+        };
+        assert_eq!(stopped(100), Verdict::Fail);
+        assert_eq!(stopped(600), Verdict::Inconclusive, "the lack was before the wait");
+    }
+
+    #[test]
+    fn a_target_without_a_processor_loses_patience_no_sooner() {
+        let after = |script: Script| {
+            let image = Image { pid: Pid(7), start_ticks: 1, start_stack: 1 };
+            let script = script.event(1003, What::Starved { image, waited_ms: 300 });
+            let closed = failed(900, 1004, FailureClass::ClosedBeforeFirstByte).of(Pattern::Silent).sent_at(1400);
+            let history = (0..8).fold(script, |script, _| script.request(closed.clone())).history();
+            verdict(&outcome(history, &["drain/fresh-not-closed"]))
+        };
+        assert_eq!(after(loaded()), Verdict::Fail);
+        assert_eq!(after(standing_still(loaded())), Verdict::Inconclusive);
     }
 
     /// The canary took two seconds for one answer.

@@ -127,10 +127,16 @@ impl FailureClass {
     }
 
     /// It rests on a duration, which a machine that stands still makes longer: nothing happened by a deadline of ours,
-    /// or nothing by one of the server's, which closes a connection whose client says nothing.
+    /// or nothing by one of the server's.
     #[must_use]
     pub fn rests_on_time(self) -> bool {
-        matches!(self, FailureClass::Hung | FailureClass::ConnectTimeout | FailureClass::ClosedBeforeFirstByte)
+        matches!(self, FailureClass::Hung | FailureClass::ConnectTimeout) || self.rests_on_patience()
+    }
+
+    /// It rests on a deadline of the server's, who closes a connection whose client says nothing.
+    #[must_use]
+    pub fn rests_on_patience(self) -> bool {
+        self == FailureClass::ClosedBeforeFirstByte
     }
 
     /// A new connection that the service owed: refused, reset in handshake or timed out.

@@ -132,8 +132,11 @@ impl From<&str> for Evidence {
 pub enum Ground {
     /// An errno, an EOF, wrong bytes, a listener's identity, an exit status: no noise excuses it.
     Fact,
-    /// A duration: a late harness or canary makes it inconclusive.
+    /// A duration: a late harness or canary makes it inconclusive, and a target that lacked a processor.
     Time,
+    /// The server's patience with a silent client: a late harness or canary makes it inconclusive. A server that lacks a
+    /// processor loses patience later, never sooner.
+    Patience,
 }
 
 /// One verdict of one check with its evidence; `merge` keeps the worst and all stay in the report.
@@ -188,17 +191,29 @@ impl Finding {
         self
     }
 
-    /// The same, with the class of the requests behind it.
+    /// The same, with the class of the requests behind it, and resting on what that class rests on.
     #[must_use]
     pub fn class(mut self, class: FailureClass) -> Finding {
         self.class = Some(class);
-        self
+        self.on(if class.rests_on_patience() {
+            Ground::Patience
+        } else if class.rests_on_time() {
+            Ground::Time
+        } else {
+            Ground::Fact
+        })
     }
 
     /// The same, resting on a duration.
     #[must_use]
-    pub fn on_time(mut self) -> Finding {
-        self.ground = Ground::Time;
+    pub fn on_time(self) -> Finding {
+        self.on(Ground::Time)
+    }
+
+    /// The same, resting on this.
+    #[must_use]
+    pub fn on(mut self, ground: Ground) -> Finding {
+        self.ground = ground;
         self
     }
 }

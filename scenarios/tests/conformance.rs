@@ -1,5 +1,5 @@
-//! Target × scenario as named tests, on the machine's best tier (or `UNBROKEN_TIER`). Restarts are judged one after the other: two
-//! loads at once on two processors would disturb each other. What knows no load, and the rows of the matrix, go two at a time.
+//! Target × scenario as named tests, on the machine's best tier (or `UNBROKEN_TIER`), two at a time: first all restarts, then what
+//! knows no load. Beside sixteen starts at once a load would lack processors.
 //!
 //! What this machine lacks is ignored with the command that would install it, and fails under `UNBROKEN_REQUIRE_ALL=1`.
 
@@ -37,11 +37,11 @@ fn main() -> ExitCode {
     let python = Program { program: "python3".to_owned(), install: "apt-get install -y python3".to_owned() };
     let programs = catalogue.programs().chain([&python]);
     let machine = run::machine::prepare(tier, programs, std::slice::from_ref(&directory)).expect("the tier works here");
-    let at_a_time = |threads| Arguments { test_threads: Some(threads), ..arguments.clone() };
-    let Trials { alone, together } = trials(&catalogue, &machine, &directory);
-    let alone = libtest_mimic::run(&at_a_time(1), alone);
-    let together = libtest_mimic::run(&at_a_time(threads(&machine)), together);
-    if alone.has_failed() || together.has_failed() { ExitCode::from(101) } else { ExitCode::SUCCESS }
+    let arguments = Arguments { test_threads: Some(threads(&machine)), ..arguments };
+    let Trials { restarts, others } = trials(&catalogue, &machine, &directory);
+    let restarts = libtest_mimic::run(&arguments, restarts);
+    let others = libtest_mimic::run(&arguments, others);
+    if restarts.has_failed() || others.has_failed() { ExitCode::from(101) } else { ExitCode::SUCCESS }
 }
 
 /// Two change no verdict (`selftest --jobs 2`, docs/results); more than there are processors would only wait. In tier C all
@@ -54,18 +54,18 @@ fn threads(machine: &Machine) -> usize {
 /// The tests.
 struct Trials {
     /// Those under load.
-    alone: Vec<Trial>,
+    restarts: Vec<Trial>,
     /// All others.
-    together: Vec<Trial>,
+    others: Vec<Trial>,
 }
 
 fn trials(catalogue: &Catalogue, machine: &Machine, directory: &Path) -> Trials {
     let require_all = std::env::var_os("UNBROKEN_REQUIRE_ALL").is_some_and(|it| it == "1");
-    let (mut alone, mut together) = (examples(machine, directory, require_all), Vec::new());
+    let (mut restarts, mut others) = (examples(machine, directory, require_all), Vec::new());
     for target in catalogue.targets.iter().filter(|target| target.role != Role::Null) {
         for scenario in catalogue.scenarios.iter().filter(|scenario| scenario.script().core) {
             let name = format!("{} · {}", target.name, scenario.script().name);
-            let trials = if scenario.script().profile == Profile::Restart { &mut alone } else { &mut together };
+            let trials = if scenario.script().profile == Profile::Restart { &mut restarts } else { &mut others };
             match Plan::new(target, scenario, machine, 1) {
                 Err(NotRun::Unsupported { .. }) => {}
                 Err(NotRun::Unavailable { reason, remedy }) => {
@@ -86,9 +86,10 @@ fn trials(catalogue: &Catalogue, machine: &Machine, directory: &Path) -> Trials 
     }
     for name in selftest::names(catalogue).expect("the matrix fits the catalogue") {
         let (machine, directory) = (machine.clone(), directory.to_owned());
-        together.push(Trial::test(format!("matrix: {name}"), move || holds(&name, machine, directory)));
+        let trials = if name.contains(" · restart/") { &mut restarts } else { &mut others };
+        trials.push(Trial::test(format!("matrix: {name}"), move || holds(&name, machine, directory)));
     }
-    Trials { alone, together }
+    Trials { restarts, others }
 }
 
 /// The examples that the README shows: the repaired server conforms, the other one fails as the README says.

@@ -56,8 +56,7 @@ pub(super) fn losses_of(history: &History, upgrade: &Upgrade, loss: &Loss<'_>) -
     }
     let finding = |(class, requests): (FailureClass, Vec<&Request>)| {
         let evidence = describe(class, &requests, concerned.len(), loss.what, upgrade);
-        let finding = Finding::fail(evidence).of(upgrade.id).class(class);
-        if class.rests_on_time() { finding.on_time() } else { finding }
+        Finding::fail(evidence).of(upgrade.id).class(class)
     };
     by_class.into_iter().map(finding).collect()
 }

@@ -318,13 +318,29 @@ impl Stage<'_> {
         self.within(left, look)
     }
 
-    /// Waits for a condition, at most `limit`; false when the limit passed first.
-    pub(super) fn within(&self, limit: Duration, look: impl FnMut() -> Look<(), ()>) -> Result<bool, RunError> {
-        match until(limit, LOOK_EVERY, &self.stop, look) {
-            Ok(()) => Ok(true),
-            Err(WaitError::Stopped) => Err(RunError::Interrupted),
-            Err(WaitError::Deadline(_) | WaitError::Never(())) => Ok(false),
+    /// Waits for a condition, at most `limit`; false when the limit passed first. For as long as the target lacked a
+    /// processor meanwhile it is waited longer, once more at most: what still has not come then did not lack the time.
+    pub(super) fn within(&self, limit: Duration, mut look: impl FnMut() -> Look<(), ()>) -> Result<bool, RunError> {
+        let (began, lacked_before) = (self.clock.now(), self.sink.starved());
+        let (mut left, mut added) = (limit, Duration::ZERO);
+        let seen = loop {
+            match until(left, LOOK_EVERY, &self.stop, &mut look) {
+                Ok(()) => break true,
+                Err(WaitError::Stopped) => return Err(RunError::Interrupted),
+                Err(WaitError::Never(())) => break false,
+                Err(WaitError::Deadline(_)) => {}
+            }
+            left = (self.sink.starved() - lacked_before).min(limit).saturating_sub(added);
+            if left.is_zero() {
+                break false;
+            }
+            added += left;
+        };
+        if !added.is_zero() {
+            let by_ms = u64::try_from(added.as_millis()).unwrap_or(u64::MAX);
+            self.sink.put(Interval::new(began, self.clock.now()), What::WaitLengthened { by_ms });
         }
+        Ok(seen)
     }
 
     /// Waits until the generation before the last upgrade is gone: every image that held the listener at the trigger,

@@ -4,7 +4,7 @@ use crate::check::drain::farewell::farewells;
 use crate::check::{Check, Witness};
 use crate::history::{History, Upgrade};
 use crate::manifest::Profile;
-use crate::verdict::{Evidence, Finding, Level};
+use crate::verdict::{Evidence, Finding, Ground, Level};
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -41,7 +41,7 @@ fn one(history: &History, upgrade: &Upgrade) -> Finding {
     let evidence = Evidence::text(text).event(upgrade.trigger_seq);
     if !silent.is_empty() {
         // One that was late with its next request is closed as idle.
-        Finding::fail(vec![evidence.requests(silent)]).on_time()
+        Finding::fail(vec![evidence.requests(silent)]).on(Ground::Patience)
     } else if found.ended.len() + found.open > 0 {
         Finding::pass(evidence)
     } else {

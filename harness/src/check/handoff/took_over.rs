@@ -1,6 +1,7 @@
 //! handoff/took-over: after the trigger a new generation answers.
 
 use crate::check::{Check, Witness};
+use crate::clock::Interval;
 use crate::event::{ProcessChange, What};
 use crate::history::{History, Upgrade};
 use crate::id::Image;
@@ -62,15 +63,24 @@ pub(in crate::check) fn one(history: &History, upgrade: &Upgrade) -> Finding {
         Some(last) => format!("{} answers came after the trigger, the newest of version {last}", answered.len()),
         None => "nothing was answered after the trigger".to_owned(),
     };
-    Finding::fail(vec![
-        Evidence::text(format!(
-            "no answer of version {version} between {} and {}",
-            upgrade.trigger.not_before, upgrade.window_end
-        ))
-        .event(upgrade.trigger_seq),
+    let (from, until) = (upgrade.trigger.not_before, upgrade.window_end);
+    let mut evidence = vec![
+        Evidence::text(format!("no answer of version {version} between {from} and {until}")).event(upgrade.trigger_seq),
         Evidence::text(told),
-    ])
-    .on_time()
+    ];
+    evidence.extend(passed(history, upgrade));
+    Finding::fail(evidence).on_time()
+}
+
+/// That the upgrade's deadline passed.
+fn passed(history: &History, upgrade: &Upgrade) -> Option<Evidence> {
+    let deadline = |what: &What| match what {
+        What::DeadlinePassed { name, length_ms } if name == "upgrade" => Some(*length_ms),
+        _ => None,
+    };
+    let of_upgrade = |at: Interval| upgrade.trigger.not_before <= at.not_before && at.not_before <= upgrade.window_end;
+    let (event, length_ms) = history.find(deadline).find(|(event, _)| of_upgrade(event.at))?;
+    Some(Evidence::text(format!("upgrade: not within {length_ms} ms")).event(event.seq))
 }
 
 fn by_image(history: &History, upgrade: &Upgrade) -> Finding {
@@ -91,10 +101,9 @@ fn by_image(history: &History, upgrade: &Upgrade) -> Finding {
             return Finding::pass(Evidence::text(text).event(event.seq));
         }
     }
-    Finding::fail(vec![
-        Evidence::text("no process that appeared after the trigger holds the listener").event(upgrade.trigger_seq),
-    ])
-    .on_time()
+    let text = "no process that appeared after the trigger holds the listener";
+    let evidence = [Evidence::text(text).event(upgrade.trigger_seq)];
+    Finding::fail(evidence.into_iter().chain(passed(history, upgrade)).collect()).on_time()
 }
 
 #[cfg(test)]

@@ -61,8 +61,7 @@ fn served(history: &History, upgrade: &Upgrade, event: &Event, killing: &Killing
         _ => Finding::pass(evidence),
     }];
     for (class, requests) in lost {
-        let finding = Finding::fail(describe(class, &requests, came.len(), "requests", upgrade)).class(class);
-        findings.push(if class.rests_on_time() { finding.on_time() } else { finding });
+        findings.push(Finding::fail(describe(class, &requests, came.len(), "requests", upgrade)).class(class));
     }
     findings.into_iter().map(|finding| finding.of(upgrade.id)).collect()
 }
