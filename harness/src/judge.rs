@@ -3,25 +3,21 @@
 //! What noise, missing witnesses or a blind observer can take away is a *pass*, or a fail that rests on time; never a
 //! fail that rests on an errno, an EOF, wrong bytes, a listener's identity or an exit status.
 
-use std::time::Duration;
+mod excuse;
 
+use excuse::{excuse, noise, starvation};
 use serde::Serialize;
 
 use crate::check::witness::Sighting;
 use crate::check::{self, Check};
-use crate::clock::Interval;
-use crate::event::{Event, FIND_MAIN, What};
+use crate::event::{FIND_MAIN, What};
 use crate::history::History;
 use crate::machine::Tier;
 use crate::manifest::Role;
 use crate::measure::{Measure, measures};
 use crate::request::{FailureClass, Request};
 use crate::target::Claim;
-use crate::verdict::{Evidence, Finding, Ground, Level, Verdict};
-
-/// A machine that stands still for longer than this cannot tell a target's gap from its own: the default answer gap
-/// that a target is allowed.
-const STANDSTILL_MAX: Duration = Duration::from_secs(1);
+use crate::verdict::{Evidence, Finding, Level, Verdict};
 
 const BROKEN: &str = "the target does not work without a restart";
 const DOUBTFUL: &str = "before the restart nothing came in time, and the machine stood still";
@@ -205,56 +201,15 @@ fn doubt(findings: &mut [Finding], history: &History, check: &Check, baseline: &
     for text in doubts {
         withdraw(findings, &Sighting { upgrade: None, met: false, text });
     }
-    let noise = noise(history);
     // What the kernel announces one by one is complete on the busiest machine; what rests on load is not.
-    if let Some(text) = noise.clone().filter(|_| check.needs.iter().any(|need| need.is_of_load())) {
+    if let Some(text) = noise(history).filter(|_| check.needs.iter().any(|need| need.is_of_load())) {
         withdraw(findings, &Sighting { upgrade: None, met: false, text });
     }
-    for finding in findings.iter_mut().filter(|it| it.verdict == Verdict::Fail && it.ground != Ground::Fact) {
-        let late = noise.clone().or_else(|| blindness(history, check));
-        let excuse = match finding.ground {
-            Ground::Time => late.or_else(|| hunger(history, finding)),
-            _ => late,
-        };
-        if let Some(reason) = excuse {
+    for finding in findings.iter_mut().filter(|it| it.verdict == Verdict::Fail) {
+        if let Some(reason) = excuse(history, check, finding) {
             finding.verdict = Verdict::Inconclusive;
             finding.evidence.push(Evidence::text(reason));
         }
-    }
-}
-
-/// How the target lacked a processor, where a finding may rest on that. What was added to a wait is no excuse for what had
-/// not come when that wait was over.
-fn hunger(history: &History, finding: &Finding) -> Option<String> {
-    let cited: Vec<u64> = finding.evidence.iter().flat_map(|evidence| evidence.events.clone()).collect();
-    let passed = |event: &Event| matches!(event.what, What::DeadlinePassed { .. }) && cited.contains(&event.seq);
-    let deadline = history.events.iter().find(|event| passed(event)).map(|event| event.at.not_after);
-    let lengthened = |what: &What| matches!(what, What::WaitLengthened { .. }).then_some(());
-    let waits: Vec<Interval> = history
-        .find(lengthened)
-        .map(|(event, ())| event.at)
-        .filter(|wait| deadline.is_some_and(|deadline| wait.not_after <= deadline))
-        .collect();
-    let is_made_up =
-        |at: Interval| waits.iter().any(|wait| wait.not_before <= at.not_after && at.not_after <= wait.not_after);
-    starvation(history, began_after(history, finding), &is_made_up)
-}
-
-/// Who looked for this check and broke: what did not come in time may have come unseen.
-fn blindness(history: &History, check: &Check) -> Option<String> {
-    let faults =
-        history.find(|what| if let What::ObserverFault { observer, .. } = what { Some(observer) } else { None });
-    let (_, observer) = faults.into_iter().find(|(_, observer)| check.observers.contains(&observer.as_str()))?;
-    Some(format!("the observer {observer} broke, and may have missed it"))
-}
-
-/// Since when what a finding tells of can have been late: what was seen once the target had been ready began after that.
-fn began_after(history: &History, finding: &Finding) -> u64 {
-    let ready = history.find(|what| matches!(what, What::Ready { .. }).then_some(())).next();
-    let mut events = finding.evidence.iter().flat_map(|evidence| &evidence.events).peekable();
-    match ready {
-        Some((ready, ())) if events.peek().is_some() && events.all(|seq| *seq > ready.seq) => ready.seq,
-        _ => 0,
     }
 }
 
@@ -270,19 +225,6 @@ fn withdraw(findings: &mut [Finding], sighting: &Sighting) {
 /// The verdict of handoff/took-over, where this run had upgrades by steps.
 fn took_over(history: &History) -> Option<Verdict> {
     (check::handoff::took_over::CHECK.decide)(history).iter().map(|finding| finding.verdict).max()
-}
-
-/// How the machine stood still during the run, if it did.
-fn noise(history: &History) -> Option<String> {
-    let lateness = Duration::from_nanos(history.account.lateness_max);
-    if lateness > STANDSTILL_MAX {
-        return Some(format!("the load was up to {} ms late", lateness.as_millis()));
-    }
-    if let Some(lost) = history.canary().find(|request| request.failure().is_some()) {
-        return Some(format!("the canary, a listener of our own, lost request {}", lost.id));
-    }
-    let canary = history.canary().map(|request| request.ended.since(request.intended)).max().unwrap_or_default();
-    (canary > STANDSTILL_MAX).then(|| format!("the canary took up to {} ms to answer", canary.as_millis()))
 }
 
 fn baseline(history: &History) -> Baseline {
@@ -319,22 +261,9 @@ fn baseline(history: &History) -> Baseline {
     unclean(history, vec![evidence], late)
 }
 
-/// How the target lacked a processor from this event on, if it did and it was not made up for: it was late for want of a
-/// machine.
-fn starvation(history: &History, since: u64, is_made_up: &dyn Fn(Interval) -> bool) -> Option<String> {
-    let starved = history.find(|what| match what {
-        What::Starved { image, waited_ms } => Some((*image, *waited_ms)),
-        _ => None,
-    });
-    let counts = |event: &Event| event.seq >= since && !is_made_up(event.at);
-    let longest = starved.filter(|(event, _)| counts(event)).max_by_key(|(_, (_, waited))| *waited);
-    let (event, (image, waited)) = longest?;
-    Some(format!("pid {} waited {waited} ms for a processor until {}", image.pid, event.at.not_after))
-}
-
 /// Broken; or, when it was only late and the machine stood still, who knows.
 fn unclean(history: &History, mut evidence: Vec<Evidence>, late: bool) -> Baseline {
-    match noise(history).or_else(|| starvation(history, 0, &|_| false)).filter(|_| late) {
+    match noise(history).or_else(|| starvation(history)).filter(|_| late) {
         Some(noise) => {
             evidence.push(Evidence::text(noise));
             Baseline::Doubtful(evidence)

@@ -126,7 +126,8 @@ fn a_clean_run_is_judged_again_to_the_byte_and_misses_what_is_taken_out() {
     // Nobody saw the new version: neither the load nor whoever waited for the done event.
     let mut stayed = whole.clone();
     forget(&mut stayed, |request| request.version() > Some(Version(1)));
-    stayed.events.retain(|event| !matches!(event.what, What::UpgradeDone { .. }));
+    // A lack of processors would excuse it.
+    stayed.events.retain(|event| !matches!(event.what, What::UpgradeDone { .. } | What::Starved { .. }));
     assert_eq!(verdict(&stayed, "handoff/took-over"), Verdict::Fail);
     assert_eq!(passed(&stayed).iter().filter(|it| it.starts_with("handoff/") || it.starts_with("drain/")).count(), 0);
 

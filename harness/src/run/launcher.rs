@@ -137,7 +137,7 @@ impl Stage<'_> {
     }
 
     /// Asks until there is an answer, or nobody who could give one, or the start deadline has passed.
-    fn await_answer(&self) -> Result<Answer, RunError> {
+    pub(super) fn await_answer(&self) -> Result<Answer, RunError> {
         let endpoint = match self.plan.target.ready {
             TargetReady::Answers(index) => index,
             TargetReady::File(_) | TargetReady::Output(_) => 0,

@@ -60,7 +60,8 @@ impl Stage<'_> {
             main: self.main.as_ref().map(|main| main.image.pid),
             starts: self.said_since(written).iter().filter(|said| matches!(said, Said::Spawned(_))).count(),
             running,
-            answer: self.ask()?,
+            // It calls running what has lived for a second; nobody tells it of a server that serves.
+            answer: if running { self.await_answer()? } else { Answer::Refused },
             survivors: of_before(self),
         };
         self.sink.put(Interval::new(began, self.clock.now()), What::CameBack(back));

@@ -35,7 +35,7 @@ fn judge(event: u64, back: &ComeBack) -> Finding {
     match (&back.answer, back.survivors.as_slice()) {
         _ if !back.running => fail(format!("it was started {} times and never ran again", back.starts)),
         _ if back.starts > 1 => fail(format!("it ran again only at start number {}", back.starts)),
-        (Answer::Refused, _) => fail("it runs again, and refuses connections".to_owned()),
+        (Answer::Refused, _) => fail("it runs again, and refuses connections".to_owned()).on_time(),
         (Answer::Missing(why), _) => fail(format!("it runs again, and does not answer: {why}")).on_time(),
         (Answer::Answered, []) => Finding::pass(Evidence::text("its first restart runs, and answers").event(event)),
         (Answer::Answered, survivors) => {
