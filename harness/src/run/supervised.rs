@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clock::Interval;
-use crate::event::{ComeBack, SupervisedStop, What};
+use crate::event::{Answer, ComeBack, SupervisedStop, What};
 use crate::id::{Image, Pid};
 use crate::run::daemon::{KILL_LIMIT, REST};
 use crate::run::observers::OutputWritten;

@@ -1,0 +1,84 @@
+//! What excuses a lateness: a machine that stood still, an observer that broke, a target that lacked a processor.
+
+use std::time::Duration;
+
+use crate::check::Check;
+use crate::clock::Interval;
+use crate::event::{Event, What};
+use crate::history::History;
+use crate::verdict::{Finding, Ground};
+
+/// A machine that stands still for longer than this cannot tell a target's gap from its own: the default answer gap
+/// that a target is allowed.
+const STANDSTILL_MAX: Duration = Duration::from_secs(1);
+
+/// What excuses this fail, if anything does: never one that rests on a fact.
+pub(super) fn excuse(history: &History, check: &Check, finding: &Finding) -> Option<String> {
+    let late = || noise(history).or_else(|| blindness(history, check));
+    match finding.ground {
+        Ground::Fact => None,
+        Ground::Patience => late(),
+        Ground::Time => late().or_else(|| lack(history, finding)),
+    }
+}
+
+/// How the machine stood still during the run, if it did.
+pub(super) fn noise(history: &History) -> Option<String> {
+    let lateness = Duration::from_nanos(history.account.lateness_max);
+    if lateness > STANDSTILL_MAX {
+        return Some(format!("the load was up to {} ms late", lateness.as_millis()));
+    }
+    if let Some(lost) = history.canary().find(|request| request.failure().is_some()) {
+        return Some(format!("the canary, a listener of our own, lost request {}", lost.id));
+    }
+    let canary = history.canary().map(|request| request.ended.since(request.intended)).max().unwrap_or_default();
+    (canary > STANDSTILL_MAX).then(|| format!("the canary took up to {} ms to answer", canary.as_millis()))
+}
+
+/// How the target lacked a processor during the run, if it did.
+pub(super) fn starvation(history: &History) -> Option<String> {
+    longest_lack(history, &|_| true)
+}
+
+/// Who looked for this check and broke: what did not come in time may have come unseen.
+fn blindness(history: &History, check: &Check) -> Option<String> {
+    let faults =
+        history.find(|what| if let What::ObserverFault { observer, .. } = what { Some(observer) } else { None });
+    let (_, observer) = faults.into_iter().find(|(_, observer)| check.observers.contains(&observer.as_str()))?;
+    Some(format!("the observer {observer} broke, and may have missed it"))
+}
+
+/// How the target lacked a processor, where a finding may rest on that. What was added to a wait is no excuse for what had
+/// not come when that wait was over.
+fn lack(history: &History, finding: &Finding) -> Option<String> {
+    let since = began_after(history, finding);
+    let cited = |event: &Event| finding.evidence.iter().any(|evidence| evidence.events.contains(&event.seq));
+    let passed = |event: &&Event| matches!(event.what, What::DeadlinePassed { .. }) && cited(event);
+    let deadline = history.events.iter().find(passed).map(|event| event.at.not_after);
+    let lengthened = history.find(|what| matches!(what, What::WaitLengthened { .. }).then_some(()));
+    let waits: Vec<Interval> =
+        lengthened.map(|(event, ())| event.at).filter(|it| Some(it.not_after) <= deadline).collect();
+    let made_up = |at: Interval| waits.iter().any(|it| it.not_before <= at.not_after && at.not_after <= it.not_after);
+    longest_lack(history, &|event| event.seq >= since && !made_up(event.at))
+}
+
+/// Since when what a finding tells of can have been late: what was seen once the target had been ready began after that.
+fn began_after(history: &History, finding: &Finding) -> u64 {
+    let ready = history.find(|what| matches!(what, What::Ready { .. }).then_some(())).next();
+    let mut events = finding.evidence.iter().flat_map(|evidence| &evidence.events).peekable();
+    match ready {
+        Some((ready, ())) if events.peek().is_some() && events.all(|seq| *seq > ready.seq) => ready.seq,
+        _ => 0,
+    }
+}
+
+/// The longest of the lacks that count.
+fn longest_lack(history: &History, counts: &dyn Fn(&Event) -> bool) -> Option<String> {
+    let starved = history.find(|what| match what {
+        What::Starved { image, waited_ms } => Some((*image, *waited_ms)),
+        _ => None,
+    });
+    let longest = starved.filter(|(event, _)| counts(event)).max_by_key(|(_, (_, waited))| *waited);
+    let (event, (image, waited)) = longest?;
+    Some(format!("pid {} waited {waited} ms for a processor until {}", image.pid, event.at.not_after))
+}
