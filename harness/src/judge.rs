@@ -429,6 +429,17 @@ mod tests {
     }
 
     #[test]
+    fn a_lack_shorter_than_the_delay_does_not_explain_it() {
+        let after = |took| {
+            let image = Image { pid: Pid(7), start_ticks: 1, start_stack: 1 };
+            let script = loaded().event(1500, What::Starved { image, waited_ms: 300 });
+            verdict(&outcome(script.request(answered(1001, 1001 + took, 2)).history(), &["handoff/answer-gap"]))
+        };
+        assert_eq!(after(1250), Verdict::Inconclusive, "the declared maximum is 1000 ms");
+        assert_eq!(after(1350), Verdict::Fail);
+    }
+
+    #[test]
     fn a_target_without_a_processor_loses_patience_no_sooner() {
         let after = |script: Script| {
             let image = Image { pid: Pid(7), start_ticks: 1, start_stack: 1 };

@@ -1,6 +1,7 @@
 //! Verdicts, levels, findings and evidence: the words in which a judgement is told.
 
 use std::fmt;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -152,6 +153,9 @@ pub struct Finding {
     /// The failure class of the requests behind it, where requests are behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<FailureClass>,
+    /// By how many milliseconds too late, where that can be told: no shorter lack of a processor excuses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_by_ms: Option<u64>,
     /// Lines that a person can verify.
     pub evidence: Vec<Evidence>,
 }
@@ -160,7 +164,7 @@ impl Finding {
     /// A finding on facts, without upgrade or class.
     #[must_use]
     pub fn new(verdict: Verdict, evidence: Vec<Evidence>) -> Finding {
-        Finding { verdict, ground: Ground::Fact, upgrade: None, class: None, evidence }
+        Finding { verdict, ground: Ground::Fact, upgrade: None, class: None, late_by_ms: None, evidence }
     }
 
     /// The requirement holds.
@@ -208,6 +212,13 @@ impl Finding {
     #[must_use]
     pub fn on_time(self) -> Finding {
         self.on(Ground::Time)
+    }
+
+    /// The same, resting on a duration that was longer by this than it may be: only a lack of as much excuses it.
+    #[must_use]
+    pub fn late_by(mut self, late_by: Duration) -> Finding {
+        self.late_by_ms = u64::try_from(late_by.as_millis()).ok();
+        self.on_time()
     }
 
     /// The same, resting on this.

@@ -6,6 +6,7 @@ use crate::check::Check;
 use crate::clock::Interval;
 use crate::event::{Event, What};
 use crate::history::History;
+use crate::id::Pid;
 use crate::verdict::{Finding, Ground};
 
 /// A machine that stands still for longer than this cannot tell a target's gap from its own: the default answer gap
@@ -37,7 +38,7 @@ pub(super) fn noise(history: &History) -> Option<String> {
 
 /// How the target lacked a processor during the run, if it did.
 pub(super) fn starvation(history: &History) -> Option<String> {
-    longest_lack(history, &|_| true)
+    longest(lacks(history))
 }
 
 /// Who looked for this check and broke: what did not come in time may have come unseen.
@@ -59,26 +60,38 @@ fn lack(history: &History, finding: &Finding) -> Option<String> {
     let waits: Vec<Interval> =
         lengthened.map(|(event, ())| event.at).filter(|it| Some(it.not_after) <= deadline).collect();
     let made_up = |at: Interval| waits.iter().any(|it| it.not_before <= at.not_after && at.not_after <= it.not_after);
-    longest_lack(history, &|event| event.seq >= since && !made_up(event.at))
+    let lacks: Vec<Lack<'_>> = lacks(history).filter(|it| it.event.seq >= since && !made_up(it.event.at)).collect();
+    let enough = finding.late_by_ms.is_none_or(|late_by| lacks.iter().map(|it| it.waited_ms).sum::<u64>() >= late_by);
+    longest(lacks).filter(|_| enough)
 }
 
-/// Since when what a finding tells of can have been late: what was seen once the target had been ready began after that.
+/// Since when what a finding tells of can have been late: what was seen from its readiness on began no sooner.
 fn began_after(history: &History, finding: &Finding) -> u64 {
     let ready = history.find(|what| matches!(what, What::Ready { .. }).then_some(())).next();
     let mut events = finding.evidence.iter().flat_map(|evidence| &evidence.events).peekable();
     match ready {
-        Some((ready, ())) if events.peek().is_some() && events.all(|seq| *seq > ready.seq) => ready.seq,
+        Some((ready, ())) if events.peek().is_some() && events.all(|seq| *seq >= ready.seq) => ready.seq,
         _ => 0,
     }
 }
 
-/// The longest of the lacks that count.
-fn longest_lack(history: &History, counts: &dyn Fn(&Event) -> bool) -> Option<String> {
+/// That a process of the target lacked a processor.
+struct Lack<'a> {
+    event: &'a Event,
+    pid: Pid,
+    waited_ms: u64,
+}
+
+fn lacks(history: &History) -> impl Iterator<Item = Lack<'_>> {
     let starved = history.find(|what| match what {
-        What::Starved { image, waited_ms } => Some((*image, *waited_ms)),
+        What::Starved { image, waited_ms } => Some((image.pid, *waited_ms)),
         _ => None,
     });
-    let longest = starved.filter(|(event, _)| counts(event)).max_by_key(|(_, (_, waited))| *waited);
-    let (event, (image, waited)) = longest?;
-    Some(format!("pid {} waited {waited} ms for a processor until {}", image.pid, event.at.not_after))
+    starved.map(|(event, (pid, waited_ms))| Lack { event, pid, waited_ms })
+}
+
+/// The longest one, in words.
+fn longest<'a>(lacks: impl IntoIterator<Item = Lack<'a>>) -> Option<String> {
+    let Lack { event, pid, waited_ms } = lacks.into_iter().max_by_key(|it| it.waited_ms)?;
+    Some(format!("pid {pid} waited {waited_ms} ms for a processor until {}", event.at.not_after))
 }

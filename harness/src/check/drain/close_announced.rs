@@ -16,8 +16,9 @@ pub static CHECK: Check = Check {
     source: "RFC 9112 §9.6: a server that intends to close a connection sends `Connection: close` in its last response",
     reports: &["ingress-nginx#8094"],
     observed: "Kept connections that send a request every few milliseconds: the last answer of the old generation on each carries \
-               `Connection: close`. One that is silent for 500 ms before the load stops has ended; one on which a request was lost \
-               is judged by drain/keepalive-race and drain/keepalive-swallowed.",
+               `Connection: close`. One that is silent for 500 ms before the load stops has ended, and one whose next request met \
+               the close (`crossed`, `unread`); any other loss is judged by drain/keepalive-race and \
+               drain/keepalive-swallowed alone.",
     needs: &[Witness::Upgrades, Witness::Versions, Witness::BusyLoad],
     observers: &[],
     chance: false,
@@ -51,9 +52,9 @@ fn one(history: &History, upgrade: &Upgrade) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use crate::check::script::{Script, answered};
+    use crate::check::script::{Script, answered, failed};
     use crate::event::What;
-    use crate::request::{Ending, Pattern, Request};
+    use crate::request::{Ending, FailureClass, Pattern, Request};
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
 
     /// An answer on a busy connection.
@@ -91,6 +92,19 @@ mod tests {
     #[test]
     fn one_that_ends_with_the_trigger_was_not_announced_either() {
         check(vec![busy(900, 1, false), busy(1300, 2, false)], Fail);
+    }
+
+    #[test]
+    fn a_close_that_meets_a_request_was_not_announced() {
+        let met = |class, want| {
+            let script = Script::new().trigger(1000, 1, 2).event(3000, What::LoadStopped);
+            let next = failed(1200, 1201, class).of(Pattern::Busy);
+            let mut history = script.request(busy(1100, 1, false)).request(next).history();
+            history.requests[1].connection = history.requests[0].connection;
+            assert_eq!((super::CHECK.decide)(&history)[0].verdict, want);
+        };
+        met(FailureClass::Unread, Fail);
+        met(FailureClass::Hung, Inconclusive);
     }
 
     #[test]

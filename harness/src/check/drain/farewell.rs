@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::clock::Nanos;
 use crate::event::What;
 use crate::history::{History, Upgrade};
-use crate::request::{Ending, Pattern, Request};
+use crate::request::{Ending, FailureClass, Pattern, Request};
 
 /// A busy connection that was silent for this long before the load stopped had ended: some twenty of its mean think times.
 const SILENT_NANOS: u64 = 500_000_000;
@@ -26,12 +26,14 @@ pub(super) struct Farewells<'a> {
     pub(super) open: usize,
 }
 
-/// Of one upgrade; a connection on which a request was lost is no matter of announcements. One that had been silent for so long
-/// before the trigger had ended without it.
+/// Of one upgrade. Where the close met a request on its way, the answer before that was the last one; any other loss is no
+/// matter of announcements. A connection that had been silent for so long before the trigger had ended without it.
 pub(super) fn farewells<'a>(history: &'a History, upgrade: &Upgrade) -> Farewells<'a> {
     let mut found = Farewells { ended: Vec::new(), open: 0 };
     let mut last: BTreeMap<u64, &Request> = BTreeMap::new();
-    for request in history.load().filter(|it| it.pattern == Pattern::Busy && it.began < upgrade.window_end) {
+    let met_by_close = |it: &Request| matches!(it.failure(), Some(FailureClass::Crossed | FailureClass::Unread));
+    let busy = history.load().filter(|it| it.pattern == Pattern::Busy && it.began < upgrade.window_end);
+    for request in busy.filter(|it| !met_by_close(it)) {
         let known = last.entry(request.connection).or_insert(request);
         if request.ended > known.ended {
             *known = request;

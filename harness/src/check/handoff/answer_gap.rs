@@ -55,7 +55,7 @@ fn one(history: &History, upgrade: &Upgrade) -> Finding {
     }
     let slow = touched(history, upgrade).filter(|it| it.pattern == Pattern::Fresh && waited(it) > most).count();
     let count = format!("{slow} requests took longer than that maximum");
-    Finding::fail(vec![evidence, Evidence::text(count).event(upgrade.trigger_seq)]).on_time()
+    Finding::fail(vec![evidence, Evidence::text(count).event(upgrade.trigger_seq)]).late_by(took - most)
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ pub static CHECK: Check = Check {
                main process.",
     needs: &[],
     observers: &[],
-    chance: false,
+    // Of a target: whether somebody stays may hang on a race of its own.
+    chance: true,
     unproven_bare: Some(
         "without namespaces a process could have been started on its behalf by others, and the files of its UNIX sockets \
          cannot be told from the host's",
