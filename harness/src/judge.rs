@@ -430,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_lack_shorter_than_the_delay_does_not_explain_it() {
-        let after = |took| {
+        let after = |took: u64| {
             let image = Image { pid: Pid(7), start_ticks: 1, start_stack: 1 };
             let script = loaded().event(1500, What::Starved { image, waited_ms: 300 });
             verdict(&outcome(script.request(answered(1001, 1001 + took, 2)).history(), &["handoff/answer-gap"]))
