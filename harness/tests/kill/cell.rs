@@ -14,7 +14,7 @@ use unbroken::wait::{Look, Stop, until};
 
 use super::census::Census;
 use super::chance::Chance;
-use super::command::Running;
+use super::command::{ACTS, Act, Running};
 use super::walls::{HOME, PLACE};
 
 /// What the kernel may take to end everything, with others on the machine. It takes milliseconds, and how long it took
@@ -22,7 +22,7 @@ use super::walls::{HOME, PLACE};
 /// that had not run for 49 s, and the end of a process waits for them.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// The phases in which the command is ended: before its first line, and those that it tells.
+/// The phases in which the command is ended, as they follow on each other: before its first line, and those that it tells.
 pub(crate) const PHASES: [&str; 8] = ["probe", "sandbox", "start", "supervise", "load", "trigger", "drain", "teardown"];
 
 /// Where systemd cannot be run (tier C, and tier B where the cell has no control group) this phase does not come.
@@ -146,18 +146,29 @@ pub(crate) fn tell(line: &Line) {
 pub(crate) fn play(assignment: &Assignment) -> Result<(), String> {
     every_kind_of_leftover_shows();
     let mut chance = Chance::new(assignment.seed, &assignment.text());
-    let usual = usual(assignment.tier)?;
-    for cause in assignment.causes {
-        // What a second signal ends is the same in each phase: one is enough.
-        let comes = |phase: &str| phase != NOT_EVERYWHERE || usual.iter().any(|it| it.phase == phase);
-        for phase in PHASES.into_iter().filter(|it| comes(it) && (!cause.twice || *it == "load")) {
-            for _ in 0..assignment.times {
-                end_in(assignment.tier, *cause, phase, &usual, &mut chance);
+    for act in ACTS {
+        let usual = usual(assignment.tier, act)?;
+        let stage = Stage { tier: assignment.tier, act, usual: &usual };
+        for cause in assignment.causes {
+            // What a second signal ends is the same in each phase: one is enough.
+            let comes = |phase: &str| phase != NOT_EVERYWHERE || usual.iter().any(|it| it.phase == phase);
+            for phase in act.phases.iter().filter(|it| comes(it) && (!cause.twice || **it == "load")) {
+                for _ in 0..assignment.times {
+                    end_in(&stage, *cause, phase, &mut chance);
+                }
             }
         }
     }
     tell(&Line::Done);
     Ok(())
+}
+
+/// Where the command is ended.
+#[derive(Clone, Copy)]
+struct Stage<'a> {
+    tier: &'a str,
+    act: Act,
+    usual: &'a [Usual],
 }
 
 /// A census that sees nothing would find nothing left: plants one of each kind and looks.
@@ -186,10 +197,10 @@ struct Usual {
 }
 
 /// Lets the command run to its end once: how long each phase takes here and now.
-fn usual(tier: &str) -> Result<Vec<Usual>, String> {
+fn usual(tier: &str, act: Act) -> Result<Vec<Usual>, String> {
     let runs = runs();
     let before = Census::take(&runs);
-    let mut running = Running::start(tier);
+    let mut running = Running::start(tier, act);
     running.read_to_end();
     let ended = Instant::now();
     let (status, gone, differences) = await_equal(&before, &running, ended);
@@ -220,7 +231,8 @@ fn usual(tier: &str) -> Result<Vec<Usual>, String> {
 
 /// Ends the command in this phase. A signal that hit another phase, because the phase was shorter this time, counts for
 /// that one, and an earlier instant is drawn.
-fn end_in(tier: &str, cause: Cause, phase: &str, usual: &[Usual], chance: &mut Chance) {
+fn end_in(stage: &Stage<'_>, cause: Cause, phase: &str, chance: &mut Chance) {
+    let Stage { tier, usual, .. } = *stage;
     let occurrences: Vec<usize> = (0..usual.len()).filter(|n| usual[*n].phase == phase).collect();
     let mut most = Duration::MAX;
     for _ in 0..40 {
@@ -228,7 +240,7 @@ fn end_in(tier: &str, cause: Cause, phase: &str, usual: &[Usual], chance: &mut C
         let delay = chance.within(usual[which].length.min(most));
         most = delay;
         // None: it had come to its end before the signal.
-        if let Some(row) = end_once(tier, cause, phase, (which, delay)) {
+        if let Some(row) = end_once(stage, cause, phase, (which, delay)) {
             let hit = row.phase_reached == phase;
             tell(&Line::Row(row));
             if hit {
@@ -240,12 +252,13 @@ fn end_in(tier: &str, cause: Cause, phase: &str, usual: &[Usual], chance: &mut C
 }
 
 /// Starts the command, waits `delay` into the phase of that number, ends it, and waits for everything to be gone.
-fn end_once(tier: &str, cause: Cause, phase: &str, aim: (usize, Duration)) -> Option<Row> {
+fn end_once(stage: &Stage<'_>, cause: Cause, phase: &str, aim: (usize, Duration)) -> Option<Row> {
     let (which, delay) = aim;
+    let Stage { tier, act, .. } = *stage;
     let runs = runs();
     let before = Census::take(&runs);
     let stop = Stop::new().expect("descriptors are left");
-    let mut running = Running::start(tier);
+    let mut running = Running::start(tier, act);
     let began = running.await_phases(which + 1);
     let entered = running.phases.last().map(|it| it.at).filter(|_| began);
     if let Some(entered) = entered {

@@ -16,17 +16,32 @@ use super::walls::{COMMAND, HOME, PLACE};
 /// How long the command may be silent, with others on the machine; a phase lasts a second.
 const SILENCE: Duration = Duration::from_secs(120);
 
-/// What it is to do: a start that is held in its system calls, a terminal that is closed, a socket with a name, restarts under
-/// load, and a systemd where there can be one.
-const CHECK: [&str; 8] = [
-    "check",
-    "reference/orphan",
-    "reference/exec-inherit-signal",
-    "daemon/held-start",
-    "daemon/hangup",
-    "foreground/notify",
-    "foreground/systemd",
-    "restart/upgrade-under-load",
+/// What the command is to do, and the phases of it in which it is ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Act {
+    check: &'static [&'static str],
+    pub(crate) phases: &'static [&'static str],
+}
+
+/// Two, so that whoever waits for a load need not first wait for a systemd.
+pub(crate) const ACTS: [Act; 2] = [
+    // A start that is held in its system calls, a terminal that is closed, a socket with a name, and a systemd where there can
+    // be one. Before its first line the command probes the machine.
+    Act {
+        check: &[
+            "reference/orphan",
+            "reference/exec-inherit-signal",
+            "daemon/held-start",
+            "daemon/hangup",
+            "foreground/notify",
+            "foreground/systemd",
+        ],
+        phases: &["probe", "sandbox", "start", "supervise", "teardown"],
+    },
+    Act {
+        check: &["reference/exec-inherit-signal", "restart/upgrade-under-load"],
+        phases: &["load", "trigger", "drain", "teardown"],
+    },
 ];
 
 /// A phase of the command, and when its line was read. Before the first line it probes the machine.
@@ -50,9 +65,16 @@ pub(crate) struct Running {
 impl Running {
     /// Starts it in a process group of its own, as a shell would.
     #[expect(clippy::zombie_processes, reason = "`reap` collects it together with the orphans")]
-    pub(crate) fn start(tier: &str) -> Running {
+    pub(crate) fn start(tier: &str, act: Act) -> Running {
         let mut command = Command::new(COMMAND);
-        command.args(CHECK).args(["--tier", tier, "--progress", "plain", "--directory", &format!("{PLACE}/runs")]);
+        command.arg("check").args(act.check).args([
+            "--tier",
+            tier,
+            "--progress",
+            "plain",
+            "--directory",
+            &format!("{PLACE}/runs"),
+        ]);
         command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", HOME).process_group(0);
         let (output, writer) = std::io::pipe().expect("descriptors are left");
         command.stdout(writer.try_clone().expect("descriptors are left")).stderr(writer);
