@@ -1,6 +1,6 @@
 //! From a history to an outcome: every check decides, then the rules that can take away a pass.
 //!
-//! What noise, missing witnesses or a blind observer can take away is a *pass*, or a fail that rests on time; never a
+//! What noise, missing witnesses or a blind observer can take away is a *pass*, or a fail that rests on time or patience; never a
 //! fail that rests on an errno, an EOF, wrong bytes, a listener's identity or an exit status.
 
 mod excuse;

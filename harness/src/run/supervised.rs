@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clock::Interval;
-use crate::event::{Answer, ComeBack, SupervisedStop, What};
+use crate::event::{ComeBack, SupervisedStop, What};
 use crate::id::{Image, Pid};
 use crate::run::daemon::{KILL_LIMIT, REST};
 use crate::run::observers::OutputWritten;
@@ -61,7 +61,7 @@ impl Stage<'_> {
             starts: self.said_since(written).iter().filter(|said| matches!(said, Said::Spawned(_))).count(),
             running,
             // It calls running what has lived for a second; nobody tells it of a server that serves.
-            answer: if running { self.await_answer()? } else { Answer::Refused },
+            answer: if running { self.await_answer()? } else { self.ask()? },
             survivors: of_before(self),
         };
         self.sink.put(Interval::new(began, self.clock.now()), What::CameBack(back));

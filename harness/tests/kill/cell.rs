@@ -148,13 +148,13 @@ pub(crate) fn play(assignment: &Assignment) -> Result<(), String> {
     let mut chance = Chance::new(assignment.seed, &assignment.text());
     for act in ACTS {
         let usual = usual(assignment.tier, act)?;
-        let stage = Stage { tier: assignment.tier, act, usual: &usual };
+        let scene = Scene { tier: assignment.tier, act, usual: &usual };
         for cause in assignment.causes {
             // What a second signal ends is the same in each phase: one is enough.
             let comes = |phase: &str| phase != NOT_EVERYWHERE || usual.iter().any(|it| it.phase == phase);
             for phase in act.phases.iter().filter(|it| comes(it) && (!cause.twice || **it == "load")) {
                 for _ in 0..assignment.times {
-                    end_in(&stage, *cause, phase, &mut chance);
+                    end_in(&scene, *cause, phase, &mut chance);
                 }
             }
         }
@@ -163,9 +163,9 @@ pub(crate) fn play(assignment: &Assignment) -> Result<(), String> {
     Ok(())
 }
 
-/// Where the command is ended.
+/// An act in one tier, in which the command is ended.
 #[derive(Clone, Copy)]
-struct Stage<'a> {
+struct Scene<'a> {
     tier: &'a str,
     act: Act,
     usual: &'a [Usual],
@@ -231,8 +231,8 @@ fn usual(tier: &str, act: Act) -> Result<Vec<Usual>, String> {
 
 /// Ends the command in this phase. A signal that hit another phase, because the phase was shorter this time, counts for
 /// that one, and an earlier instant is drawn.
-fn end_in(stage: &Stage<'_>, cause: Cause, phase: &str, chance: &mut Chance) {
-    let Stage { tier, usual, .. } = *stage;
+fn end_in(scene: &Scene<'_>, cause: Cause, phase: &str, chance: &mut Chance) {
+    let Scene { tier, usual, .. } = *scene;
     let occurrences: Vec<usize> = (0..usual.len()).filter(|n| usual[*n].phase == phase).collect();
     let mut most = Duration::MAX;
     for _ in 0..40 {
@@ -240,7 +240,7 @@ fn end_in(stage: &Stage<'_>, cause: Cause, phase: &str, chance: &mut Chance) {
         let delay = chance.within(usual[which].length.min(most));
         most = delay;
         // None: it had come to its end before the signal.
-        if let Some(row) = end_once(stage, cause, phase, (which, delay)) {
+        if let Some(row) = end_once(scene, cause, phase, (which, delay)) {
             let hit = row.phase_reached == phase;
             tell(&Line::Row(row));
             if hit {
@@ -252,9 +252,9 @@ fn end_in(stage: &Stage<'_>, cause: Cause, phase: &str, chance: &mut Chance) {
 }
 
 /// Starts the command, waits `delay` into the phase of that number, ends it, and waits for everything to be gone.
-fn end_once(stage: &Stage<'_>, cause: Cause, phase: &str, aim: (usize, Duration)) -> Option<Row> {
+fn end_once(scene: &Scene<'_>, cause: Cause, phase: &str, aim: (usize, Duration)) -> Option<Row> {
     let (which, delay) = aim;
-    let Stage { tier, act, .. } = *stage;
+    let Scene { tier, act, .. } = *scene;
     let runs = runs();
     let before = Census::take(&runs);
     let stop = Stop::new().expect("descriptors are left");

@@ -19,7 +19,7 @@ pub static CHECK: Check = Check {
                main process.",
     needs: &[],
     observers: &[],
-    // Of a target: whether somebody stays may hang on a race of its own.
+    // Whether somebody stays may hang on a race in the target itself, as in tableflip.
     chance: true,
     unproven_bare: Some(
         "without namespaces a process could have been started on its behalf by others, and the files of its UNIX sockets \
