@@ -547,7 +547,7 @@ pub enum What {
         /// How.
         change: ProcessChange,
     },
-    /// Within a second its main thread was ready to run, and others had the processors, for a quarter or more.
+    /// Within a second one of its threads was ready to run, and others had the processors, for a quarter or more.
     Starved {
         /// Which image.
         image: Image,

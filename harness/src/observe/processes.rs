@@ -21,6 +21,8 @@ const NAME: &str = "processes";
 const SAMPLE: Duration = Duration::from_millis(2);
 /// Reading the descriptors of each process is many times dearer than a scan: without a cause only this often.
 const HOLDERS: Duration = Duration::from_millis(10);
+/// Reading the waits of every thread costs some 8 µs each, and what matters are quarters of a second.
+const WAITS: Duration = Duration::from_millis(200);
 
 /// Scans after which a process without a start of its stack is one whose stack may not be read (50 ms): an execve(2)
 /// that has to read its interpreter from a disk takes milliseconds.
@@ -52,8 +54,8 @@ pub trait ProcessView: Send {
     /// When procfs cannot be read at all.
     fn scan(&mut self) -> io::Result<Vec<ProcessRow>>;
 
-    /// For how long each has waited for a processor since it began; without those that cannot be told.
-    fn waits(&mut self, pids: &[Pid]) -> BTreeMap<Pid, Duration>;
+    /// For how long each of its threads has waited for a processor since it began; empty when that cannot be told.
+    fn waits(&mut self, pid: Pid) -> BTreeMap<Pid, Duration>;
 
     /// The executable's link; empty when unreadable.
     fn executable(&mut self, pid: Pid) -> String;
@@ -85,6 +87,7 @@ impl ProcessObserver {
                 tree: BTreeMap::new(),
                 unsettled: BTreeMap::new(),
                 starvation: Starvation::default(),
+                waits_at: now,
                 scanned_at: now,
                 holders: BTreeMap::new(),
                 held_at: now,
@@ -105,6 +108,8 @@ struct ProcessWatch<V> {
     unsettled: BTreeMap<Pid, u32>,
     /// How they wait for a processor.
     starvation: Starvation,
+    /// When the last look at their waiting began.
+    waits_at: Nanos,
     /// When the last scan began.
     scanned_at: Nanos,
     /// The last answer for each listener that anyone held.
@@ -136,7 +141,10 @@ impl<V: ProcessView> ProcessWatch<V> {
         account.sampled(began);
         rows.retain(|row| !row.dead);
         let changed = self.compare(rows, at, vantage);
-        self.look_for_starvation(vantage);
+        if began.since(self.waits_at) >= WAITS {
+            self.look_for_starvation(vantage);
+            self.waits_at = began;
+        }
         self.scanned_at = began;
         let inodes = self.listeners.get();
         // A newcomer in the middle of its first execve(2) may be a holder: without it the answer would be wrong.
@@ -218,17 +226,16 @@ impl<V: ProcessView> ProcessWatch<V> {
     }
 
     fn look_for_starvation(&mut self, vantage: &Vantage) {
-        let pids: Vec<Pid> = self.tree.keys().copied().collect();
-        let waits = self.view.waits(&pids);
-        let at = Interval::new(self.scanned_at, vantage.clock.now());
         for row in self.tree.values() {
-            let Some(waited) = waits.get(&row.image.pid) else { continue };
-            if let Some((at, grown)) = self.starvation.look(row.image, *waited, at) {
-                let waited_ms = u64::try_from(grown.as_millis()).unwrap_or(u64::MAX);
+            let waits = self.view.waits(row.image.pid);
+            let at = Interval::new(self.waits_at, vantage.clock.now());
+            if let Some((at, waited)) = self.starvation.look(row.image, &waits, at) {
+                let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
                 vantage.put(at, What::Starved { image: row.image, waited_ms });
             }
         }
-        self.starvation.retain(|pid| waits.contains_key(&pid));
+        let tree = &self.tree;
+        self.starvation.retain(|pid| tree.contains_key(&pid));
     }
 
     /// Looks who holds the listeners, and those that are listeners no more until nobody holds them.
@@ -299,9 +306,9 @@ mod tests {
             Ok([root].into_iter().chain(children).filter_map(row).collect())
         }
 
-        fn waits(&mut self, pids: &[Pid]) -> BTreeMap<Pid, Duration> {
+        fn waits(&mut self, _: Pid) -> BTreeMap<Pid, Duration> {
             // These tests are of the tree: nobody waits.
-            pids.iter().map(|pid| (*pid, Duration::ZERO)).collect()
+            BTreeMap::new()
         }
 
         fn executable(&mut self, pid: Pid) -> String {
@@ -372,6 +379,7 @@ mod tests {
             tree: BTreeMap::new(),
             unsettled: BTreeMap::new(),
             starvation: Starvation::default(),
+            waits_at: Nanos(0),
             scanned_at: now,
             holders: BTreeMap::new(),
             held_at: now,

@@ -1,4 +1,4 @@
-//! Open files of `/proc/PID` (`stat`, `schedstat`), kept from one scan to the next: reading one again costs a tenth of opening it.
+//! The open `/proc/PID/stat` of each process, kept from one scan to the next: reading one again costs a tenth of opening it.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,20 +11,14 @@ use crate::id::Pid;
 /// The most files kept open: a target with more processes must not eat the harness's descriptors.
 const MOST: usize = 64;
 
-/// One such file of each process.
-#[derive(Debug)]
+/// The file of each process.
+#[derive(Debug, Default)]
 pub(super) struct Kept {
-    name: &'static str,
     /// By pid, and whether this scan has seen it.
     files: BTreeMap<Pid, (OwnedFd, bool)>,
 }
 
 impl Kept {
-    /// None yet of this name.
-    pub(super) fn of(name: &'static str) -> Kept {
-        Kept { name, files: BTreeMap::new() }
-    }
-
     /// The process's line as it is now. A kept file belongs to the process, not to the pid: once that was reaped it reads
     /// ESRCH for ever, and the file of the pid's present owner is opened.
     pub(super) fn read<'b>(&mut self, root: &OwnedFd, pid: Pid, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
@@ -36,7 +30,7 @@ impl Kept {
             }
         }
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let file = openat(root, format!("{pid}/{}", self.name), flags, Mode::empty())?;
+        let file = openat(root, format!("{pid}/stat"), flags, Mode::empty())?;
         let length = whole(&file, buffer)?;
         if self.files.len() < MOST || self.files.contains_key(&pid) {
             self.files.insert(pid, (file, true));

@@ -63,7 +63,6 @@ pub struct Procfs {
     root: OwnedFd,
     scope: Scope,
     stats: Mutex<Kept>,
-    schedstats: Mutex<Kept>,
 }
 
 impl Procfs {
@@ -80,7 +79,7 @@ impl Procfs {
     }
 
     fn of(root: OwnedFd, scope: Scope) -> Procfs {
-        Procfs { root, scope, stats: Mutex::new(Kept::of("stat")), schedstats: Mutex::new(Kept::of("schedstat")) }
+        Procfs { root, scope, stats: Mutex::default() }
     }
 
     /// Every process of the target, zombies included, by pid. Not a snapshot: the kernel is read process by process.
@@ -107,44 +106,43 @@ impl Procfs {
         Ok(all)
     }
 
-    /// For how long the main thread of each of these has been ready to run while others had the processors, since it
-    /// began: the second number of `/proc/PID/schedstat` (sched-stats in the kernel's documentation). One that is gone,
-    /// not ours to look at, or of a kernel that does not count it, is missing. The kernel adds a wait when it is over.
+    /// For how long each thread of a process has been ready to run while others had the processors, since it began; empty
+    /// when the process is gone, not ours to look at, or of a kernel that does not count. The kernel adds a wait when it is over.
     ///
     /// # Errors
     /// When `/proc` itself cannot be read.
-    pub fn waits(&self, pids: impl IntoIterator<Item = Pid>) -> Result<BTreeMap<Pid, Duration>, ProcfsError> {
+    pub fn waits(&self, pid: Pid) -> Result<BTreeMap<Pid, Duration>, ProcfsError> {
         let mut waits = BTreeMap::new();
-        let mut buffer = [0; 128];
-        let mut kept = self.schedstats.lock().unwrap_or_else(PoisonError::into_inner);
-        for pid in pids {
-            match kept.read(&self.root, pid, &mut buffer) {
-                Ok(line) => waits.extend(second_number(line).map(|wait| (pid, Duration::from_nanos(wait)))),
-                Err(errno) => drop(absent::<()>(&format!("{pid}/schedstat"), errno)?),
-            }
+        for thread in self.threads(pid)? {
+            waits.extend(self.thread_time(pid, thread)?.map(|(_, waited)| (thread, waited)));
         }
-        kept.retain_seen();
         Ok(waits)
     }
 
     /// For how long the threads of a process have run, and for how long they were ready to run while others had the
-    /// processors (the first two numbers of `/proc/PID/task/TID/schedstat`); those of threads that have ended are not in it.
-    /// `None` when it is gone, not ours to look at, or of a kernel that does not count.
+    /// processors, each added up; those of threads that have ended are not in it. `None` when it is gone, not ours to look at,
+    /// or of a kernel that does not count.
     ///
     /// # Errors
     /// When `/proc` itself cannot be read.
     pub fn processor_time(&self, pid: Pid) -> Result<Option<(Duration, Duration)>, ProcfsError> {
         let mut sum = None;
         for thread in self.threads(pid)? {
-            let line = self.read(&format!("{pid}/task/{thread}/schedstat"))?.unwrap_or_default();
-            let mut numbers = line.split(|byte| *byte == b' ').map(|it| std::str::from_utf8(it).ok()?.parse().ok());
-            if let (Some(Some(ran)), Some(Some(waited))) = (numbers.next(), numbers.next()) {
+            if let Some((ran, waited)) = self.thread_time(pid, thread)? {
                 let (before_ran, before_waited) = sum.unwrap_or_default();
-                let own = (Duration::from_nanos(ran), Duration::from_nanos(waited));
-                sum = Some((before_ran + own.0, before_waited + own.1));
+                sum = Some((before_ran + ran, before_waited + waited));
             }
         }
         Ok(sum)
+    }
+
+    /// For how long a thread has run and waited to: the first two numbers of its `schedstat` (sched-stats in the kernel's
+    /// documentation), nanoseconds.
+    fn thread_time(&self, pid: Pid, thread: Pid) -> Result<Option<(Duration, Duration)>, ProcfsError> {
+        let line = self.read(&format!("{pid}/task/{thread}/schedstat"))?.unwrap_or_default();
+        let mut numbers = line.split(|byte| *byte == b' ').map(|it| std::str::from_utf8(it).ok()?.parse().ok());
+        let mut next = || numbers.next().flatten().map(Duration::from_nanos);
+        Ok(next().zip(next()))
     }
 
     /// One process, any; `None` when there is none of that pid.
@@ -326,10 +324,6 @@ impl Procfs {
     }
 }
 
-fn second_number(line: &[u8]) -> Option<u64> {
-    std::str::from_utf8(line).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
-}
-
 /// The names in an environment. What has no `=` is none: a program that renames itself writes its title there.
 fn names_in(environment: &[u8]) -> Vec<String> {
     let name = |entry: &[u8]| {
@@ -407,9 +401,9 @@ mod tests {
         let gone =
             Pid(Command::new("/bin/true").spawn().and_then(|mut it| it.wait().map(|_| it.id())).expect("it runs")
                 as i32);
-        let waits = procfs().waits([own(), gone]).expect("our own is readable");
-        assert!(waits[&own()] > Duration::ZERO);
-        assert!(!waits.contains_key(&gone));
+        let waits = procfs().waits(own()).expect("our own is readable");
+        assert!(waits.values().any(|waited| *waited > Duration::ZERO), "{waits:?}");
+        assert!(procfs().waits(gone).expect("one that is gone is no error").is_empty());
     }
 
     #[test]

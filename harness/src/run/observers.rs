@@ -296,8 +296,8 @@ impl ProcessView for TargetProcesses {
         Ok(stats.into_iter().map(row).collect())
     }
 
-    fn waits(&mut self, pids: &[Pid]) -> BTreeMap<Pid, Duration> {
-        self.0.waits(pids.iter().copied()).unwrap_or_default()
+    fn waits(&mut self, pid: Pid) -> BTreeMap<Pid, Duration> {
+        self.0.waits(pid).unwrap_or_default()
     }
 
     fn executable(&mut self, pid: Pid) -> String {

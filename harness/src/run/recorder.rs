@@ -1,17 +1,14 @@
 //! The recorder: numbers the events in the order of their arrival and streams them to disk.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-
 use crate::clock::Interval;
 use crate::event::{Event, Sink, What};
-use crate::run::store::EVENTS;
+use crate::run::store::{EVENTS, Lines};
 
 /// Room for the bursts of a thousand processes starting at once; a fuller channel is counted as loss, never waited for.
 const CHANNEL_EVENTS: usize = 65_536;
@@ -38,13 +35,12 @@ impl Recorder {
 }
 
 fn record(receiver: &Receiver<(Interval, What)>, file: File) -> io::Result<u64> {
-    let mut writer = GzEncoder::new(BufWriter::new(file), Compression::fast());
+    let mut lines = Lines::new(file);
     let mut seq = 0;
     for (at, what) in receiver {
-        serde_json::to_writer(&mut writer, &Event { seq, at, what })?;
-        writer.write_all(b"\n")?;
+        lines.put(&Event { seq, at, what })?;
         seq += 1;
     }
-    writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+    lines.finish()?;
     Ok(seq)
 }
