@@ -3,6 +3,7 @@
 
 mod broken;
 mod control;
+mod held;
 mod killing;
 mod launch;
 mod log;
@@ -20,6 +21,7 @@ use crate::id::{Cookie, Image, Pid, UpgradeId, Version};
 
 pub use broken::Broken;
 pub use control::{CommandedStatus, CommandedStop, DatedLook, RelativeStart, Stranger, Succession};
+pub use held::{HeldChange, HeldEnd};
 pub use killing::{Killing, Side};
 pub use launch::{
     Answer, Artefact, DaemonPortrait, Identity, LauncherReturn, LauncherTies, Occasion, OpenDescriptor,
@@ -423,6 +425,20 @@ pub enum What {
     Held {
         /// How many.
         connections: u32,
+    },
+    /// One of them changed, after the upgrade that it was to outlast.
+    HeldConnection {
+        /// The upgrade.
+        upgrade: UpgradeId,
+        /// Its number, from 1.
+        connection: u32,
+        /// How.
+        change: HeldChange,
+    },
+    /// The target's own test of its configuration ran (the event spans it).
+    ConfigTested {
+        /// How it ended; `None` when it did not, in the time that a start has.
+        status: Option<ExitStatus>,
     },
     /// The target was launched with a mark of inheritance and nothing to inherit.
     MarkedStart {

@@ -244,10 +244,12 @@ fn baseline(history: &History) -> Baseline {
         let late = passed && !lost && !seen(|what| matches!(what, What::Exited { .. }));
         return if history.faults.is_empty() { unclean(history, evidence, late) } else { Baseline::Clean };
     }
-    let trigger = history.first_trigger().unwrap_or_else(|| history.end());
+    let tested = history.find(|what| matches!(what, What::ConfigTested { .. }).then_some(())).next();
+    let trials = history.first_trigger().into_iter().chain(tested.map(|(event, ())| event.at.not_before));
+    let until = trials.min().unwrap_or_else(|| history.end());
     let lost: Vec<&Request> = history
         .load()
-        .filter(|request| request.ended < trigger)
+        .filter(|request| request.ended < until)
         .filter(|request| request.failure().is_some_and(|class| class != FailureClass::HarnessFault))
         .collect();
     if lost.is_empty() {
@@ -483,6 +485,14 @@ mod tests {
     fn a_late_answer_without_noise_breaks_the_baseline() {
         let script = loaded().request(failed(10, 11, FailureClass::Hung));
         assert!(matches!(outcome(script.history(), &["handoff/no-refused"]).baseline, Baseline::Broken(_)));
+    }
+
+    #[test]
+    fn what_is_lost_beside_a_test_of_the_configuration_does_not() {
+        let tested = What::ConfigTested { status: Some(crate::event::ExitStatus::Code(0)) };
+        let script = loaded().event(1000, tested).request(failed(1005, 1006, FailureClass::Dropped));
+        let outcome = outcome(script.history(), &["handoff/config-test-harmless"]);
+        assert!(matches!(outcome.baseline, Baseline::Clean));
     }
 
     #[test]

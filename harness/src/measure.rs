@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::clock::Nanos;
+use crate::event::What;
 use crate::history::{History, Upgrade};
 use crate::id::UpgradeId;
 use crate::request::{Pattern, Request};
@@ -28,6 +29,76 @@ pub struct Measure {
     pub fresh_p50_ms: Option<f64>,
     /// 99th percentile of the same.
     pub fresh_p99_ms: Option<f64>,
+    /// What the target held when the load was interrupted after it, where a scenario does that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_rest: Option<Holdings>,
+}
+
+/// What the processes of a target hold together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Holdings {
+    /// How many processes there are, zombies among them.
+    pub processes: usize,
+    /// Their open descriptors.
+    pub descriptors: usize,
+    /// Bytes of their arguments and environments, a number in them counted as one.
+    pub words: usize,
+    /// KiB of their memory that lie in the machine's (VmRSS of proc_pid_status(5)).
+    pub resident_kib: u64,
+}
+
+/// By how much figures grow with each upgrade: the median of the slopes between all pairs (Theil-Sen), which a single look at
+/// the wrong moment does not move.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Slopes {
+    /// How many upgrades it was taken from.
+    pub upgrades: usize,
+    /// Processes.
+    pub processes: f64,
+    /// Open descriptors.
+    pub descriptors: f64,
+    /// Bytes of arguments and environments.
+    pub words: f64,
+    /// KiB of memory.
+    pub resident_kib: f64,
+    /// 99th percentile of fresh requests, in milliseconds.
+    pub fresh_p99_ms: Option<f64>,
+}
+
+/// The first upgrades make what is made once; fewer points than this after them say nothing.
+const WARM: usize = 3;
+const POINTS_MIN: usize = 5;
+
+/// How the figures of these upgrades, in their order, grow; `None` where too few of them were followed by a look at rest.
+#[must_use]
+pub fn slopes(upgrades: &[Measure]) -> Option<Slopes> {
+    let later: Vec<(f64, &Measure, Holdings)> =
+        upgrades.iter().skip(WARM).filter_map(|it| Some((f64::from(it.upgrade.0), it, it.at_rest?))).collect();
+    if later.len() < POINTS_MIN {
+        return None;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "counts of a target are far below 2^52")]
+    let of =
+        |figure: fn(Holdings) -> u64| slope(later.iter().map(|(at, _, held)| (*at, figure(*held) as f64)).collect());
+    let p99: Vec<(f64, f64)> = later.iter().filter_map(|(at, it, _)| Some((*at, it.fresh_p99_ms?))).collect();
+    Some(Slopes {
+        upgrades: later.len(),
+        processes: of(|held| held.processes as u64),
+        descriptors: of(|held| held.descriptors as u64),
+        words: of(|held| held.words as u64),
+        resident_kib: of(|held| held.resident_kib),
+        fresh_p99_ms: (p99.len() >= POINTS_MIN).then(|| slope(p99)),
+    })
+}
+
+/// The median slope, rounded to a thousandth of a unit per thousand upgrades: a fixed format.
+fn slope(points: Vec<(f64, f64)>) -> f64 {
+    let pairs = points.iter().enumerate().flat_map(|(n, from)| points[n + 1..].iter().map(move |to| (from, to)));
+    let mut all: Vec<f64> = pairs.map(|(from, to)| (to.1 - from.1) / (to.0 - from.0)).collect();
+    all.sort_unstable_by(f64::total_cmp);
+    let middle = all.len() / 2;
+    let median = if all.len() % 2 == 1 { all[middle] } else { f64::midpoint(all[middle - 1], all[middle]) };
+    (median * 1e6).round() / 1e6
 }
 
 /// The figures of every upgrade of a history.
@@ -58,7 +129,25 @@ fn measure(history: &History, upgrade: &Upgrade) -> Measure {
         failed: during.iter().filter(|it| it.failure().is_some()).count(),
         fresh_p50_ms: percentile(&latencies, 50),
         fresh_p99_ms: percentile(&latencies, 99),
+        at_rest: holdings(history, upgrade.id),
     }
+}
+
+/// The look at rest after this upgrade.
+fn holdings(history: &History, upgrade: UpgradeId) -> Option<Holdings> {
+    let seen = history.find(move |what| match what {
+        What::Quiescent { upgrade: of, processes, zombies } if *of == upgrade => Some((processes, zombies)),
+        _ => None,
+    });
+    let (processes, zombies) = seen.map(|(_, held)| held).next()?;
+    let resident = history.find(|what| if let What::Resident(resident) = what { Some(resident) } else { None });
+    let resident = resident.map(|(_, it)| it).find(|it| it.upgrade == upgrade);
+    Some(Holdings {
+        processes: processes.len() + zombies.len(),
+        descriptors: processes.iter().map(|row| row.descriptors).sum(),
+        words: processes.iter().filter_map(|row| row.words).sum(),
+        resident_kib: resident.map(|it| it.kib.iter().map(|(_, kib)| kib).sum()).unwrap_or_default(),
+    })
 }
 
 /// The longest time between two successful fresh connects, one of them at least during the upgrade: a gap may begin
@@ -96,6 +185,27 @@ mod tests {
         let measures = measures(&script.history());
         assert_eq!(measures[0].handoff_ms, Some(32.0));
         assert_eq!(measures[0].accept_gap_ms, Some(29.0));
+    }
+
+    fn held(descriptors: &[usize]) -> Option<Slopes> {
+        let rest = |script: Script, (upgrade, count): (u32, &usize)| {
+            let at = 1000 * u64::from(upgrade);
+            script.trigger(at, upgrade, upgrade + 1).at_rest(at + 500, upgrade, &[(1, *count), (5, 8)], &[])
+        };
+        slopes(&measures(&(1..).zip(descriptors).fold(Script::new(), rest).history()))
+    }
+
+    #[test]
+    fn a_slope_is_the_growth_per_upgrade_and_one_odd_look_does_not_move_it() {
+        let leaks = held(&[3, 9, 10, 11, 12, 40, 14, 15, 16]).expect("enough");
+        assert_eq!((leaks.upgrades, leaks.descriptors, leaks.processes), (6, 1.0, 0.0));
+        let keeps = held(&[3, 9, 10, 10, 10, 11, 10, 10, 10]).expect("enough");
+        assert_eq!(keeps.descriptors, 0.0);
+    }
+
+    #[test]
+    fn few_upgrades_have_no_slope() {
+        assert_eq!(held(&[3, 9, 10, 11, 12, 13, 14]), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::machine::{Machine, Tier};
 use crate::manifest::{Capability, Profile, Program, WatchKind};
 use crate::request::Pattern;
 use crate::scenario::{Launcher, Scenario, Script, Step, Supervisor, Way};
-use crate::target::{Claim, Signal, Target, TargetRecipient, TargetRestartStep, TargetStop, Template};
+use crate::target::{Claim, Signal, Target, TargetDeadlines, TargetRecipient, TargetRestartStep, TargetStop, Template};
 
 /// Everything that a run does, fixed before it begins; part of its history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,7 +169,7 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
             Some("it is stopped by a command, which would be none of its container".to_owned())
         }
         Step::Stall if target.stall.is_none() => Some("the manifest has no `stall`".to_owned()),
-        Step::Load(patterns) if outlasts(patterns, target.deadlines.drain) => {
+        Step::Load(patterns) if outlasts(patterns, &target.deadlines) => {
             let longest = SILENCE_MAX.as_millis();
             Some(format!(
                 "its drain deadline is shorter than the {longest} ms for which a client of this load may be silent"
@@ -188,8 +188,9 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
 const SILENCE_MAX: Duration = Duration::from_millis(1500);
 
 /// A server that may cut what is left before such a client speaks cannot be judged by whether it answers.
-fn outlasts(patterns: &[Pattern], drain: Duration) -> bool {
-    drain < SILENCE_MAX && patterns.iter().any(|pattern| matches!(pattern, Pattern::Silent | Pattern::Half))
+fn outlasts(patterns: &[Pattern], deadlines: &TargetDeadlines) -> bool {
+    deadlines.drain_least.unwrap_or(deadlines.drain) < SILENCE_MAX
+        && patterns.iter().any(|pattern| matches!(pattern, Pattern::Silent | Pattern::Half))
 }
 
 /// Its executable is a copy of ours that a restart renews: only such a one can be replaced by a broken one.

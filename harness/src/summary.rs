@@ -12,7 +12,7 @@ use crate::expectation::{Expectation, ExpectationKind};
 use crate::judge::{Baseline, Outcome, Status};
 use crate::machine::Machine;
 use crate::manifest::Role;
-use crate::measure::Measure;
+use crate::measure::{Measure, Slopes, slopes};
 use crate::plan::NotRun;
 use crate::verdict::{Finding, Level, Verdict};
 
@@ -118,6 +118,9 @@ pub struct LocatedMeasures {
     pub run: u32,
     /// One entry per upgrade.
     pub upgrades: Vec<Measure>,
+    /// How they grow, where there were many upgrades with a look at rest after each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slopes: Option<Slopes>,
 }
 
 /// A scenario that was not run.
@@ -206,6 +209,7 @@ pub fn merge(judged: &[Judged], not_run: Vec<NotRunScenario>, terms: Terms<'_>) 
                 scenario: it.outcome.scenario.clone(),
                 run: it.run,
                 upgrades: it.outcome.measures.clone(),
+                slopes: slopes(&it.outcome.measures),
             })
             .collect(),
         rows,

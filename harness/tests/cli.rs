@@ -78,6 +78,9 @@ fn wrong_usage_ends_with_2() {
     check(&["check", "--tier", "X"], 2, &[], &["[possible values: A, B, C]"]);
     check(&["check", "--runs", "0"], 2, &[], &["--runs"]);
     check(&["check", "--report", "html=x.html"], 2, &[], &["use terminal, json, junit or markdown"]);
+    check(&["check", "--soak", "9"], 2, &[], &["--soak"]);
+    check(&["check", "--soak", "10", "--full"], 2, &[], &["cannot be used with"]);
+    check(&["check", "--soak", "10", "restart/storm"], 2, &[], &["--soak runs `restart/sequential`"]);
     check(&["judge"], 2, &[], &["<RUN>"]);
 }
 

@@ -129,19 +129,16 @@ fn stop() -> BoxedStrategy<Stop> {
 }
 
 fn commands() -> BoxedStrategy<Commands> {
-    (of(vec(text(), 0..3)), of(vec(text(), 0..3))).prop_map(|(stop, status)| Commands { stop, status }).boxed()
+    let command = || of(vec(text(), 0..3));
+    (command(), command(), command())
+        .prop_map(|(stop, status, config_test)| Commands { stop, status, config_test })
+        .boxed()
 }
 
 fn deadlines() -> BoxedStrategy<Deadlines> {
-    (number(), of(number()), number(), number(), number(), number(), number())
-        .prop_map(|(start_ms, give_up_ms, upgrade_ms, drain_ms, stop_ms, request_ms, answer_ms)| Deadlines {
-            start_ms,
-            give_up_ms,
-            upgrade_ms,
-            drain_ms,
-            stop_ms,
-            request_ms,
-            answer_ms,
+    (number(), of(number()), number(), of(number()), (number(), number(), number(), number()))
+        .prop_map(|(start_ms, give_up_ms, upgrade_ms, drain_least_ms, (drain_ms, stop_ms, request_ms, answer_ms))| {
+            Deadlines { start_ms, give_up_ms, upgrade_ms, drain_least_ms, drain_ms, stop_ms, request_ms, answer_ms }
         })
         .boxed()
 }

@@ -274,6 +274,12 @@ pub enum Defect {
     OldStopsAccepting,
     /// Generations take three times the drain timeout.
     DeadlineKept,
+    /// A test of the configuration listens on the address, and takes what comes.
+    ConfigTestHarmless,
+    /// Generations take half of the drain timeout.
+    DeadlineNotEarly,
+    /// A draining generation closes a connection whose first request becomes whole only then.
+    LateWork,
     /// A generation without a connection stays for three times the drain timeout.
     OldExitsIdle,
     /// A draining generation closes kept connections after an answer that does not say so.
@@ -573,6 +579,8 @@ pub enum YoungConnection {
     CutHalf,
     /// Reads the first request and closes.
     Swallow,
+    /// Closes it once its request is whole.
+    DropLate,
     /// Closes it if it has sent nothing.
     CloseUnused,
 }
@@ -584,6 +592,7 @@ impl YoungConnection {
         match defect {
             Some(Defect::PartialRequest) => Self::CutHalf,
             Some(Defect::FirstRequest) => Self::Swallow,
+            Some(Defect::LateWork) => Self::DropLate,
             Some(Defect::FreshNotClosed) => Self::CloseUnused,
             _ => Self::Await,
         }

@@ -106,6 +106,7 @@ impl Connection<'_> {
                 return Ok(());
             }
             let next = match self.read_head()? {
+                Ok(Some(_)) if self.drops_late() => return Ok(()),
                 Ok(Some(head)) => self.exchange(&head)?,
                 Ok(None) => return Ok(()),
                 Err(BadRequest(reason)) => {
@@ -147,6 +148,11 @@ impl Connection<'_> {
                 return Ok(true);
             }
         }
+    }
+
+    /// The mistake of [`YoungConnection::DropLate`].
+    fn drops_late(&self) -> bool {
+        self.fresh && self.service.young == YoungConnection::DropLate && self.service.drain.has_begun()
     }
 
     /// Where the defects of kept and of young connections strike; a correct server never breaks off.

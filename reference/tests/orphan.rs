@@ -339,10 +339,30 @@ fn a_helper_has_nothing_of_its_daemon_and_ends_with_it() {
     fs::remove_dir_all(directory).expect("remove");
 }
 
+/// Ends whoever a failed test leaves behind: all have been started or adopted by this process.
+struct LeftBehind;
+
+impl Drop for LeftBehind {
+    fn drop(&mut self) {
+        // The children of one that has gone are adopted then.
+        while let Some(child) = own_children().first() {
+            let _ = kill_process(*child, Signal::KILL);
+            let _ = waitid(WaitId::Pid(*child), WaitIdOptions::EXITED);
+        }
+    }
+}
+
+/// The children of this thread, which starts all of them, and of the process that adopts orphans.
+fn own_children() -> Vec<Pid> {
+    let listed = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    listed.split_ascii_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
+}
+
 fn main() {
     unbroken_reference::run_if_asked();
     // Orphans become this process's children: it can wait for them.
     set_child_subreaper(Some(rustix::process::getpid())).expect("prctl");
+    let _left_behind = LeftBehind;
     a_daemon_is_there_when_its_launcher_returns();
     a_pidfile_that_cannot_be_written_is_a_failure_that_leaves_nothing();
     no_terminal_that_it_opens_becomes_its_own_unless_it_leads_its_session();

@@ -351,6 +351,7 @@ fn target() -> Target {
             start: second,
             give_up: Some(second),
             upgrade: second,
+            drain_least: Some(second / 2),
             drain: second,
             stop: second,
             request: second,

@@ -12,10 +12,11 @@ use super::interrupt::Interrupt;
 use super::options::{JudgeOptions, ReportOptions, RunOptions};
 use super::progress::Teller;
 use super::reports::Reports;
-use super::selection::{Wanted, select};
+use super::selection::{Selection, Wanted, select};
 use super::{effect, subject};
 use crate::catalogue::Catalogue;
 use crate::manifest::{Role, Source};
+use crate::scenario::Scenario;
 use crate::summary::{Exit, Summary};
 use crate::verify::Request;
 
@@ -38,6 +39,9 @@ pub(super) struct Check {
     /// Run all scenarios, not only the core ones
     #[arg(long)]
     pub(super) full: bool,
+    /// Only the scenario `restart/sequential`, with so many upgrades under load, and by how much each adds to what the target holds
+    #[arg(long, value_name = "N", conflicts_with = "full", value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    pub(super) soak: Option<u32>,
     /// What this machine lacks is not as expected: exit 3 (also UNBROKEN_REQUIRE_ALL=1)
     #[arg(long)]
     pub(super) require_all: bool,
@@ -90,7 +94,10 @@ impl Check {
     fn request(&self, roles: &[Role], here: &Path) -> Result<(Request, Reports<'_>, Vec<Source>), Failure> {
         let catalogue = Catalogue::embedded();
         let wanted = Wanted { words: &self.words, run: &self.run, skip: &self.skip, full: self.full, roles };
-        let selection = select(wanted, &catalogue, &Path::is_file)?;
+        let mut selection = select(wanted, &catalogue, &Path::is_file)?;
+        if let Some(upgrades) = self.soak {
+            soak(&mut selection, upgrades)?;
+        }
         let sources = subject::sources(&selection)?;
         let subjects = subject::subjects(&selection, &catalogue, self.judge.expect.as_ref(), &sources)?;
         // Reports and directory are made before the machine is prepared: tier B as root gives up the rights to.
@@ -117,6 +124,19 @@ impl Check {
         };
         Ok((request, reports, sources))
     }
+}
+
+/// Leaves the scenarios that make upgrades in a row, with so many of them.
+fn soak(selection: &mut Selection, upgrades: u32) -> Result<(), Failure> {
+    let soaks: Vec<Scenario> = selection.scenarios.iter().filter_map(|it| it.with_sequential(upgrades)).collect();
+    if soaks.is_empty() {
+        let text = "--soak runs `restart/sequential`, which the words leave out: name targets only";
+        return Err(Failure::Usage(text.to_owned()));
+    }
+    selection.scenarios = soaks;
+    // Expectations of the other scenarios match nothing here.
+    selection.complete = false;
+    Ok(())
 }
 
 /// The working directory.

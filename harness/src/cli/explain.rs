@@ -125,6 +125,8 @@ fn step_words(step: &Step) -> String {
         Step::Sequential { upgrades } => format!("sequential: {upgrades} upgrades"),
         Step::Storm { triggers, within_ms } => format!("storm: {triggers} triggers within {within_ms} ms"),
         Step::Hold { connections } => format!("hold: {connections} connections with half a request"),
+        Step::ConfigTests { tests } => format!("config-tests: {tests} tests of the configuration"),
+        Step::WatchHeld { ms } => format!("watch-held: one request is completed {ms} ms before it may be cut"),
         Step::WatchDrain { ms } => format!("watch-drain: for {ms} ms"),
         Step::Park { connections } => format!("park: {connections} connections"),
         Step::HalfOpen { connections } => format!("half-open: {connections} handshakes without their last ACK"),

@@ -39,6 +39,8 @@ EXAMPLES
   unbroken check my-server.toml
   unbroken check nginx/usr2 --expect none     show known failures as failures
   unbroken check handoff/ --runs 20           only new connections, twenty times
+  unbroken check reference/takeover --soak 500
+                                              500 upgrades in a row: does anything grow with each?
   unbroken check --report json=report.json --require-all --progress plain
   unbroken check --report junit=report.xml    for continuous integration: one case per check and
                                               scenario; known failures are no failures there

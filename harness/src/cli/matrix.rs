@@ -55,6 +55,7 @@ impl Matrix {
             full: !self.core,
             require_all: self.require_all,
             keep: self.keep,
+            soak: None,
             jobs: Some(self.jobs),
             judge: self.judge,
             how: self.how,

@@ -161,6 +161,8 @@ pub enum Capability {
     Watchdog,
     /// Leaves descriptors with its supervisor, and takes them up again (FDSTORE=1, sd_notify(3)).
     FdStore,
+    /// Promises old connections a time in which it does not cut them (`deadlines.drain_least_ms`).
+    DrainDeadline,
     /// Writes a log file in which a line for each request names its path, and opens it anew when told to.
     Log,
 }
@@ -191,6 +193,7 @@ impl Capability {
             Capability::Watch => "watch",
             Capability::ExecSelf => "exec-self",
             Capability::NotifyFd => "notify-fd",
+            Capability::DrainDeadline => "drain-deadline",
             Capability::Log => "log",
         }
     }
@@ -416,7 +419,7 @@ pub enum Stop {
     Command(Vec<String>),
 }
 
-/// Commands that find a running target by its pidfile.
+/// Commands beside a running target.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Commands {
@@ -424,6 +427,8 @@ pub struct Commands {
     pub stop: Option<Vec<String>>,
     /// Tells whether it runs (capability `status-command`).
     pub status: Option<Vec<String>>,
+    /// Tests its configuration, and exits 0 when that is good (capability `config-test`).
+    pub config_test: Option<Vec<String>>,
 }
 
 /// How accepting is stalled.
@@ -447,6 +452,9 @@ pub struct Deadlines {
     pub give_up_ms: Option<u64>,
     /// Trigger to done.
     pub upgrade_ms: u64,
+    /// Trigger to the first old connection that may be cut, with a request in it; absent when none is promised so much
+    /// (capability `drain-deadline`).
+    pub drain_least_ms: Option<u64>,
     /// Done to the old generation gone.
     pub drain_ms: u64,
     /// Stop asked to the main process gone.
@@ -463,6 +471,7 @@ impl Default for Deadlines {
             start_ms: 10_000,
             give_up_ms: None,
             upgrade_ms: 15_000,
+            drain_least_ms: None,
             drain_ms: 15_000,
             stop_ms: 10_000,
             request_ms: 10_000,

@@ -215,7 +215,7 @@ fn example(at: &KeyPath) -> Option<&'static str> {
         "stop" => "stop = { signal = \"TERM\" }",
         "stall" => "stall = \"stop-workers\"",
         "deadlines" => "deadlines = { start_ms = 10000 }",
-        "start_ms" | "upgrade_ms" | "drain_ms" | "stop_ms" | "request_ms" | "answer_ms" => {
+        "start_ms" | "upgrade_ms" | "drain_ms" | "drain_least_ms" | "stop_ms" | "request_ms" | "answer_ms" => {
             "10000, which is ten seconds"
         }
         _ => return None,

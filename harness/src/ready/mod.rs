@@ -4,4 +4,4 @@
 
 mod probe;
 
-pub use probe::{Probe, ProbeError, answers, closed_first, half_request};
+pub use probe::{Probe, ProbeError, answers, closed_first, half_request, rest_of_request};

@@ -132,6 +132,22 @@ pub fn half_request(
     })
 }
 
+/// Sends the rest of the request that [`half_request`] began; how to read its answer, once `sent` was told that it is on its way.
+/// The stream must block.
+pub fn rest_of_request(
+    stream: &mut TcpStream,
+    endpoint: &TargetEndpoint,
+    limit: Duration,
+    sent: impl FnOnce(),
+) -> Probe {
+    if let Err(error) = stream.write_all(b"Connection: close\r\n\r\n") {
+        return silent(&format!("write: {error}"));
+    }
+    sent();
+    let (head, stopped) = read_answer(stream, Instant::now() + limit);
+    understand(&head, endpoint).unwrap_or_else(|| silent(&stopped))
+}
+
 fn ask(endpoint: &TargetEndpoint, end: Instant) -> Result<Probe, ProbeError> {
     let Some(left) = left(end) else { return Ok(silent("the limit passed")) };
     let mut stream = match TcpStream::connect_timeout(&endpoint.address, left) {

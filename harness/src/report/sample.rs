@@ -78,8 +78,9 @@ fn measures(run: u32, handoff_ms: f64) -> LocatedMeasures {
         failed: 3,
         fresh_p50_ms: Some(0.3),
         fresh_p99_ms: Some(2.125),
+        at_rest: None,
     };
-    LocatedMeasures { scenario: SCENARIO.to_owned(), run, upgrades: vec![measure] }
+    LocatedMeasures { scenario: SCENARIO.to_owned(), run, upgrades: vec![measure], slopes: None }
 }
 
 fn target(name: &str, role: Role, runs: u32, rows: Vec<Row>) -> TargetSummary {

@@ -75,6 +75,17 @@ impl Stage<'_> {
         self.end_bystander(bystander)
     }
 
+    /// Has the target test its configuration, again and again.
+    pub(super) fn config_tests(&mut self, tests: u32) -> Result<(), RunError> {
+        let Some(command) = self.plan.target.commands.config_test.clone() else { return Ok(()) };
+        for _ in 0..tests {
+            let began = self.clock.now();
+            let status = self.run_own(CommandKey::ConfigTest, &command, self.plan.target.deadlines.start)?;
+            self.sink.put(Interval::new(began, self.clock.now()), What::ConfigTested { status });
+        }
+        Ok(())
+    }
+
     /// Waits until a bystander sleeps, is stopped, or is gone; in which state it is then. Asleep it waits for the end of a pipe:
     /// whom a signal reaches, that one is awake from that instant on.
     fn settle_bystander(&self, image: Image) -> Result<Option<char>, RunError> {

@@ -160,12 +160,7 @@ impl Stage<'_> {
             TargetReady::File(_) | TargetReady::Output(_) => 0,
         };
         let probe = self.probe(endpoint, self.plan.target.deadlines.request);
-        Ok(match probe.map_err(|error| RunError::Environment(format!("failed to {error}")))? {
-            Probe::Answered { .. } => Answer::Answered,
-            Probe::Refused => Answer::Refused,
-            Probe::Silent { reason } => Answer::Missing(reason),
-            Probe::Wrong { what } => Answer::Missing(what),
-        })
+        probe.map(answer).map_err(|error| RunError::Environment(format!("failed to {error}")))
     }
 
     /// One request after the other, until one is not answered.
@@ -506,6 +501,16 @@ fn nearest_ancestor(all: &[Pid], parents: &BTreeMap<Pid, Pid>) -> Option<Pid> {
 /// Whether a process is an ancestor of another.
 fn is_above(elder: Pid, of: Pid, parents: &BTreeMap<Pid, Pid>) -> bool {
     std::iter::successors(parents.get(&of), |pid| parents.get(pid)).any(|pid| *pid == elder)
+}
+
+/// What a request met, in the words of a history.
+pub(super) fn answer(probe: Probe) -> Answer {
+    match probe {
+        Probe::Answered { .. } => Answer::Answered,
+        Probe::Refused => Answer::Refused,
+        Probe::Silent { reason } => Answer::Missing(reason),
+        Probe::Wrong { what } => Answer::Missing(what),
+    }
 }
 
 #[cfg(test)]

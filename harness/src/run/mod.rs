@@ -137,6 +137,8 @@ pub enum CommandKey {
     StopCommand,
     /// `commands.status`.
     StatusCommand,
+    /// `commands.config_test`.
+    ConfigTest,
 }
 
 impl CommandKey {
@@ -150,6 +152,7 @@ impl CommandKey {
             CommandKey::Stop => KeyPath::of("stop").key("command"),
             CommandKey::StopCommand => KeyPath::of("commands").key("stop"),
             CommandKey::StatusCommand => KeyPath::of("commands").key("status"),
+            CommandKey::ConfigTest => KeyPath::of("commands").key("config_test"),
         }
     }
 }

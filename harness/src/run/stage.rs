@@ -24,6 +24,7 @@ use crate::run::RunError;
 use crate::run::census::Main;
 use crate::run::daemon::Ties;
 use crate::run::deploy::Deployer;
+use crate::run::hold::HeldStream;
 use crate::run::observers::{Observers, OutputWritten, open_diag};
 use crate::run::settings;
 use crate::run::start::Launched;
@@ -70,7 +71,7 @@ pub(super) struct Stage<'a> {
     /// The systemd that runs the target, if one does.
     pub(super) systemd: Option<Systemd>,
     /// Connections that never end, until the stop.
-    pub(super) held: Vec<TcpStream>,
+    pub(super) held: Vec<HeldStream>,
     /// The files of UNIX sockets that were bound when the stop was asked for.
     pub(super) socket_files: Vec<PathBuf>,
     /// Where the log lies since it was renamed.
@@ -222,6 +223,8 @@ impl<'a> Stage<'a> {
             Step::KillInUpgrade { side, ms } => self.kill_in_upgrade(*side, Duration::from_millis(*ms)),
             Step::Sequential { upgrades } => self.sequential(*upgrades),
             Step::Storm { triggers, within_ms } => self.storm(*triggers, std::time::Duration::from_millis(*within_ms)),
+            Step::ConfigTests { tests } => self.config_tests(*tests),
+            Step::WatchHeld { ms } => self.watch_held(Duration::from_millis(*ms)),
             Step::WatchDrain { ms } => self.watch_drain(Duration::from_millis(*ms)),
             Step::Settle => self.settle(),
             Step::Change(way) => self.change(*way),

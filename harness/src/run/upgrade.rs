@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::clock::Interval;
+use crate::clock::{Interval, Nanos};
 use crate::event::{ExitStatus, Phase, What};
 use crate::id::{Image, UpgradeId, Version};
 use crate::manifest::{Done, MainProcess};
@@ -44,6 +44,8 @@ const PROBE_LIMIT: Duration = Duration::from_millis(250);
 pub(super) struct Before {
     pub(super) id: UpgradeId,
     pub(super) version: Version,
+    /// When the trigger was pulled; `None` before, and where a step of its own does it.
+    pub(super) triggered: Option<Nanos>,
     pub(super) main: Option<Image>,
     /// The images that held the listener.
     pub(super) holders: Vec<Image>,
@@ -65,7 +67,7 @@ impl Stage<'_> {
     pub(super) fn upgrade(&mut self) -> Result<(), RunError> {
         let Some(restart) = self.plan.target.restart.clone() else { return Ok(()) };
         self.await_steady_load()?;
-        let before = self.before_upgrade()?;
+        let mut before = self.before_upgrade()?;
         self.phase(Phase::Trigger);
         let trigger = trigger_of(&restart.steps);
         let mut completed = true;
@@ -76,6 +78,7 @@ impl Stage<'_> {
             let began = self.clock.now();
             let outcome = self.restart_step(step, &before)?;
             if index == trigger {
+                before.triggered = Some(began);
                 let action = describe(step);
                 let what = What::Triggered { upgrade: before.id, version: before.version, action };
                 self.sink.put(Interval::new(began, self.clock.now()), what);
@@ -141,6 +144,7 @@ impl Stage<'_> {
         Ok(Before {
             id,
             version: Version(self.version.0 + 1),
+            triggered: None,
             main: self.main.as_ref().map(|main| main.image),
             holders: self.unit_holders()?,
             written: self.begun,

@@ -283,6 +283,17 @@ pub enum Step {
         /// How long.
         ms: u64,
     },
+    /// Have the target test its configuration this many times, one after the other.
+    ConfigTests {
+        /// How many.
+        tests: u32,
+    },
+    /// Watch the connections of `hold` after an upgrade until they have all ended. One of them sends the rest of its request this
+    /// long before the target may cut it (`deadlines.drain_least_ms`).
+    WatchHeld {
+        /// How long before.
+        ms: u64,
+    },
     /// Close the connections of `hold`.
     Release,
     /// Kill the main process, and wait for what its supervisor makes of that; where that holds its socket, send a request at
@@ -418,6 +429,8 @@ impl Step {
             Step::Sequential { .. } => "sequential",
             Step::Storm { .. } => "storm",
             Step::WatchDrain { .. } => "watch-drain",
+            Step::ConfigTests { .. } => "config-tests",
+            Step::WatchHeld { .. } => "watch-held",
             Step::Release => "release",
             Step::KillMain => "kill-main",
             Step::KillOut => "kill-out",
@@ -452,5 +465,15 @@ impl Scenario {
     #[must_use]
     pub fn script(&self) -> &Script {
         &self.0
+    }
+
+    /// The same with so many upgrades one after the other; `None` where it makes none in a row.
+    #[must_use]
+    pub fn with_sequential(&self, upgrades: u32) -> Option<Scenario> {
+        let mut script = self.0.clone();
+        let mut steps = script.steps.iter_mut().filter(|step| matches!(step, Step::Sequential { .. })).peekable();
+        steps.peek()?;
+        steps.for_each(|step| *step = Step::Sequential { upgrades });
+        Some(Scenario(script))
     }
 }

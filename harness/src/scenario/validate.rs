@@ -96,6 +96,8 @@ fn needed_by(step: &Step) -> Option<Capability> {
         Step::Change(_) => Some(Capability::Watch),
         Step::Initialised => Some(Capability::SlowInit),
         Step::Rotate => Some(Capability::Log),
+        Step::WatchHeld { .. } => Some(Capability::DrainDeadline),
+        Step::ConfigTests { .. } => Some(Capability::ConfigTest),
         Step::CommandedStops => Some(Capability::StopCommand),
         Step::StatusCommands => Some(Capability::StatusCommand),
         Step::StopSucceeded | Step::RelativeStart => Some(Capability::Pidfile),
@@ -229,8 +231,10 @@ impl Order {
             Step::Limits | Step::AwaitWatchdog | Step::Initialised | Step::Orphan => {}
             Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
             Step::Load(patterns) => return self.load(patterns),
-            Step::Baseline { .. } if !self.load => return refuse("there is no load", "put `load` before it"),
-            Step::Baseline { .. } => {}
+            Step::Baseline { .. } | Step::ConfigTests { .. } if !self.load => {
+                return refuse("there is no load", "put `load` before it");
+            }
+            Step::Baseline { .. } | Step::ConfigTests { .. } => {}
             Step::KillInUpgrade { .. } | Step::BrokenUpgrade { .. } | Step::Sequential { .. } | Step::Storm { .. }
                 if !self.load =>
             {
@@ -240,10 +244,11 @@ impl Order {
             Step::Upgrade | Step::UnitReload | Step::Change(_) | Step::Sequential { .. } | Step::Storm { .. } => {
                 self.upgraded = true;
             }
-            Step::WatchDrain { .. } if !self.upgraded => {
+            Step::WatchDrain { .. } | Step::WatchHeld { .. } if !self.upgraded => {
                 return refuse("nothing was upgraded", "put `upgrade` before it");
             }
-            Step::Prepare { .. } | Step::KillInUpgrade { .. } | Step::WatchDrain { .. } | Step::Release => {}
+            Step::Prepare { .. } | Step::KillInUpgrade { .. } | Step::WatchDrain { .. } => {}
+            Step::WatchHeld { .. } | Step::Release => {}
             Step::Settle if !self.upgraded => return refuse("nothing was upgraded", "put `upgrade` before it"),
             Step::Settle => {}
             Step::Stall | Step::Park { .. } | Step::Unstall | Step::HalfOpen { .. } | Step::Complete => {
@@ -346,6 +351,8 @@ fn is_of_none(step: &Step) -> bool {
             | Step::Hold { connections: 0 }
             | Step::Prepare { versions: 0 }
             | Step::WatchDrain { ms: 0 }
+            | Step::WatchHeld { ms: 0 }
+            | Step::ConfigTests { tests: 0 }
             | Step::BrokenUpgrade { ms: 0, .. }
             | Step::KillInUpgrade { ms: 0, .. }
             | Step::Sequential { upgrades: 0 }

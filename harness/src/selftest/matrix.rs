@@ -82,7 +82,8 @@ pub(super) fn jobs(catalogue: &Catalogue) -> Result<Vec<Job>, SelftestError> {
             )));
         };
         let mut target = target.clone();
-        let commands = [&mut target.commands.stop, &mut target.commands.status].into_iter().flatten();
+        let commands = &mut target.commands;
+        let commands = [&mut commands.stop, &mut commands.status, &mut commands.config_test].into_iter().flatten();
         for command in commands.chain([&mut target.launch.command]) {
             command.extend(["--defect", &row.defect].map(|word| Template(word.to_owned())));
         }

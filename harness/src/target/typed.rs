@@ -228,6 +228,8 @@ pub struct TargetCommands {
     pub stop: Option<Vec<Template>>,
     /// Tells whether it runs.
     pub status: Option<Vec<Template>>,
+    /// Tests its configuration.
+    pub config_test: Option<Vec<Template>>,
 }
 
 /// Deadlines as durations.
@@ -239,6 +241,8 @@ pub struct TargetDeadlines {
     pub give_up: Option<Duration>,
     /// Trigger to done.
     pub upgrade: Duration,
+    /// Trigger to the first old connection that may be cut, where that is promised.
+    pub drain_least: Option<Duration>,
     /// Done to the old generation gone.
     pub drain: Duration,
     /// Stop asked to main gone.

@@ -344,7 +344,8 @@ impl Reader<'_> {
             (None, Stop::Command(words)) => Some(self.command(&KeyPath::of("stop").key("command"), words)?),
             (own, _) => own,
         };
-        Ok(TargetCommands { stop, status: command("status", &written.status)? })
+        let status = command("status", &written.status)?;
+        Ok(TargetCommands { stop, status, config_test: command("config_test", &written.config_test)? })
     }
 
     fn deadlines(&self) -> Result<TargetDeadlines, ManifestError> {
@@ -356,6 +357,7 @@ impl Reader<'_> {
             start: deadline("start_ms", written.start_ms)?,
             give_up: written.give_up_ms.map(|ms| deadline("give_up_ms", ms)).transpose()?,
             upgrade: deadline("upgrade_ms", written.upgrade_ms)?,
+            drain_least: written.drain_least_ms.map(|ms| deadline("drain_least_ms", ms)).transpose()?,
             drain: deadline("drain_ms", written.drain_ms)?,
             stop: deadline("stop_ms", written.stop_ms)?,
             request: deadline("request_ms", written.request_ms)?,

@@ -180,6 +180,27 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "waits three times the drain timeout for connections that never end",
     },
     DefectRow {
+        name: "config-test-harmless",
+        defect: Defect::ConfigTestHarmless,
+        catches: "handoff/config-test-harmless",
+        report: "nginx 337afd5f",
+        bug: "a test of the configuration listens beside the server that runs, and takes its clients",
+    },
+    DefectRow {
+        name: "deadline-not-early",
+        defect: Defect::DeadlineNotEarly,
+        catches: "drain/deadline-not-early",
+        report: "ray#63996",
+        bug: "cuts the connections that are left after half of the drain timeout",
+    },
+    DefectRow {
+        name: "late-work",
+        defect: Defect::LateWork,
+        catches: "drain/late-work",
+        report: "ray#63996",
+        bug: "a draining generation drops requests that become whole only then",
+    },
+    DefectRow {
         name: "old-exits-idle",
         defect: Defect::OldExitsIdle,
         catches: "drain/old-exits-idle",

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{ArgAction, Args};
 
@@ -26,6 +26,7 @@ use crate::listener::{self, Sharing};
 use crate::log::Log;
 use crate::master::{self, Held, Settings};
 use crate::notify::{Newline, Notifier};
+use crate::poll;
 use crate::process::{self, Program};
 use crate::service::Service;
 use crate::signal::Signals;
@@ -35,6 +36,9 @@ use crate::watchdog::Watchdog;
 
 /// How many times the drain timeout a generation takes in the defects that do not keep it.
 const OVERLONG: u32 = 3;
+
+/// How long a faulty test of the configuration serves: at 300 connects a second some of them come to it.
+const TRY_OUT: Duration = Duration::from_millis(30);
 
 /// The command line, the same for the master and for its generations.
 #[derive(Args, Clone, Debug)]
@@ -75,6 +79,9 @@ pub struct Options {
     /// Leave the listener with the supervisor (FDSTORE=1), which hands it back after a crash
     #[arg(long, action = ArgAction::SetTrue)]
     pub store_listener: bool,
+    /// Say whether the configuration is good, and exit; one that runs is not touched
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub test_config: bool,
     /// Switch on a deliberate bug, to prove that a check catches it
     #[arg(long, value_name = "NAME")]
     pub defect: Option<Defect>,
@@ -84,11 +91,12 @@ impl Options {
     /// Of a generation.
     fn patience(&self) -> Patience {
         let timeout = Duration::from_millis(self.drain_timeout_ms);
-        let overlong = self.defect == Some(Defect::DeadlineKept);
-        Patience {
-            idle_grace: Duration::from_millis(self.idle_grace_ms),
-            timeout: if overlong { timeout * OVERLONG } else { timeout },
-        }
+        let timeout = match self.defect {
+            Some(Defect::DeadlineKept) => timeout * OVERLONG,
+            Some(Defect::DeadlineNotEarly) => timeout / 2,
+            _ => timeout,
+        };
+        Patience { idle_grace: Duration::from_millis(self.idle_grace_ms), timeout }
     }
 
     /// Of the master with a generation.
@@ -138,6 +146,9 @@ pub fn run(options: &Options) -> Result<(), String> {
 /// # Errors
 /// As [`run`].
 pub fn run_as(manner: Manner, options: &Options) -> Result<(), String> {
+    if options.test_config {
+        return test_config(options);
+    }
     if inherit::is_marked() {
         return serve_as(manner, options);
     }
@@ -224,6 +235,27 @@ fn master(manner: Manner, options: &Options, image: Option<&Path>) -> Result<(),
         defect: options.defect,
     };
     master::run(settings, signals).map_err(|error| format!("master {error}"))
+}
+
+/// What can be wrong with an option has been told by whoever parsed it; whether the address is free is no question of the
+/// configuration, and to ask the kernel is to listen.
+fn test_config(options: &Options) -> Result<(), String> {
+    if options.defect == Some(Defect::ConfigTestHarmless) {
+        try_out(options.address).map_err(|error| format!("configuration: {}: {error}", options.address))?;
+    }
+    Log::master().line("configuration is good");
+    Ok(())
+}
+
+/// The mistake of [`Defect::ConfigTestHarmless`]: for a moment it is one more server.
+fn try_out(address: SocketAddr) -> std::io::Result<()> {
+    let listener = listener::bind(address, Sharing::ReusePort)?;
+    let mut taken = Vec::new();
+    let end = Instant::now() + TRY_OUT;
+    while poll::until(&mut [poll::readable(&listener)], Some(end))? {
+        taken.extend(listener::accept(&listener)?);
+    }
+    Ok(())
 }
 
 /// A generation.

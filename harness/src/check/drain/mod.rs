@@ -2,12 +2,14 @@
 
 pub mod close_announced;
 pub mod deadline_kept;
+pub mod deadline_not_early;
 mod farewell;
 pub mod first_request;
 pub mod fresh_not_closed;
 pub mod inflight_completes;
 pub mod keepalive_race;
 pub mod keepalive_swallowed;
+pub mod late_work;
 pub mod no_spin;
 pub mod old_exits_idle;
 pub mod partial_request;

@@ -4,6 +4,7 @@ pub mod answer_gap;
 pub mod backlog_kept;
 pub mod backlog_size_kept;
 pub mod binary_replaced;
+pub mod config_test_harmless;
 pub mod half_open_kept;
 pub mod listener_continuity;
 pub mod no_refused;

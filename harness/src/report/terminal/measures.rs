@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::page::{Ink, Page};
-use crate::measure::Measure;
+use crate::measure::{Measure, Slopes};
 use crate::summary::TargetSummary;
 
 /// One line of the block.
@@ -46,6 +46,18 @@ pub(super) fn measures(target: &TargetSummary, page: &Page<'_>) -> String {
         let median = values[values.len().div_ceil(2) - 1];
         let _ = writeln!(text, "    {:<18} {median:>9.1} ms {worst:>9.1} ms   {}", figure.name, figure.meaning);
     }
-    let _ = writeln!(text, "    requests during these upgrades: {requests}, of which {failed} failed\n");
+    let _ = writeln!(text, "    requests during these upgrades: {requests}, of which {failed} failed");
+    target.measures.iter().filter_map(|it| it.slopes).for_each(|slopes| text.push_str(&growth(&slopes)));
+    text.push('\n');
     text
+}
+
+/// How what the target holds grows, in one line.
+fn growth(slopes: &Slopes) -> String {
+    let p99 = slopes.fresh_p99_ms.map(|it| format!(", fresh p99 {it:+.3} ms")).unwrap_or_default();
+    format!(
+        "    each of {} upgrades adds: processes {:+.3}, descriptors {:+.3}, arguments and environment {:+.3} bytes, \
+         memory {:+.3} KiB{p99}\n",
+        slopes.upgrades, slopes.processes, slopes.descriptors, slopes.words, slopes.resident_kib
+    )
 }
