@@ -183,13 +183,14 @@ fn upgrades_under_load_lose_nothing() {
     for _ in 0..3 {
         server.signal(Signal::HUP);
         server.wait_for("upgraded: ");
+        load.wait_for(11);
     }
     assert_eq!(version_at(server.address), 1);
     for number in 2..4 {
         install(&server.directory, number);
         server.wait_for("upgraded: ");
         server.wait_for("draining");
-        load.wait_for(10);
+        load.wait_for(11);
         assert_eq!(version_at(server.address), number);
     }
     let pid = fs::read_to_string(server.directory.join("pid")).expect("pidfile");

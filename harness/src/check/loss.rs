@@ -45,12 +45,7 @@ pub(super) fn losses_each(
 /// The same of one upgrade.
 pub(super) fn losses_of(history: &History, upgrade: &Upgrade, loss: &Loss<'_>) -> Vec<Finding> {
     let concerned: Vec<&Request> = touched(history, upgrade).filter(|it| (loss.concerns)(it)).collect();
-    let mut by_class: BTreeMap<FailureClass, Vec<&Request>> = BTreeMap::new();
-    for request in concerned.iter().filter(|it| (loss.lost)(it)) {
-        if let Some(class) = request.failure() {
-            by_class.entry(class).or_default().push(request);
-        }
-    }
+    let by_class = by_class(concerned.iter().copied().filter(|it| (loss.lost)(it)));
     if by_class.is_empty() {
         return vec![Finding::pass(format!("0 of {} {} lost", concerned.len(), loss.what)).of(upgrade.id)];
     }
@@ -59,6 +54,17 @@ pub(super) fn losses_of(history: &History, upgrade: &Upgrade, loss: &Loss<'_>) -
         Finding::fail(evidence).of(upgrade.id).class(class)
     };
     by_class.into_iter().map(finding).collect()
+}
+
+/// Those of these requests that failed, by how they did.
+pub(super) fn by_class<'a>(requests: impl Iterator<Item = &'a Request>) -> BTreeMap<FailureClass, Vec<&'a Request>> {
+    let mut by_class: BTreeMap<FailureClass, Vec<&Request>> = BTreeMap::new();
+    for request in requests {
+        if let Some(class) = request.failure() {
+            by_class.entry(class).or_default().push(request);
+        }
+    }
+    by_class
 }
 
 /// Every request of the load, lost in whatever way; what our own resources cost is never the target's.

@@ -1,6 +1,6 @@
 //! Connections that never end: what a drain deadline is for.
 
-use std::io;
+use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::run::daemon::answer;
 use crate::run::upgrade::yes;
 use crate::run::{RunError, Stage};
 
-/// A connection with half a request on it.
+/// A connection with half a request on it; it does not block.
 #[derive(Debug)]
 pub(super) struct HeldStream {
     stream: TcpStream,
@@ -22,14 +22,13 @@ pub(super) struct HeldStream {
 
 impl HeldStream {
     /// How it has ended, if it has.
-    fn end(&self) -> io::Result<Option<HeldEnd>> {
-        self.stream.set_nonblocking(true)?;
-        Ok(match self.stream.peek(&mut [0]) {
+    fn end(&self) -> Option<HeldEnd> {
+        match self.stream.peek(&mut [0]) {
             Ok(0) => Some(HeldEnd::Closed),
             Ok(_) => Some(HeldEnd::Answered),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
             Err(_) => Some(HeldEnd::Reset),
-        })
+        }
     }
 }
 
@@ -42,7 +41,10 @@ impl Stage<'_> {
             let connections = u32::try_from(opened.len()).expect("no more than were asked for");
             self.sink.put_at(seen, What::Held { connections });
         }
-        self.held.extend(opened.into_iter().map(|stream| HeldStream { stream, seen }));
+        for stream in opened {
+            stream.set_nonblocking(true)?;
+            self.held.push(HeldStream { stream, seen });
+        }
         Ok(())
     }
 
@@ -80,9 +82,7 @@ impl Stage<'_> {
     /// Looks at a held connection, and tells when it has ended.
     fn has_ended(&self, upgrade: UpgradeId, connection: u32, held: &mut HeldStream) -> bool {
         let now = self.clock.now();
-        // A socket whose mode cannot be changed is none that anybody can use.
-        let end = held.end().unwrap_or(Some(HeldEnd::Reset));
-        let Some(end) = end else {
+        let Some(end) = held.end() else {
             held.seen = now;
             return false;
         };

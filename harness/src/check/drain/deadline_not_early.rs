@@ -1,8 +1,9 @@
 //! drain/deadline-not-early: old connections have the time that they are promised.
 
+use crate::check::drain::held::changes;
 use crate::check::{Check, Witness};
-use crate::clock::Interval;
-use crate::event::{HeldChange, What};
+use crate::clock::{Interval, Nanos};
+use crate::event::HeldChange;
 use crate::history::{History, Upgrade};
 use crate::manifest::{Capability, Profile};
 use crate::verdict::{Evidence, Finding, Level};
@@ -41,12 +42,7 @@ fn decide(history: &History) -> Vec<Finding> {
 fn of_one(history: &History, upgrade: &Upgrade) -> Vec<Finding> {
     let least = history.plan.target.deadlines.drain_least.unwrap_or_default();
     let promised = upgrade.trigger.not_before.plus(least);
-    let id = upgrade.id;
-    let changes = history.find(move |what| match what {
-        What::HeldConnection { upgrade: of, connection, change } if *of == id => Some((*connection, change)),
-        _ => None,
-    });
-    let since = |at: crate::clock::Nanos| at.since(upgrade.trigger.not_before).as_millis();
+    let since = |at: Nanos| at.since(upgrade.trigger.not_before).as_millis();
     let judge = |seq: u64, at: Interval, connection: u32, change: &HeldChange| {
         let evidence = |text: String| Evidence::text(text).event(upgrade.trigger_seq).event(seq);
         let end = match change {
@@ -70,7 +66,8 @@ fn of_one(history: &History, upgrade: &Upgrade) -> Vec<Finding> {
             Finding::pass(evidence(text))
         })
     };
-    let findings = changes.filter_map(|(event, (connection, change))| judge(event.seq, event.at, connection, change));
+    let findings =
+        changes(history, upgrade).filter_map(|(event, number, change)| judge(event.seq, event.at, number, change));
     findings.map(|finding| finding.of(upgrade.id)).collect()
 }
 

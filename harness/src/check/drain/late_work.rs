@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::check::drain::held::changes;
 use crate::check::{Check, Witness};
-use crate::clock::Nanos;
-use crate::event::{Answer, HeldChange, What};
+use crate::event::{Answer, HeldChange};
 use crate::history::{History, Upgrade};
 use crate::manifest::{Capability, Profile};
 use crate::verdict::{Evidence, Finding, Level};
@@ -16,7 +16,7 @@ pub static CHECK: Check = Check {
     profile: Some(Profile::Restart),
     capability: Some(Capability::DrainDeadline),
     requirement: "A request that an old connection completes shortly before it may be cut is answered.",
-    source: "RFC 9112 §9.6 (a server that has read a request should answer it before it closes)",
+    source: "gunicorn graceful_timeout: the time to finish what is being served",
     reports: &["ray#63996"],
     observed: "A connection that sent half a request before the trigger sends the rest 200 ms before `deadlines.drain_least_ms` are \
                over, counted from the trigger, and gets its answer. A rest that was sent later than 100 ms before that instant \
@@ -38,21 +38,14 @@ fn decide(history: &History) -> Vec<Finding> {
 }
 
 fn of_one(history: &History, upgrade: &Upgrade) -> Option<Finding> {
-    let id = upgrade.id;
-    let changes = history.find(move |what| match what {
-        What::HeldConnection { upgrade: of, connection, change } if *of == id => Some((*connection, change)),
-        _ => None,
-    });
-    let changes: Vec<_> = changes.collect();
-    let (sent, (connection, _)) = changes.iter().find(|(_, (_, change))| matches!(change, HeldChange::Completed))?;
-    let answer = changes.iter().find_map(|(event, (of, change))| match change {
+    let (sent, connection, _) =
+        changes(history, upgrade).find(|(_, _, change)| matches!(change, HeldChange::Completed))?;
+    let (answered, answer) = changes(history, upgrade).find_map(|(event, of, change)| match change {
         HeldChange::Answered(answer) if of == connection => Some((event, answer)),
         _ => None,
-    });
-    let (answered, answer) = answer?;
+    })?;
     let least = history.plan.target.deadlines.drain_least.unwrap_or_default();
-    let since = |at: Nanos| at.since(upgrade.trigger.not_before);
-    let sent_after = since(sent.at.not_after);
+    let sent_after = sent.at.not_after.since(upgrade.trigger.not_before);
     let text = format!(
         "connection {connection} completed its request {} ms after the trigger ({} ms are promised)",
         sent_after.as_millis(),

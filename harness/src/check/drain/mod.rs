@@ -6,6 +6,7 @@ pub mod deadline_not_early;
 mod farewell;
 pub mod first_request;
 pub mod fresh_not_closed;
+mod held;
 pub mod inflight_completes;
 pub mod keepalive_race;
 pub mod keepalive_swallowed;

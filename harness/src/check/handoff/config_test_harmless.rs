@@ -1,8 +1,7 @@
 //! handoff/config-test-harmless: a test of the configuration beside a server that runs loses nothing.
 
-use std::collections::BTreeMap;
-
 use crate::check::Check;
+use crate::check::loss::by_class;
 use crate::event::{ExitStatus, What};
 use crate::history::History;
 use crate::manifest::{Capability, Profile};
@@ -52,12 +51,7 @@ fn decide(history: &History) -> Vec<Finding> {
         .filter(|request| request.ended > from && request.ended <= until)
         .filter(|request| request.failure() != Some(FailureClass::HarnessFault))
         .collect();
-    let mut lost: BTreeMap<FailureClass, Vec<&Request>> = BTreeMap::new();
-    for request in &beside {
-        if let Some(class) = request.failure() {
-            lost.entry(class).or_default().push(request);
-        }
-    }
+    let lost = by_class(beside.iter().copied());
     let text = |lost: usize| format!("{lost} of {} requests lost beside {} tests", beside.len(), tests.len());
     if lost.is_empty() {
         let evidence = Evidence::text(text(0)).event(first.seq);
