@@ -302,9 +302,11 @@ fn why_not_up(history: &History) -> Vec<Evidence> {
 mod tests {
     use super::*;
     use crate::check::script::{Script, answered, failed};
+    use crate::event::{Answer, StartFrom};
     use crate::id::{Image, Pid};
+    use crate::manifest::Profile;
     use crate::request::Pattern;
-    use crate::scenario::Scenario;
+    use crate::scenario::{Launcher, Scenario};
 
     fn outcome(mut history: History, checks: &[&str]) -> Outcome {
         let mut script = history.plan.scenario.script().clone();
@@ -428,6 +430,26 @@ mod tests {
         };
         assert_eq!(stopped(100), Verdict::Fail);
         assert_eq!(stopped(600), Verdict::Inconclusive, "the lack was before the wait");
+    }
+
+    #[test]
+    fn a_lack_excuses_only_what_was_tried_while_it_lasted() {
+        let image = Image { pid: Pid(7), start_ticks: 1, start_stack: 1 };
+        let hung = || {
+            let answer = Answer::Missing("it did not return".to_owned());
+            What::StartedFrom(StartFrom { from: Launcher::Nohup, status: None, answer, stopped: None })
+        };
+        let after = |script: Script| {
+            let mut history = script.history();
+            history.plan.target.profiles.push(Profile::Daemon);
+            verdict(&outcome(history, &["detach/from-any-launcher"]))
+        };
+        let ready = || Script::new().event(10, What::Ready { by: "answers".to_owned() });
+        let lack = |from, to| ready().spanning(from, to, What::Starved { image, waited_ms: 300 });
+        assert_eq!(after(lack(500, 900).spanning(1000, 4000, hung())), Verdict::Fail, "it was of the start before");
+        assert_eq!(after(lack(1500, 2000).spanning(1000, 4000, hung())), Verdict::Inconclusive);
+        let made_up = lack(1500, 2000).spanning(1100, 3900, What::WaitLengthened { by_ms: 300 });
+        assert_eq!(after(made_up.spanning(1000, 4000, hung())), Verdict::Fail);
     }
 
     #[test]

@@ -3,8 +3,31 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, ExitStatus};
+use super::{Answer, ExitStatus, What};
 use crate::id::{Image, Pid};
+
+impl What {
+    /// It tells of something that the harness tried and of what came of it, and spans that from begin to end: whatever was
+    /// waited for was waited for between its two instants.
+    #[must_use]
+    pub fn is_attempt(&self) -> bool {
+        matches!(
+            self,
+            What::StartedFrom(_)
+                | What::StartedAgain(_)
+                | What::StartedObstructed(_)
+                | What::StartedRelative(_)
+                | What::StartsRaced(_)
+                | What::RestartedBeside(_)
+                | What::MarkedStart { .. }
+                | What::CommandedStop(_)
+                | What::CommandedStatus(_)
+                | What::ConfigTested { .. }
+                | What::Succeeded(_)
+                | What::CameBack(_)
+        )
+    }
+}
 
 /// What a name in the file system is, without following a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

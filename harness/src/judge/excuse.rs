@@ -49,20 +49,31 @@ fn blindness(history: &History, check: &Check) -> Option<String> {
     Some(format!("the observer {observer} broke, and may have missed it"))
 }
 
-/// How the target lacked a processor, where a finding may rest on that. What was added to a wait is no excuse for what had
-/// not come when that wait was over.
+/// How the target lacked a processor, where a finding may rest on that: while what it tells of was tried. What was added
+/// to a wait is no excuse for what had not come when that wait was over.
 fn lack(history: &History, finding: &Finding) -> Option<String> {
     let since = began_after(history, finding);
-    let cited = |event: &Event| finding.evidence.iter().any(|evidence| evidence.events.contains(&event.seq));
-    let passed = |event: &&Event| matches!(event.what, What::DeadlinePassed { .. }) && cited(event);
-    let deadline = history.events.iter().find(passed).map(|event| event.at.not_after);
+    let cited: Vec<&Event> = cited(history, finding).collect();
+    let tried = |at: Interval| cited.iter().any(|it| !it.what.is_attempt() || overlap(it.at, at));
+    let tells_a_wait = |it: &&Event| it.what.is_attempt() || matches!(it.what, What::DeadlinePassed { .. });
+    let over = cited.iter().copied().find(tells_a_wait).map(|event| event.at.not_after);
     let lengthened = history.find(|what| matches!(what, What::WaitLengthened { .. }).then_some(()));
-    let waits: Vec<Interval> =
-        lengthened.map(|(event, ())| event.at).filter(|it| Some(it.not_after) <= deadline).collect();
-    let made_up = |at: Interval| waits.iter().any(|it| it.not_before <= at.not_after && at.not_after <= it.not_after);
-    let lacks: Vec<Lack<'_>> = lacks(history).filter(|it| it.event.seq >= since && !made_up(it.event.at)).collect();
+    let waits: Vec<Interval> = lengthened.map(|(event, ())| event.at).filter(|it| Some(it.not_after) <= over).collect();
+    let made_up = |at: Interval| waits.iter().any(|it| overlap(*it, at));
+    let lacks: Vec<Lack<'_>> = lacks(history)
+        .filter(|it| it.event.seq >= since && (cited.is_empty() || tried(it.event.at)) && !made_up(it.event.at))
+        .collect();
     let enough = finding.late_by_ms.is_none_or(|late_by| lacks.iter().map(|it| it.waited_ms).sum::<u64>() >= late_by);
     longest(lacks).filter(|_| enough)
+}
+
+fn cited<'a>(history: &'a History, finding: &'a Finding) -> impl Iterator<Item = &'a Event> {
+    let rests_on = |event: &&Event| finding.evidence.iter().any(|evidence| evidence.events.contains(&event.seq));
+    history.events.iter().filter(rests_on)
+}
+
+fn overlap(one: Interval, other: Interval) -> bool {
+    !one.precedes(&other) && !other.precedes(&one)
 }
 
 /// Since when what a finding tells of can have been late: what was seen from its readiness on began no sooner.

@@ -99,13 +99,13 @@ impl Stage<'_> {
 
     fn await_return_within(&self, launched: &Launched, limit: Duration) -> Result<Option<ExitStatus>, RunError> {
         // Woken by the kernel: what is looked at next is as near to the exit as it can be.
-        let [ended, stopped] = <[_; 2]>::try_from(ready_within(&[launched.pidfd.as_fd(), self.stop.as_fd()], limit))
-            .expect("as many answers as descriptors");
+        let ended = self.lengthened(limit, |left| {
+            let ready = ready_within(&[launched.pidfd.as_fd(), self.stop.as_fd()], left);
+            let [ended, stopped] = <[_; 2]>::try_from(ready).expect("as many answers as descriptors");
+            if stopped.any() { Err(RunError::Interrupted) } else { Ok(ended.any().then_some(true)) }
+        })?;
         let at = self.clock.now();
-        if stopped.any() {
-            return Err(RunError::Interrupted);
-        }
-        if !ended.any() {
+        if !ended {
             self.deadline_passed(self.ties.occasion.deadline(), limit);
             return Ok(None);
         }

@@ -322,17 +322,28 @@ impl Stage<'_> {
         self.within(left, look)
     }
 
-    /// Waits for a condition, at most `limit`; false when the limit passed first. For as long as the target lacked a
-    /// processor meanwhile it is waited longer, once more at most: what still has not come then did not lack the time.
+    /// Waits for a condition, at most `limit` and what [`Stage::lengthened`] adds; false when that passed first.
     pub(super) fn within(&self, limit: Duration, mut look: impl FnMut() -> Look<(), ()>) -> Result<bool, RunError> {
+        self.lengthened(limit, |left| match until(left, LOOK_EVERY, &self.stop, &mut look) {
+            Ok(()) => Ok(Some(true)),
+            Err(WaitError::Never(())) => Ok(Some(false)),
+            Err(WaitError::Stopped) => Err(RunError::Interrupted),
+            Err(WaitError::Deadline(_)) => Ok(None),
+        })
+    }
+
+    /// Waits once, and for as long as the target lacked a processor meanwhile again, once more the limit at most: what still
+    /// has not come then did not lack the time. `wait` tells `None` when what it was given had passed.
+    pub(super) fn lengthened(
+        &self,
+        limit: Duration,
+        mut wait: impl FnMut(Duration) -> Result<Option<bool>, RunError>,
+    ) -> Result<bool, RunError> {
         let (began, lacked_before) = (self.clock.now(), self.sink.starved());
         let (mut left, mut added) = (limit, Duration::ZERO);
         let seen = loop {
-            match until(left, LOOK_EVERY, &self.stop, &mut look) {
-                Ok(()) => break true,
-                Err(WaitError::Stopped) => return Err(RunError::Interrupted),
-                Err(WaitError::Never(())) => break false,
-                Err(WaitError::Deadline(_)) => {}
+            if let Some(seen) = wait(left)? {
+                break seen;
             }
             left = (self.sink.starved() - lacked_before).min(limit).saturating_sub(added);
             if left.is_zero() {
