@@ -336,6 +336,11 @@ pub enum What {
         /// The numbers of the requests that were answered before, meanwhile and after.
         answered: Vec<u32>,
     },
+    /// The log was written through an upgrade, until the old generation was gone.
+    LogSpanned {
+        /// The numbers of the requests that were answered before, meanwhile and after.
+        answered: Vec<u32>,
+    },
     /// A log, the moved one or the new one, as it was after the stop.
     LogRead {
         /// Its path.
@@ -376,17 +381,18 @@ pub enum What {
         /// The action ("signal HUP to main, pid 12").
         action: String,
     },
-    /// The first acting step of an upgrade to a broken executable is about to run.
+    /// The first acting step of an upgrade that must fail is about to run.
     BrokenTriggered {
         /// Which upgrade.
         upgrade: UpgradeId,
         /// The action.
         action: String,
-        /// What the executable does.
+        /// What is broken.
         #[serde(default)]
         executable: Broken,
     },
-    /// The broken executable was executed, and left its mark before anything else (`not_before`: the last look without it).
+    /// The broken executable was executed, and left its mark before anything else, or the invalid configuration was opened
+    /// (`not_before`: the last look without that).
     BrokenRan {
         /// Which upgrade.
         upgrade: UpgradeId,
@@ -563,7 +569,7 @@ pub enum What {
         /// How.
         change: ProcessChange,
     },
-    /// Within a second one of its threads was ready to run, and others had the processors, for a quarter or more.
+    /// Within a second one of its threads was ready to run, and others had the processors, for a tenth or more.
     Starved {
         /// Which image.
         image: Image,

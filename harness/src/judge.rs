@@ -201,13 +201,16 @@ fn doubt(findings: &mut [Finding], history: &History, check: &Check, baseline: &
     for text in doubts {
         withdraw(findings, &Sighting { upgrade: None, met: false, text });
     }
+    let doubtful = matches!(baseline, Baseline::Doubtful(_));
+    findings.iter_mut().for_each(|finding| finding.excused |= doubtful && finding.verdict == Verdict::Inconclusive);
     // What the kernel announces one by one is complete on the busiest machine; what rests on load is not.
     if let Some(text) = noise(history).filter(|_| check.needs.iter().any(|need| need.is_of_load())) {
         withdraw(findings, &Sighting { upgrade: None, met: false, text });
+        findings.iter_mut().for_each(|finding| finding.excused |= finding.verdict == Verdict::Inconclusive);
     }
     for finding in findings.iter_mut().filter(|it| it.verdict == Verdict::Fail) {
         if let Some(reason) = excuse(history, check, finding) {
-            finding.verdict = Verdict::Inconclusive;
+            (finding.verdict, finding.excused) = (Verdict::Inconclusive, true);
             finding.evidence.push(Evidence::text(reason));
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::Broken;
 use crate::machine::{Machine, Tier};
 use crate::manifest::{Capability, Profile, Program, WatchKind};
 use crate::request::Pattern;
@@ -145,6 +146,8 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
         {
             Some("the manifest has no [restart]".to_owned())
         }
+        Step::BrokenUpgrade { executable: Broken::Misconfigured, .. } => (!deploys(target))
+            .then(|| "its restart has no `deploy`, before which its configuration could be spoilt".to_owned()),
         Step::BrokenUpgrade { .. } if !deploys_self(target) => {
             Some("no `deploy` of its restart puts a new `{self}` in place".to_owned())
         }
@@ -193,10 +196,13 @@ fn outlasts(patterns: &[Pattern], deadlines: &TargetDeadlines) -> bool {
         && patterns.iter().any(|pattern| matches!(pattern, Pattern::Silent | Pattern::Half))
 }
 
+fn deploys(target: &Target) -> bool {
+    target.restart.as_ref().is_some_and(|restart| restart.steps.contains(&TargetRestartStep::Deploy))
+}
+
 /// Its executable is a copy of ours that a restart renews: only such a one can be replaced by a broken one.
 fn deploys_self(target: &Target) -> bool {
-    let deploys = target.restart.as_ref().is_some_and(|restart| restart.steps.contains(&TargetRestartStep::Deploy));
-    deploys && target.launch.command.iter().any(Template::names_self)
+    deploys(target) && target.launch.command.iter().any(Template::names_self)
 }
 
 /// It is launched in a working directory of no meaning, by the path of our copy: that path can be made relative.

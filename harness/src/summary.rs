@@ -374,6 +374,17 @@ impl Summary {
             Exit::NothingSelected
         }
     }
+
+    /// Nothing failed, and whatever is not decided is not for the machine's sake: it stood still, or the target lacked a processor.
+    #[must_use]
+    pub fn is_undecided_for_the_machine(&self) -> bool {
+        let undecided = || {
+            let rows = self.targets.iter().flat_map(|target| &target.rows);
+            rows.filter(|row| row.disposition == Disposition::Inconclusive).flat_map(|row| &row.findings)
+        };
+        let is_open = |located: &&Located| located.finding.verdict == Verdict::Inconclusive;
+        self.exit(true) == Exit::Inconclusive && undecided().filter(is_open).all(|it| it.finding.excused)
+    }
 }
 
 #[cfg(test)]

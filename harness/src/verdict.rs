@@ -156,6 +156,9 @@ pub struct Finding {
     /// By how many milliseconds too late, where that can be told: no shorter lack of a processor excuses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_by_ms: Option<u64>,
+    /// It was a fail, or a pass, and is inconclusive for the machine's sake: that stood still, or the target lacked a processor.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub excused: bool,
     /// Lines that a person can verify.
     pub evidence: Vec<Evidence>,
 }
@@ -164,7 +167,15 @@ impl Finding {
     /// A finding on facts, without upgrade or class.
     #[must_use]
     pub fn new(verdict: Verdict, evidence: Vec<Evidence>) -> Finding {
-        Finding { verdict, ground: Ground::Fact, upgrade: None, class: None, late_by_ms: None, evidence }
+        Finding {
+            verdict,
+            ground: Ground::Fact,
+            upgrade: None,
+            class: None,
+            late_by_ms: None,
+            excused: false,
+            evidence,
+        }
     }
 
     /// The requirement holds.

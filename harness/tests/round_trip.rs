@@ -6,9 +6,9 @@ use proptest::collection::{btree_map, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 use unbroken::manifest::{
-    Await, Capability, Commands, Deadlines, Done, Endpoint, File, Launch, LogFile, MainProcess, Manifest, Privileges,
-    Profile, Program, Protocol, Ready, Recipient, Reopen, Restart, RestartStep, Role, Slow, SlowInit, Source, Stall,
-    Stop, Stream, Upload, Watch, WatchKind,
+    Await, Capability, Commands, ConfigFile, Deadlines, Done, Endpoint, File, Launch, LogFile, MainProcess, Manifest,
+    Privileges, Profile, Program, Protocol, Ready, Recipient, Reopen, Restart, RestartStep, Role, Slow, SlowInit,
+    Source, Stall, Stop, Stream, Upload, Watch, WatchKind,
 };
 use unbroken::target::Target;
 
@@ -174,9 +174,10 @@ fn manifest() -> BoxedStrategy<Manifest> {
     let privileges = privileges.prop_map(|(uid, gid, groups, arguments)| Privileges { uid, gid, groups, arguments });
     let slow_init = (vec(text(), 0..3), number(), text());
     let slow_init = slow_init.prop_map(|(arguments, takes_ms, output)| SlowInit { arguments, takes_ms, output });
-    let asked = (of(privileges), of(slow_init));
+    let config_file = (text(), text()).prop_map(|(path, invalid)| ConfigFile { path, invalid });
+    let asked = (of(privileges), of(slow_init), of(config_file));
     (said(), how, of(restart()), stop(), commands(), of(stall()), deadlines(), asked)
-        .prop_map(|(said, how, restart, stop, commands, stall, deadlines, (privileges, slow_init))| {
+        .prop_map(|(said, how, restart, stop, commands, stall, deadlines, (privileges, slow_init, config_file))| {
             let (name, about, role, profiles, claims, disclaims, requires) = said;
             let (launch, files, endpoints, ready, main, pidfile, log, notify_fd) = how;
             Manifest {
@@ -194,6 +195,7 @@ fn manifest() -> BoxedStrategy<Manifest> {
                 main,
                 pidfile,
                 log,
+                config_file,
                 notify_fd,
                 privileges,
                 slow_init,

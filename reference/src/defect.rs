@@ -276,6 +276,16 @@ pub enum Defect {
     DeadlineKept,
     /// A test of the configuration listens on the address, and takes what comes.
     ConfigTestHarmless,
+    /// A generation reads its configuration when it has said that it is ready.
+    BadConfig,
+    /// A generation that dies once it has been ready is not replaced.
+    DiesAfterReady,
+    /// What is said of an upgrade that failed is what is said of one that succeeded.
+    Reported,
+    /// A generation empties the log of requests when it opens it.
+    LogContinuous,
+    /// At each upgrade one more socket listens in the group, and nobody accepts from it.
+    NoGroupZombie,
     /// Generations take half of the drain timeout.
     DeadlineNotEarly,
     /// A draining generation closes a connection whose first request becomes whole only then.

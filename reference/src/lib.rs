@@ -33,6 +33,7 @@
 
 pub mod activation;
 pub mod adoption;
+pub mod config;
 pub mod confine;
 pub mod control;
 pub mod daemon;

@@ -399,7 +399,9 @@ impl Master {
             }
             Stage::Serving { since } => {
                 self.log.line(format_args!("{name} ended unexpectedly: {exit}"));
-                self.schedule_respawn(since.elapsed() >= STABLE_AFTER);
+                if self.settings.defect != Some(Defect::DiesAfterReady) {
+                    self.schedule_respawn(since.elapsed() >= STABLE_AFTER);
+                }
             }
             Stage::Starting { .. } | Stage::Killed { was_ready: false } => {
                 self.log.line(format_args!("{name} ended before it was ready: {exit}"));
@@ -496,6 +498,9 @@ impl Master {
                 rustix::net::listen(listener, listener::BACKLOG_OF_LIBRARIES).map_err(io::Error::from)?;
             }
         }
+        if self.ever_ready && self.settings.defect == Some(Defect::NoGroupZombie) {
+            self.kept.push(listener::bind(self.address, listener::Sharing::ReusePort)?.into());
+        }
         if let Stage::Starting { own_listener: Some(own), .. } = stage {
             self.listener = Some(own);
         }
@@ -553,7 +558,8 @@ impl Master {
     /// An upgrade is over, well or not; one that was announced has to be.
     fn announce_reloaded(&mut self, succeeded: bool) {
         let serving = self.serving();
-        let status = if succeeded { serving } else { format!("upgrade failed, {serving}") };
+        let succeeds = succeeded || self.settings.defect == Some(Defect::Reported);
+        let status = if succeeds { serving } else { format!("upgrade failed, {serving}") };
         if std::mem::take(&mut self.reloading) {
             self.settings.notifier.ready_as(&status);
         } else {

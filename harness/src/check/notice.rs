@@ -15,14 +15,14 @@ pub(super) struct Notice<'a> {
     fields: &'a [String],
 }
 
-impl Notice<'_> {
+impl<'a> Notice<'a> {
     /// It has this field.
     pub(super) fn says(&self, field: &str) -> bool {
         self.fields.iter().any(|it| it == field)
     }
 
     /// The value of a field with this name.
-    pub(super) fn value(&self, name: &str) -> Option<&str> {
+    pub(super) fn value(&self, name: &str) -> Option<&'a str> {
         self.fields.iter().find_map(|it| it.strip_prefix(name)?.strip_prefix('='))
     }
 }

@@ -336,6 +336,7 @@ fn target() -> Target {
         main: MainProcess::Launched,
         pidfile: Some(template("{dir}/pid")),
         log: Some(crate::target::TargetLog { path: template("{dir}/log"), reopen: crate::target::Signal(1) }),
+        config_file: None,
         notify_fd: Some(3),
         privileges: Some(TargetPrivileges { uid: 65534, gid: 65533, groups: vec![77], arguments: Vec::new() }),
         slow_init: Some(TargetSlowInit { arguments: Vec::new(), takes: second / 2, output: "initialised".to_owned() }),

@@ -6,6 +6,7 @@ use crate::clock::Nanos;
 use crate::event::What;
 use crate::history::{History, Upgrade};
 use crate::id::UpgradeId;
+use crate::manifest::Capability;
 use crate::request::{Pattern, Request};
 use crate::scenario::Step;
 use crate::target::Target;
@@ -17,6 +18,8 @@ pub enum Witness {
     Upgrades,
     /// Answers carry the version that gave them.
     Versions,
+    /// The target has a way to tell whoever asked for an upgrade what became of it.
+    ReplyChannel,
     /// At least 200 fresh connections per second, from the trigger to the end of the drain.
     FreshLoad,
     /// At least 12 kept connections were busy right before the trigger.
@@ -82,7 +85,7 @@ impl Witness {
     #[must_use]
     pub fn is_of_load(self) -> bool {
         match self {
-            Witness::Upgrades | Witness::Versions => false,
+            Witness::Upgrades | Witness::Versions | Witness::ReplyChannel => false,
             Witness::FreshLoad
             | Witness::BusyLoad
             | Witness::RequestsInFlight
@@ -105,6 +108,11 @@ impl Witness {
             Witness::Versions => {
                 let endpoint = target.endpoints.first().filter(|_| !target.tells_versions())?;
                 return Some(format!("the endpoint `{}` names no `version_header`", endpoint.name));
+            }
+            Witness::ReplyChannel => {
+                let text = "no command triggers its restart, and the manifest does not claim `notify`";
+                let replies = target.is_triggered_by_command() || target.claims(Capability::Notify);
+                return (!replies).then(|| text.to_owned());
             }
             Witness::Upgrades
             | Witness::FreshLoad
@@ -138,7 +146,7 @@ impl Witness {
     fn one(self, history: &History, upgrade: &Upgrade) -> Sighting {
         let (met, text) = match self {
             // Of the run and of the manifest, not of an upgrade.
-            Witness::Upgrades | Witness::Versions => (true, String::new()),
+            Witness::Upgrades | Witness::Versions | Witness::ReplyChannel => (true, String::new()),
             Witness::FreshLoad => fresh(history, upgrade),
             Witness::BusyLoad => busy(history, upgrade),
             Witness::RequestsInFlight => in_flight(history, upgrade),

@@ -118,10 +118,11 @@ fn step_words(step: &Step) -> String {
         Step::Baseline { ms } => format!("baseline: {ms} ms of load without a restart"),
         Step::Change(way) => format!("change: {}", way.word()),
         Step::BrokenUpgrade { ms, executable } => {
-            format!("broken-upgrade: {ms} ms of load after an executable ran that {}", executable.word())
+            format!("broken-upgrade ({}): {ms} ms of load after that was taken up", executable.word())
         }
         Step::Prepare { versions } => format!("prepare: the executables of the next versions, {versions}"),
         Step::KillInUpgrade { side, ms } => format!("kill-in-upgrade: the {} side, then {ms} ms of load", side.word()),
+        Step::KillAfterUpgrade { ms } => format!("kill-after-upgrade: the new generation, then {ms} ms of load"),
         Step::Sequential { upgrades } => format!("sequential: {upgrades} upgrades"),
         Step::Storm { triggers, within_ms } => format!("storm: {triggers} triggers within {within_ms} ms"),
         Step::Hold { connections } => format!("hold: {connections} connections with half a request"),

@@ -1,9 +1,9 @@
-//! Executables that are deployed to fail.
+//! What is deployed to fail.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a broken executable does, once it has left its mark.
+/// What is broken: what an executable does, once it has left its mark, or the configuration of one that is whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Broken {
@@ -14,6 +14,8 @@ pub enum Broken {
     Crashes,
     /// It lives on and never becomes ready.
     Hangs,
+    /// It is whole, and its configuration is invalid (capability `config-file`).
+    Misconfigured,
 }
 
 impl Broken {
@@ -24,6 +26,7 @@ impl Broken {
             Broken::Exits => "exits",
             Broken::Crashes => "crashes",
             Broken::Hangs => "hangs",
+            Broken::Misconfigured => "misconfigured",
         }
     }
 }

@@ -13,6 +13,10 @@ use crate::verdict::{Finding, Ground};
 /// that a target is allowed.
 const STANDSTILL_MAX: Duration = Duration::from_secs(1);
 
+/// The least lack of a processor, in milliseconds, that may have made anything late: far above what a machine with work for all
+/// takes. By how much something was late, where that is told, says it better.
+const LACK_MIN: u64 = 250;
+
 /// What excuses this fail, if anything does: never one that rests on a fact.
 pub(super) fn excuse(history: &History, check: &Check, finding: &Finding) -> Option<String> {
     let late = || noise(history).or_else(|| blindness(history, check));
@@ -38,7 +42,7 @@ pub(super) fn noise(history: &History) -> Option<String> {
 
 /// How the target lacked a processor during the run, if it did.
 pub(super) fn starvation(history: &History) -> Option<String> {
-    longest(lacks(history))
+    longest(lacks(history).filter(|it| it.waited_ms >= LACK_MIN))
 }
 
 /// Who looked for this check and broke: what did not come in time may have come unseen.
@@ -61,6 +65,7 @@ fn lack(history: &History, finding: &Finding) -> Option<String> {
     let waits: Vec<Interval> = lengthened.map(|(event, ())| event.at).filter(|it| Some(it.not_after) <= over).collect();
     let made_up = |at: Interval| waits.iter().any(|it| overlap(*it, at));
     let lacks: Vec<Lack<'_>> = lacks(history)
+        .filter(|it| finding.late_by_ms.is_some() || it.waited_ms >= LACK_MIN)
         .filter(|it| it.event.seq >= since && (cited.is_empty() || tried(it.event.at)) && !made_up(it.event.at))
         .collect();
     let enough = finding.late_by_ms.is_none_or(|late_by| lacks.iter().map(|it| it.waited_ms).sum::<u64>() >= late_by);

@@ -28,6 +28,8 @@ pub enum NameEvent {
     MovedFrom,
     /// IN_MOVED_TO.
     MovedTo,
+    /// IN_OPEN, which only [`NameWatch::of_readers`] tells.
+    Opened,
     /// IN_Q_OVERFLOW: events were lost.
     Overflow,
     /// The directory itself was moved, deleted or unmounted: nothing more will come.
@@ -48,7 +50,6 @@ impl NameWatch {
     /// # Errors
     /// When the directory is absent or unreadable, or the user's inotify limits are used up.
     pub fn open(directory: &Path, name: &OsStr) -> io::Result<NameWatch> {
-        let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         // EXCL_UNLINK: a process that still writes to a file already unlinked or renamed over does not change the name.
         let flags = WatchFlags::CREATE
             | WatchFlags::MODIFY
@@ -59,6 +60,19 @@ impl NameWatch {
             | WatchFlags::MOVE_SELF
             | WatchFlags::EXCL_UNLINK
             | WatchFlags::ONLYDIR;
+        NameWatch::add(directory, name, flags)
+    }
+
+    /// Watches `name` for what is renamed to it and for who opens it.
+    ///
+    /// # Errors
+    /// As [`NameWatch::open`].
+    pub fn of_readers(directory: &Path, name: &OsStr) -> io::Result<NameWatch> {
+        NameWatch::add(directory, name, WatchFlags::MOVED_TO | WatchFlags::OPEN | WatchFlags::ONLYDIR)
+    }
+
+    fn add(directory: &Path, name: &OsStr, flags: WatchFlags) -> io::Result<NameWatch> {
+        let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         add_watch(&inotify, directory, flags)?;
         Ok(NameWatch { inotify, name: name.to_owned() })
     }
@@ -95,13 +109,14 @@ impl AsFd for NameWatch {
 }
 
 fn classify(flags: ReadFlags, ours: bool) -> Option<NameEvent> {
-    const NAMED: [(ReadFlags, NameEvent); 6] = [
+    const NAMED: [(ReadFlags, NameEvent); 7] = [
         (ReadFlags::CREATE, NameEvent::Created),
         (ReadFlags::MODIFY, NameEvent::Modified),
         (ReadFlags::CLOSE_WRITE, NameEvent::ClosedAfterWrite),
         (ReadFlags::DELETE, NameEvent::Deleted),
         (ReadFlags::MOVED_FROM, NameEvent::MovedFrom),
         (ReadFlags::MOVED_TO, NameEvent::MovedTo),
+        (ReadFlags::OPEN, NameEvent::Opened),
     ];
     if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
         return Some(NameEvent::Overflow);

@@ -48,6 +48,9 @@ pub struct Manifest {
     /// Its log file (capability `log`).
     #[serde(default)]
     pub log: Option<LogFile>,
+    /// A file that it reads at each upgrade (capability `config-file`).
+    #[serde(default)]
+    pub config_file: Option<ConfigFile>,
     /// The descriptor on which it says that it is ready: a newline, then the end (capability `notify-fd`).
     #[serde(default)]
     pub notify_fd: Option<i32>,
@@ -163,6 +166,10 @@ pub enum Capability {
     FdStore,
     /// Promises old connections a time in which it does not cut them (`deadlines.drain_least_ms`).
     DrainDeadline,
+    /// Reads a configuration file at each upgrade (`config_file`).
+    ConfigFile,
+    /// Its main process starts a worker, or a generation, again that has died.
+    Respawn,
     /// Writes a log file in which a line for each request names its path, and opens it anew when told to.
     Log,
 }
@@ -194,6 +201,8 @@ impl Capability {
             Capability::ExecSelf => "exec-self",
             Capability::NotifyFd => "notify-fd",
             Capability::DrainDeadline => "drain-deadline",
+            Capability::ConfigFile => "config-file",
+            Capability::Respawn => "respawn",
             Capability::Log => "log",
         }
     }
@@ -360,6 +369,16 @@ pub struct LogFile {
     pub path: String,
     /// How the target is told to open it anew, once it was renamed.
     pub reopen: Reopen,
+}
+
+/// A configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigFile {
+    /// Its path, which is there once the target's files are written.
+    pub path: String,
+    /// What is put there to make an upgrade fail: nothing that the target would take for a configuration.
+    pub invalid: String,
 }
 
 /// How a target is told to open its log anew.

@@ -137,6 +137,8 @@ impl PidfileWatch {
             NameEvent::Deleted => PidfileChange::Deleted,
             NameEvent::MovedFrom => PidfileChange::MovedAway,
             NameEvent::MovedTo => PidfileChange::MovedOver,
+            // Nobody asked for it.
+            NameEvent::Opened => return,
             NameEvent::Overflow => return vantage.fault(NAME, "inotify queue overflow: changes were lost"),
             NameEvent::Blind => return vantage.fault(NAME, "the pidfile's directory was moved, deleted or unmounted"),
         };

@@ -1,45 +1,60 @@
-//! An upgrade that cannot succeed: the executable that is deployed fails.
+//! An upgrade that cannot succeed: the executable that is deployed fails, or its configuration is invalid.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::clock::Interval;
 use crate::event::{Broken, Phase, What};
 use crate::id::UpgradeId;
+use crate::run::bait::Bait;
 use crate::run::daemon::KILL_LIMIT;
 use crate::run::supervised::KILL;
-use crate::run::upgrade::{describe, trigger_of, yes};
+use crate::run::upgrade::{Before, describe, yes};
 use crate::run::{RunError, Stage};
-use crate::target::TargetRestartStep;
-
-/// The file that the broken executable leaves, in the target's directory.
-const MARK: &str = "broken-executable-ran";
+use crate::target::{TargetRestart, TargetRestartStep};
 
 impl Stage<'_> {
-    /// The restart steps with a broken executable; the load goes on for `after` once that one ran.
+    /// The restart steps with what is broken; the load goes on for `after` once the target has taken that up.
     pub(super) fn broken_upgrade(&mut self, executable: Broken, after: Duration) -> Result<(), RunError> {
         let Some(restart) = self.plan.target.restart.clone() else { return Ok(()) };
         self.await_steady_load()?;
         let before = self.before_upgrade()?;
-        let mark = self.target_dir.join(MARK);
-        match fs::remove_file(&mark) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            Ok(()) | Err(_) => {}
+        let Some(mut bait) = self.bait(executable)? else { return Ok(()) };
+        self.trigger_broken(&restart, &before, executable, &bait)?;
+        if self.await_taken(before.id, &mut bait)? {
+            if let Some(mark) = bait.mark().filter(|_| executable == Broken::Hangs) {
+                self.await_given_up(before.id, mark)?;
+            }
+            if self.stop.pause(after) {
+                return Err(RunError::Interrupted);
+            }
+            let survivor = self.main_by_service()?.map(|main| main.image.pid);
+            let what = What::Survived { upgrade: before.id, pidfile: self.pidfile_look(), survivor };
+            self.sink.put_at(self.clock.now(), what);
         }
+        bait.take_away()
+    }
+
+    /// The restart steps, with the bait where they deploy.
+    fn trigger_broken(
+        &mut self,
+        restart: &TargetRestart,
+        before: &Before,
+        executable: Broken,
+        bait: &Bait,
+    ) -> Result<(), RunError> {
         self.phase(Phase::Trigger);
-        let trigger = trigger_of(&restart.steps);
+        let trigger = restart.trigger();
         for (index, step) in restart.steps.iter().enumerate() {
             let began = self.clock.now();
             let outcome = match step {
                 TargetRestartStep::Deploy => {
-                    self.deployer.break_self(&mark, executable)?;
+                    bait.place(&self.deployer)?;
                     Ok(())
                 }
                 // What a success would bring is not waited for.
                 TargetRestartStep::Wait(_) => continue,
-                other => self.restart_step(other, &before)?,
+                other => self.restart_step(other, before)?,
             };
             if index == trigger {
                 let what = What::BrokenTriggered { upgrade: before.id, action: describe(step), executable };
@@ -50,31 +65,27 @@ impl Stage<'_> {
                 break;
             }
         }
+        Ok(())
+    }
+
+    /// Waits until the target has taken the bait; whether it has.
+    fn await_taken(&mut self, upgrade: UpgradeId, bait: &mut Bait) -> Result<bool, RunError> {
         let limit = self.plan.target.deadlines.upgrade;
         let mut unseen = self.clock.now();
-        let ran = self.within(limit, || {
+        let taken = self.within(limit, || {
             let now = self.clock.now();
-            let there = is_left(&mark);
-            if !there {
+            let taken = bait.is_taken();
+            if !taken {
                 unseen = now;
             }
-            yes(there)
+            yes(taken)
         })?;
-        if !ran {
+        if taken {
+            self.sink.put(Interval::new(unseen, self.clock.now()), What::BrokenRan { upgrade });
+        } else {
             self.deadline_passed("run of the broken executable", limit);
-            return Ok(());
         }
-        self.sink.put(Interval::new(unseen, self.clock.now()), What::BrokenRan { upgrade: before.id });
-        if executable == Broken::Hangs {
-            self.await_given_up(before.id, &mark)?;
-        }
-        if self.stop.pause(after) {
-            return Err(RunError::Interrupted);
-        }
-        let survivor = self.main_by_service()?.map(|main| main.image.pid);
-        let what = What::Survived { upgrade: before.id, pidfile: self.pidfile_look(), survivor };
-        self.sink.put_at(self.clock.now(), what);
-        Ok(())
+        Ok(taken)
     }
 
     /// Waits until the new generation that hangs is gone; ends it when nobody has.
@@ -105,9 +116,4 @@ impl Stage<'_> {
         self.sink.put(Interval::new(seen, self.clock.now()), What::BrokenEnded { upgrade, by_harness });
         Ok(())
     }
-}
-
-/// Made first and written to then.
-fn is_left(mark: &Path) -> bool {
-    fs::metadata(mark).is_ok_and(|file| file.len() > 0)
 }

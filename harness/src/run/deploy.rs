@@ -133,6 +133,7 @@ fn broken(mark: &Path, executable: Broken) -> String {
         Broken::Crashes => "ulimit -c 0\nkill -SEGV $$",
         // Longer than any deadline; the same process, with all that it was given.
         Broken::Hangs => "exec sleep 3600",
+        Broken::Misconfigured => unreachable!("its executable is whole"),
     };
     format!("#!/bin/sh\necho $$ > '{quoted}'\necho 'broken executable: {}' >&2\n{end}\n", executable.word())
 }

@@ -9,7 +9,7 @@ use crate::manifest::MainProcess;
 use crate::run::census::Main;
 use crate::run::daemon::KILL_LIMIT;
 use crate::run::supervised::KILL;
-use crate::run::upgrade::{describe, trigger_of, yes};
+use crate::run::upgrade::{describe, yes};
 use crate::run::{RunError, Stage};
 use crate::target::{Signal, TargetRestartStep};
 
@@ -25,7 +25,7 @@ impl Stage<'_> {
         let old = before.holders.iter().filter(|image| Some(**image) != before.main);
         let old: Vec<Main> = old.filter_map(|image| self.identify(image.pid)).collect();
         self.phase(Phase::Trigger);
-        let trigger = trigger_of(&restart.steps);
+        let trigger = restart.trigger();
         // Who is launched by a step of its own has not begun before that.
         let launch = restart.steps.iter().position(|step| *step == TargetRestartStep::Launch).unwrap_or(0);
         for (index, step) in restart.steps.iter().enumerate() {
@@ -51,6 +51,18 @@ impl Stage<'_> {
             return Err(RunError::Interrupted);
         }
         if self.plan.target.main == MainProcess::Pidfile { self.find_main() } else { Ok(()) }
+    }
+
+    /// One upgrade, and a SIGKILL to the new generation as soon as it is done; the load goes on for `after`.
+    pub(super) fn kill_after_upgrade(&mut self, after: Duration) -> Result<(), RunError> {
+        let known = self.living()?;
+        self.upgrade()?;
+        let Some(upgrade) = self.last_upgrade.as_ref().map(|before| before.id) else { return Ok(()) };
+        if let Some(born) = self.await_born(&known)? {
+            let born = self.with_descendants(born)?;
+            self.kill_side(upgrade, Side::New, &born)?;
+        }
+        if self.stop.pause(after) { Err(RunError::Interrupted) } else { Ok(()) }
     }
 
     /// Waits until a process that was not known holds a listener; the main process is who keeps the service together.

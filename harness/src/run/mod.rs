@@ -11,6 +11,7 @@
 //! - `observers`: the observers of a run, started before the target
 //! - [`machine`]: what this machine can do
 
+mod bait;
 mod beside;
 mod broken;
 mod census;

@@ -1,6 +1,7 @@
-//! The rotation of a log: renamed, and opened anew by the target, while numbered requests are logged.
+//! A log while numbered requests are written to it: renamed and opened anew by the target, and through an upgrade.
 
 use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +11,8 @@ use crate::id::Pid;
 use crate::ready::{self, Probe};
 use crate::run::upgrade::yes;
 use crate::run::{RunError, Stage};
+use crate::target::TargetEndpoint;
+use crate::wait::Stop;
 
 /// Requests before the renaming, between it and the order to open anew, and after it.
 const REQUESTS: u32 = 10;
@@ -23,11 +26,30 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 /// What stands before the number in a request's path.
 const MARK: &str = "unbroken-line=";
 
-/// Numbered requests.
-#[derive(Default)]
+/// The pause between two requests during an upgrade: hundreds in the tenths of a second that one takes.
+const PACE: Duration = Duration::from_millis(1);
+
+/// Sends numbered requests.
 struct Numbered {
+    netns: Option<OwnedFd>,
+    endpoint: TargetEndpoint,
+    /// The endpoint's path up to the number.
+    path: String,
     last: u32,
     answered: Vec<u32>,
+}
+
+impl Numbered {
+    fn ask(&mut self, requests: u32) {
+        for _ in 0..requests {
+            self.last += 1;
+            self.endpoint.path = format!("{}{}", self.path, self.last);
+            let netns = self.netns.as_ref().map(AsFd::as_fd);
+            if let Ok(Probe::Answered { .. }) = ready::answers(netns, &self.endpoint, ANSWER_LIMIT) {
+                self.answered.push(self.last);
+            }
+        }
+    }
 }
 
 impl Stage<'_> {
@@ -36,34 +58,55 @@ impl Stage<'_> {
         let Some(log) = self.plan.target.log.clone() else { return Ok(()) };
         let path = PathBuf::from(log.path.fill(&self.placeholders()));
         let moved = PathBuf::from(format!("{}.1", path.display()));
-        let mut numbered = Numbered::default();
+        let mut numbered = self.numbered()?;
         self.portray_log(&path)?;
-        self.ask_numbered(&mut numbered, REQUESTS);
+        numbered.ask(REQUESTS);
         if let Err(error) = fs::rename(&path, &moved) {
             self.action_failed("rename the log", &error.to_string());
             return Ok(());
         }
-        self.rotated = Some(moved);
+        self.logs = vec![moved, path.clone()];
         // To the moved file: nobody knows of it yet.
-        self.ask_numbered(&mut numbered, REQUESTS);
+        numbered.ask(REQUESTS);
         let told = self.main.as_ref().map(|main| main.pidfd.send_signal(log.reopen));
         if !matches!(told, Some(Ok(()))) {
             self.action_failed("tell it to open its log anew", "no main process lives");
         }
         // One after the other without a pause: some meet the moment itself.
         let reopened = self.within(REOPEN_LIMIT, || {
-            self.ask_numbered(&mut numbered, 1);
+            numbered.ask(1);
             yes(self.writers(&path).is_ok_and(|it| !it.is_empty()))
         })?;
-        self.ask_numbered(&mut numbered, REQUESTS);
+        numbered.ask(REQUESTS);
         self.sink.put_at(self.clock.now(), What::LogRotated { reopened, answered: numbered.answered });
         self.portray_log(&path)
     }
 
-    /// Tells what the logs hold after the stop, if there was a rotation.
+    /// One upgrade until the old generation is gone, and numbered requests before it, all the time, and after it.
+    pub(super) fn upgrade_logged(&mut self) -> Result<(), RunError> {
+        let Some(log) = &self.plan.target.log else { return Ok(()) };
+        self.logs = vec![log.path.fill(&self.placeholders()).into()];
+        let (mut numbered, over) = (self.numbered()?, Stop::new()?);
+        numbered.ask(REQUESTS);
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| {
+                while !over.pause(PACE) {
+                    numbered.ask(1);
+                }
+            });
+            let upgraded = self.upgrade().and_then(|()| self.settle());
+            over.ask();
+            let asked = asking.join().map_err(|_| RunError::Environment("failed to send requests".to_owned()));
+            upgraded.and(asked)
+        })?;
+        numbered.ask(REQUESTS);
+        self.sink.put_at(self.clock.now(), What::LogSpanned { answered: numbered.answered });
+        Ok(())
+    }
+
+    /// Tells what the logs of numbered requests hold after the stop.
     pub(super) fn read_logs(&mut self) -> Result<(), RunError> {
-        let (Some(moved), Some(log)) = (self.rotated.take(), &self.plan.target.log) else { return Ok(()) };
-        for path in [moved, log.path.fill(&self.placeholders()).into()] {
+        for path in std::mem::take(&mut self.logs) {
             // A file that is not there has no lines.
             let content = fs::read(&path).unwrap_or_default();
             let numbers = numbers(&String::from_utf8_lossy(&content));
@@ -72,17 +115,12 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn ask_numbered(&self, numbered: &mut Numbered, requests: u32) {
-        let mut endpoint = self.plan.target.endpoints[0].clone();
+    fn numbered(&self) -> Result<Numbered, RunError> {
+        let netns = self.sandbox.netns().map(|it| it.try_clone_to_owned()).transpose()?;
+        let endpoint = self.plan.target.endpoints[0].clone();
         let joint = if endpoint.path.contains('?') { '&' } else { '?' };
-        let path = std::mem::take(&mut endpoint.path);
-        for _ in 0..requests {
-            numbered.last += 1;
-            endpoint.path = format!("{path}{joint}{MARK}{}", numbered.last);
-            if let Ok(Probe::Answered { .. }) = ready::answers(self.sandbox.netns(), &endpoint, ANSWER_LIMIT) {
-                numbered.answered.push(numbered.last);
-            }
-        }
+        let path = format!("{}{joint}{MARK}", endpoint.path);
+        Ok(Numbered { netns, endpoint, path, last: 0, answered: Vec::new() })
     }
 
     fn portray_log(&self, path: &Path) -> Result<(), RunError> {

@@ -74,8 +74,8 @@ pub(super) struct Stage<'a> {
     pub(super) held: Vec<HeldStream>,
     /// The files of UNIX sockets that were bound when the stop was asked for.
     pub(super) socket_files: Vec<PathBuf>,
-    /// Where the log lies since it was renamed.
-    pub(super) rotated: Option<PathBuf>,
+    /// The files that hold the lines of numbered requests, read after the stop.
+    pub(super) logs: Vec<PathBuf>,
     pub(super) load: Option<Load>,
     /// The patterns that a schedule sends (parked connections have none).
     pub(super) patterns: Vec<Pattern>,
@@ -137,7 +137,7 @@ impl<'a> Stage<'a> {
             systemd: None,
             held: Vec::new(),
             socket_files: Vec::new(),
-            rotated: None,
+            logs: Vec::new(),
             load: None,
             patterns: Vec::new(),
             diag,
@@ -221,6 +221,8 @@ impl<'a> Stage<'a> {
             Step::Upgrade => self.upgrade(),
             Step::BrokenUpgrade { ms, executable } => self.broken_upgrade(*executable, Duration::from_millis(*ms)),
             Step::KillInUpgrade { side, ms } => self.kill_in_upgrade(*side, Duration::from_millis(*ms)),
+            Step::KillAfterUpgrade { ms } => self.kill_after_upgrade(Duration::from_millis(*ms)),
+            Step::UpgradeLogged => self.upgrade_logged(),
             Step::Sequential { upgrades } => self.sequential(*upgrades),
             Step::Storm { triggers, within_ms } => self.storm(*triggers, std::time::Duration::from_millis(*within_ms)),
             Step::ConfigTests { tests } => self.config_tests(*tests),

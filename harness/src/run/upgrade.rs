@@ -69,10 +69,12 @@ impl Stage<'_> {
         self.await_steady_load()?;
         let mut before = self.before_upgrade()?;
         self.phase(Phase::Trigger);
-        let trigger = trigger_of(&restart.steps);
+        let trigger = restart.trigger();
         let mut completed = true;
         for (index, step) in restart.steps.iter().enumerate() {
             if index == trigger {
+                // Again: the steps before it take their time, in which those that wait go on.
+                self.await_steady_load()?;
                 self.note_half_open(before.id)?;
             }
             let began = self.clock.now();
@@ -387,12 +389,6 @@ impl Stage<'_> {
 
 pub(super) fn yes(condition: bool) -> Look<(), ()> {
     if condition { Look::Yes(()) } else { Look::NotYet }
-}
-
-/// The step that is the trigger. Where nothing else acts, the deploy itself changes what the target watches.
-pub(super) fn trigger_of(steps: &[TargetRestartStep]) -> usize {
-    let acts = |step: &TargetRestartStep| !matches!(step, TargetRestartStep::Deploy | TargetRestartStep::Wait(_));
-    steps.iter().position(acts).unwrap_or(0)
 }
 
 pub(super) fn describe(step: &TargetRestartStep) -> String {

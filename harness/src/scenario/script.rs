@@ -242,12 +242,12 @@ pub enum Step {
     Initialised,
     /// One upgrade by the manifest's restart steps, until its done event.
     Upgrade,
-    /// The restart steps with a broken executable in place of `{self}`; the load goes on this long after that one ran
-    /// (capability `exec-self`).
+    /// The restart steps with a broken executable in place of `{self}`, or an invalid configuration; the load goes on this long
+    /// after that was taken up (capability `exec-self`, or `config-file`).
     BrokenUpgrade {
         /// How long.
         ms: u64,
-        /// What it does.
+        /// What is broken.
         #[serde(default)]
         executable: Broken,
     },
@@ -259,6 +259,14 @@ pub enum Step {
         /// How long.
         ms: u64,
     },
+    /// One upgrade; as soon as it is done the new generation is killed, with all that it has started, and the load goes on this
+    /// long (capability `respawn`).
+    KillAfterUpgrade {
+        /// How long.
+        ms: u64,
+    },
+    /// One upgrade until the old generation is gone, and numbered requests before, meanwhile and after (capability `log`).
+    UpgradeLogged,
     /// So many upgrades one after the other under the load, each until the generation before is gone; after each the load
     /// is interrupted for a snapshot of the target at rest.
     Sequential {
@@ -426,6 +434,8 @@ impl Step {
             Step::Upgrade => "upgrade",
             Step::BrokenUpgrade { .. } => "broken-upgrade",
             Step::KillInUpgrade { .. } => "kill-in-upgrade",
+            Step::KillAfterUpgrade { .. } => "kill-after-upgrade",
+            Step::UpgradeLogged => "upgrade-logged",
             Step::Sequential { .. } => "sequential",
             Step::Storm { .. } => "storm",
             Step::WatchDrain { .. } => "watch-drain",

@@ -1,7 +1,7 @@
 //! A scenario, validated: its steps stand in an order that can be run.
 
 use super::{Launcher, NotifyAddress, Scenario, Script, ScriptProblem, Step, Supervisor};
-use crate::event::Obstacle;
+use crate::event::{Broken, Obstacle};
 use crate::manifest::{Capability, KeyPath, ManifestError, Part, Profile, Source};
 use crate::request::Pattern;
 
@@ -95,7 +95,9 @@ fn needed_by(step: &Step) -> Option<Capability> {
         Step::Stall | Step::Park { .. } | Step::Unstall => Some(Capability::Stall),
         Step::Change(_) => Some(Capability::Watch),
         Step::Initialised => Some(Capability::SlowInit),
-        Step::Rotate => Some(Capability::Log),
+        Step::Rotate | Step::UpgradeLogged => Some(Capability::Log),
+        Step::KillAfterUpgrade { .. } => Some(Capability::Respawn),
+        Step::BrokenUpgrade { executable: Broken::Misconfigured, .. } => Some(Capability::ConfigFile),
         Step::WatchHeld { .. } => Some(Capability::DrainDeadline),
         Step::ConfigTests { .. } => Some(Capability::ConfigTest),
         Step::CommandedStops => Some(Capability::StopCommand),
@@ -121,6 +123,8 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
             | Step::Change(_)
             | Step::BrokenUpgrade { .. }
             | Step::KillInUpgrade { .. }
+            | Step::KillAfterUpgrade { .. }
+            | Step::UpgradeLogged
             | Step::Sequential { .. }
             | Step::Storm { .. }
             | Step::UnitReload
@@ -231,19 +235,13 @@ impl Order {
             Step::Limits | Step::AwaitWatchdog | Step::Initialised | Step::Orphan => {}
             Step::Hup | Step::Reload | Step::CloseFirst | Step::Rest | Step::Rotate => {}
             Step::Load(patterns) => return self.load(patterns),
-            Step::Baseline { .. } | Step::ConfigTests { .. } if !self.load => {
-                return refuse("there is no load", "put `load` before it");
-            }
+            _ if is_under_load(step) && !self.load => return refuse("there is no load", "put `load` before it"),
             Step::Baseline { .. } | Step::ConfigTests { .. } => {}
-            Step::KillInUpgrade { .. } | Step::BrokenUpgrade { .. } | Step::Sequential { .. } | Step::Storm { .. }
-                if !self.load =>
-            {
-                return refuse("there is no load", "put `load` before it");
-            }
             Step::Ask { .. } | Step::RacingStarts { .. } | Step::BrokenUpgrade { .. } | Step::Hold { .. } => {}
             Step::Upgrade | Step::UnitReload | Step::Change(_) | Step::Sequential { .. } | Step::Storm { .. } => {
                 self.upgraded = true;
             }
+            Step::KillAfterUpgrade { .. } | Step::UpgradeLogged => self.upgraded = true,
             Step::WatchDrain { .. } | Step::WatchHeld { .. } if !self.upgraded => {
                 return refuse("nothing was upgraded", "put `upgrade` before it");
             }
@@ -325,6 +323,20 @@ impl Order {
     }
 }
 
+/// Steps that show something only while clients come.
+fn is_under_load(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Baseline { .. }
+            | Step::ConfigTests { .. }
+            | Step::KillInUpgrade { .. }
+            | Step::KillAfterUpgrade { .. }
+            | Step::BrokenUpgrade { .. }
+            | Step::Sequential { .. }
+            | Step::Storm { .. }
+    )
+}
+
 /// What has to be known by a start that was not disturbed, before anything can be said of one that is.
 fn compares_with(step: &Step) -> Option<&'static str> {
     match step {
@@ -355,6 +367,7 @@ fn is_of_none(step: &Step) -> bool {
             | Step::ConfigTests { tests: 0 }
             | Step::BrokenUpgrade { ms: 0, .. }
             | Step::KillInUpgrade { ms: 0, .. }
+            | Step::KillAfterUpgrade { ms: 0 }
             | Step::Sequential { upgrades: 0 }
             | Step::Storm { triggers: 0, .. }
     )

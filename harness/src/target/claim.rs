@@ -33,7 +33,7 @@ impl Reader<'_> {
     }
 
     /// The keys that say how a capability is used, present or not.
-    fn keys_of_claims(&self) -> [(Capability, &'static str, bool); 11] {
+    fn keys_of_claims(&self) -> [(Capability, &'static str, bool); 12] {
         let watch = self.manifest.restart.as_ref().is_some_and(|restart| restart.watch.is_some());
         [
             (Capability::Pidfile, "pidfile", self.manifest.pidfile.is_some()),
@@ -41,6 +41,7 @@ impl Reader<'_> {
             (Capability::Watch, "restart.watch", watch),
             (Capability::NotifyFd, "notify_fd", self.manifest.notify_fd.is_some()),
             (Capability::Log, "log", self.manifest.log.is_some()),
+            (Capability::ConfigFile, "config_file", self.manifest.config_file.is_some()),
             (Capability::DrainDeadline, "deadlines.drain_least_ms", self.manifest.deadlines.drain_least_ms.is_some()),
             (Capability::StopCommand, "commands.stop", self.manifest.commands.stop.is_some()),
             (Capability::StatusCommand, "commands.status", self.manifest.commands.status.is_some()),

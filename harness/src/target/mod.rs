@@ -23,6 +23,6 @@ pub use template::{Placeholders, Template};
 pub use text::TextProblem;
 pub(crate) use text::{check_id, name};
 pub use typed::{
-    Claim, Target, TargetCommands, TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, TargetLog,
-    TargetPrivileges, TargetReady, TargetSlowInit, TargetStop,
+    Claim, Target, TargetCommands, TargetConfigFile, TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch,
+    TargetLog, TargetPrivileges, TargetReady, TargetSlowInit, TargetStop,
 };

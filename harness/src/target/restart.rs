@@ -16,6 +16,15 @@ pub struct TargetRestart {
     pub watch: Option<TargetWatch>,
 }
 
+impl TargetRestart {
+    /// The index of the step that is the trigger. Where nothing else acts, the deploy itself changes what the target watches.
+    #[must_use]
+    pub fn trigger(&self) -> usize {
+        let acts = |step: &TargetRestartStep| !matches!(step, TargetRestartStep::Deploy | TargetRestartStep::Wait(_));
+        self.steps.iter().position(acts).unwrap_or(0)
+    }
+}
+
 /// A watched file, parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetWatch {

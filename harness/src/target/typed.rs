@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Signal, TargetRestart, Template};
+use super::{Signal, TargetRestart, TargetRestartStep, Template};
 use crate::manifest::{Capability, MainProcess, Profile, Program, Protocol, Role, Slow, Stall, Stream, Upload};
 use crate::request::Pattern;
 
@@ -39,6 +39,8 @@ pub struct Target {
     pub pidfile: Option<Template>,
     /// Its log.
     pub log: Option<TargetLog>,
+    /// The file that it reads at each upgrade.
+    pub config_file: Option<TargetConfigFile>,
     /// The descriptor on which it says that it is ready.
     pub notify_fd: Option<i32>,
     /// Whom it becomes when it drops its privileges.
@@ -164,6 +166,19 @@ impl Target {
     pub fn tells_versions(&self) -> bool {
         self.endpoints.first().is_some_and(|endpoint| endpoint.version_header.is_some())
     }
+
+    /// It claims this capability.
+    #[must_use]
+    pub fn claims(&self, capability: Capability) -> bool {
+        self.capabilities.get(&capability) == Some(&Claim::Claimed)
+    }
+
+    /// A command triggers its restart, whose exit status tells whoever runs it what came of it.
+    #[must_use]
+    pub fn is_triggered_by_command(&self) -> bool {
+        let trigger = self.restart.as_ref().and_then(|restart| restart.steps.get(restart.trigger()));
+        matches!(trigger, Some(TargetRestartStep::Run(_)))
+    }
 }
 
 impl Target {
@@ -219,6 +234,15 @@ pub enum TargetStop {
     Signal(Signal),
     /// This command.
     Command(Vec<Template>),
+}
+
+/// A configuration file, and what makes it invalid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetConfigFile {
+    /// Its path.
+    pub path: Template,
+    /// What lies there when it is invalid.
+    pub invalid: String,
 }
 
 /// Its own commands, parsed.

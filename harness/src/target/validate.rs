@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use super::text;
 use super::typed::{
-    TargetCommands, TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, TargetLog, TargetPrivileges,
-    TargetReady, TargetSlowInit, TargetStop,
+    TargetCommands, TargetConfigFile, TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, TargetLog,
+    TargetPrivileges, TargetReady, TargetSlowInit, TargetStop,
 };
 use super::{Signal, Target, TargetProblem, Template, TextProblem};
 use crate::manifest::{
-    Endpoint, File, KeyPath, LogFile, Manifest, ManifestError, Part, Privileges, Ready, Reopen, SlowInit, Source, Stop,
+    ConfigFile, Endpoint, File, KeyPath, LogFile, Manifest, ManifestError, Part, Privileges, Ready, Reopen, SlowInit,
+    Source, Stop,
 };
 
 /// Above the standard streams, and below what the launch needs for itself.
@@ -74,6 +75,7 @@ impl Target {
             main: reader.main_process()?,
             pidfile: manifest.pidfile.as_ref().map(|path| reader.rooted(KeyPath::of("pidfile"), path)).transpose()?,
             log: manifest.log.as_ref().map(|log| reader.log(log)).transpose()?,
+            config_file: manifest.config_file.as_ref().map(|it| reader.config_file(it)).transpose()?,
             notify_fd: reader.notify_fd()?,
             privileges: manifest.privileges.as_ref().map(|it| reader.privileges(it)).transpose()?,
             slow_init: manifest.slow_init.as_ref().map(|it| reader.slow_init(it)).transpose()?,
@@ -232,6 +234,15 @@ impl Reader<'_> {
             // Renamed by the run.
             path: self.writable(at.clone().key("path"), &log.path)?,
             reopen: self.signal(at.key("reopen").key("signal"), signal)?,
+        })
+    }
+
+    fn config_file(&self, file: &ConfigFile) -> Result<TargetConfigFile, ManifestError> {
+        let at = KeyPath::of("config_file");
+        Ok(TargetConfigFile {
+            // Written to by the run.
+            path: self.writable(at.clone().key("path"), &file.path)?,
+            invalid: self.filled(at.key("invalid"), &file.invalid)?,
         })
     }
 

@@ -187,6 +187,20 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "a test of the configuration listens beside the server that runs, and takes its clients",
     },
     DefectRow {
+        name: "log-continuous",
+        defect: Defect::LogContinuous,
+        catches: "handoff/log-continuous",
+        report: "systemd#13708",
+        bug: "each generation empties the log of requests when it opens it",
+    },
+    DefectRow {
+        name: "no-group-zombie",
+        defect: Defect::NoGroupZombie,
+        catches: "handoff/no-group-zombie",
+        report: "envoy#8691",
+        bug: "each upgrade leaves a socket in the reuseport group from which nobody accepts",
+    },
+    DefectRow {
         name: "deadline-not-early",
         defect: Defect::DeadlineNotEarly,
         catches: "drain/deadline-not-early",
@@ -255,6 +269,27 @@ pub(super) static ROWS: &[DefectRow] = &[
         catches: "rollback/reaped",
         report: "moby#29238: children that nobody waits for",
         bug: "does not wait for a generation that ends before it is ready: a zombie",
+    },
+    DefectRow {
+        name: "bad-config",
+        defect: Defect::BadConfig,
+        catches: "rollback/bad-config",
+        report: "haproxy#1883",
+        bug: "a new generation reads its configuration when it has said that it is ready and the old one goes",
+    },
+    DefectRow {
+        name: "dies-after-ready",
+        defect: Defect::DiesAfterReady,
+        catches: "rollback/dies-after-ready",
+        report: "pingora",
+        bug: "a generation that dies once it has been ready is not replaced",
+    },
+    DefectRow {
+        name: "reported",
+        defect: Defect::Reported,
+        catches: "rollback/reported",
+        report: "puma#2465, haproxy#3351",
+        bug: "says after an upgrade that failed what it says after one that succeeded",
     },
     DefectRow {
         name: "storm",

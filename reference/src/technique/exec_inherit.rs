@@ -3,6 +3,7 @@
 //! The oldest technique that loses nothing (nginx, Unicorn, the article's TCP server), and the simplest: the kernel's own rules of
 //! fork(2) and exec(2) hand the socket on, no message, no naming, no second socket.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
@@ -14,6 +15,7 @@ use clap::{ArgAction, Args};
 
 use crate::activation;
 use crate::adoption::Adoption;
+use crate::config::{Config, ConfigError};
 use crate::daemon;
 use crate::defect::{
     Defect, Early, Entrance, Executed, KeptConnection, LongBody, Lowered, Succession, Unaware, YoungConnection,
@@ -36,6 +38,9 @@ use crate::watchdog::Watchdog;
 
 /// How many times the drain timeout a generation takes in the defects that do not keep it.
 const OVERLONG: u32 = 3;
+
+/// In the defect of bad configurations: when the master has heard that all is well, and has sent the old generation away.
+const READS_LATE: Duration = Duration::from_millis(30);
 
 /// How long a faulty test of the configuration serves: at 300 connects a second some of them come to it.
 const TRY_OUT: Duration = Duration::from_millis(30);
@@ -73,6 +78,12 @@ pub struct Options {
     /// Open connections at which a generation stops accepting; the others wait in the queue [default: no limit]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub connections_max: Option<u64>,
+    /// Configuration file, read by each generation before it is ready (`connections-max = N`) [default: none]
+    #[arg(long, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+    /// File to which a line is appended for each request; each generation opens it anew [default: none]
+    #[arg(long, value_name = "PATH")]
+    pub request_log: Option<PathBuf>,
     /// Descriptor that gets a newline when the first generation is ready, and is closed then
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(3..))]
     pub notify_fd: Option<i32>,
@@ -106,6 +117,47 @@ impl Options {
             Some(Defect::OldExitsIdle) => Patience { timeout, ..self.patience() },
             _ => self.patience(),
         }
+    }
+
+    /// What the configuration file says, and the command line where that says nothing.
+    fn configured(&self) -> Result<Config, ConfigError> {
+        let said = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+        let own = self.connections_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
+        Ok(Config { connections_max: said.connections_max.or(own) })
+    }
+
+    /// What a generation serves.
+    fn service(&self, drain: Arc<Drain>) -> std::io::Result<Service> {
+        Ok(Service {
+            version: version::own()?,
+            drain,
+            kept: KeptConnection::of(self.defect),
+            young: YoungConnection::of(self.defect),
+            long: LongBody::of(self.defect),
+            requests: self.open_request_log()?,
+        })
+    }
+
+    /// How it ends in a defect.
+    fn farewell(&self) -> Option<Farewell> {
+        match self.defect {
+            Some(Defect::InflightCompletes) => Some(Farewell::Vanish),
+            Some(Defect::OldExitsIdle) => Some(Farewell::Overstay(self.patience().timeout * OVERLONG)),
+            Some(Defect::OldStopsAccepting) => Some(Farewell::KeepAccepting),
+            Some(Defect::NoSpin) => Some(Farewell::Spin),
+            _ => None,
+        }
+    }
+
+    /// Where requests are logged, if anywhere.
+    fn open_request_log(&self) -> std::io::Result<Option<Log>> {
+        let mut options = File::options();
+        match self.defect {
+            Some(Defect::LogContinuous) => options.write(true).truncate(true),
+            _ => options.append(true),
+        };
+        let file = self.request_log.as_ref().map(|path| options.create(true).open(path)).transpose()?;
+        Ok(file.map(|file| Log::slave().to(file)))
     }
 
     /// The watch that was asked for.
@@ -243,6 +295,7 @@ fn test_config(options: &Options) -> Result<(), String> {
     if options.defect == Some(Defect::ConfigTestHarmless) {
         try_out(options.address).map_err(|error| format!("configuration: {}: {error}", options.address))?;
     }
+    options.configured().map_err(|error| format!("configuration: {error}"))?;
     Log::master().line("configuration is good");
     Ok(())
 }
@@ -283,10 +336,12 @@ fn serve_as(manner: Manner, options: &Options) -> Result<(), String> {
     };
     let signals = Signals::take().map_err(|error| refused(&error))?;
     let drain = Drain::new(options.patience()).map_err(|error| refused(&error))?;
-    let version = version::own().map_err(|error| refused(&error))?;
-    let (young, long) = (YoungConnection::of(options.defect), LongBody::of(options.defect));
-    let kept = KeptConnection::of(options.defect);
-    let service = Arc::new(Service { version, drain, kept, young, long, requests: None });
+    let service = options.service(drain).map_err(|error| refused(&error))?;
+    // Before it is ready: whatever can be wrong with it is wrong with this generation alone.
+    let config = match options.defect {
+        Some(Defect::BadConfig) => Config::default(),
+        _ => options.configured().map_err(|error| refused(&error))?,
+    };
     let initialisation = Initialisation {
         takes: Duration::from_millis(options.slow_init_ms),
         waiting: Some(inherited.alive.as_fd()),
@@ -307,10 +362,14 @@ fn serve_as(manner: Manner, options: &Options) -> Result<(), String> {
         let own = inherited.listener.local_addr().and_then(|at| listener::bind(at, Sharing::ReusePort));
         inherited.listener = own.map_err(|error| refused(&error))?;
     }
-    log.line(format_args!("serves version {version}"));
+    log.line(format_args!("serves version {}", service.version));
 
     // Ready: the listener is verified and everything that can fail has been done. One byte, then closed.
     let _ = rustix::io::write(&inherited.ready, b"\n");
+    if options.defect == Some(Defect::BadConfig) {
+        std::thread::sleep(READS_LATE);
+        options.configured().map_err(|error| refused(&error))?;
+    }
     match early {
         Some(Early::Announces) if !is_complete()? => return Ok(()),
         Some(Early::Serves) => initialisation.complete_meanwhile(),
@@ -320,24 +379,17 @@ fn serve_as(manner: Manner, options: &Options) -> Result<(), String> {
     // A defect that binds anew waits for this end of file to know that the old copy of the listener is closed.
     let rebinds = Succession::after(u32::MAX, options.defect) != Succession::Shared;
     let listener_closed = Some(inherited.ready).filter(|_| rebinds);
-    let farewell = match options.defect {
-        Some(Defect::InflightCompletes) => Farewell::Vanish,
-        Some(Defect::OldExitsIdle) => Farewell::Overstay(options.patience().timeout * OVERLONG),
-        Some(Defect::OldStopsAccepting) => Farewell::KeepAccepting,
-        Some(Defect::NoSpin) => Farewell::Spin,
-        _ => manner.farewell,
-    };
     let generation = Generation {
         listener: Some(Arc::new(inherited.listener)),
-        service,
+        service: Arc::new(service),
         signals,
         log,
         alive: (options.defect != Some(Defect::ComesBack)).then_some(inherited.alive),
         successor: None,
         listener_closed,
-        connections_max: options.connections_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
+        connections_max: config.connections_max,
         forgets_after: None,
-        farewell,
+        farewell: options.farewell().unwrap_or(manner.farewell),
         overstay: None,
         stale: None,
     };

@@ -1,9 +1,12 @@
 //! drain/keepalive-swallowed: no request on a reused connection is taken in and lost.
 
-use crate::check::drain::residence::{Manner, lost, normal};
+use std::time::Duration;
+
+use crate::check::drain::residence::{Manner, lost, normal, residence};
 use crate::check::{Check, Witness};
 use crate::history::History;
 use crate::manifest::Profile;
+use crate::request::FailureClass;
 use crate::verdict::{Evidence, Finding, Level, Verdict};
 
 /// The check.
@@ -29,16 +32,26 @@ fn decide(history: &History) -> Vec<Finding> {
     let normal = normal(history);
     let mut findings = lost(history, Manner::Swallowed, normal);
     for finding in findings.iter_mut().filter(|finding| finding.verdict == Verdict::Fail) {
+        if finding.class == Some(FailureClass::Unread) {
+            // Who does not run reads nothing.
+            *finding = finding.clone().late_by(longest_unread(history).saturating_sub(3 * normal));
+        }
         let line = format!("the server normally takes up to R = {:.1} ms", normal.as_secs_f64() * 1e3);
         finding.evidence.push(Evidence::text(line));
     }
     findings
 }
 
+fn longest_unread(history: &History) -> Duration {
+    let unread = history.load().filter(|it| it.failure() == Some(FailureClass::Unread) && it.nth_on_connection > 0);
+    unread.map(residence).max().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use crate::check::script::{Script, answered, failed};
     use crate::request::{FailureClass, Pattern};
+    use crate::verdict::Ground;
     use crate::verdict::Verdict::{self, Fail, Pass};
 
     fn check(residence_ms: u64, class: FailureClass, want: Verdict) {
@@ -57,6 +70,19 @@ mod tests {
     #[test]
     fn a_request_that_lay_unread_far_longer_than_normal_fails() {
         check(16, FailureClass::Unread, Fail);
+    }
+
+    #[test]
+    fn how_long_it_lay_there_may_be_the_machine_s_doing_and_that_it_was_read_may_not() {
+        let ground = |class| {
+            let baseline = answered(500, 505, 1).of(Pattern::Busy).reused();
+            let lost = failed(1001, 1101, class).of(Pattern::Busy).reused();
+            let script = Script::new().trigger(1000, 1, 2).request(baseline).request(lost);
+            let finding = (super::CHECK.decide)(&script.history()).remove(0);
+            (finding.ground, finding.late_by_ms)
+        };
+        assert_eq!(ground(FailureClass::Unread), (Ground::Time, Some(85)));
+        assert_eq!(ground(FailureClass::Taken), (Ground::Fact, None));
     }
 
     #[test]

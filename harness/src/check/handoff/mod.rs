@@ -7,6 +7,8 @@ pub mod binary_replaced;
 pub mod config_test_harmless;
 pub mod half_open_kept;
 pub mod listener_continuity;
+pub mod log_continuous;
+pub mod no_group_zombie;
 pub mod no_refused;
 pub mod no_stall;
 pub mod old_stops_accepting;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::check::counter::moved;
 use crate::check::loss::touched;
 use crate::check::{Check, Witness};
+use crate::event::What;
 use crate::history::{History, Upgrade};
 use crate::manifest::Profile;
 use crate::request::{Pattern, Request};
@@ -31,6 +32,8 @@ pub static CHECK: Check = Check {
 
 /// A handshake this long had its SYN sent again: the kernel's first retransmit comes after a second.
 const STALLED: Duration = Duration::from_millis(900);
+/// What the load opens at most: 300 fresh connections, and whatever its other patterns open anew.
+const CONNECTS_PER_SECOND: f64 = 400.0;
 /// What the kernel counts when a queue is full.
 const COUNTERS: [&str; 2] = ["TcpExt.ListenOverflows", "TcpExt.ListenDrops"];
 
@@ -55,14 +58,26 @@ fn one(history: &History, upgrade: &Upgrade) -> Finding {
     let counters = Evidence::text(counted.join(", "));
     if !stalled.is_empty() || deltas.iter().flatten().any(|delta| *delta > 0) {
         let trigger = format!("upgrade {} was triggered at {}", upgrade.id, upgrade.trigger.not_before);
-        // On a machine that stands still the queue of a correct server fills too.
-        return Finding::fail(vec![evidence, counters, Evidence::text(trigger).event(upgrade.trigger_seq)]).on_time();
+        let finding = Finding::fail(vec![evidence, counters, Evidence::text(trigger).event(upgrade.trigger_seq)]);
+        // On a machine that stands still the queue of a correct server fills too; not sooner than this.
+        return match room(history, upgrade) {
+            Some(room) => finding.late_by(room),
+            None => finding.on_time(),
+        };
     }
     let mut finding = Finding::pass(evidence);
     if !counted.is_empty() {
         finding.evidence.push(counters);
     }
     finding
+}
+
+/// For how long nobody need accept until the queue that there was at the trigger is full.
+fn room(history: &History, upgrade: &Upgrade) -> Option<Duration> {
+    let dumps = history.find(|what| if let What::Listeners { rows } = what { Some(rows) } else { None });
+    let before = dumps.take_while(|(event, _)| event.seq < upgrade.trigger_seq).last()?.1;
+    let backlog = before.iter().map(|row| row.backlog).min()?;
+    Some(Duration::from_secs_f64(f64::from(backlog) / CONNECTS_PER_SECOND))
 }
 
 fn retransmitted_syn(request: &Request) -> bool {

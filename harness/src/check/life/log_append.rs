@@ -71,7 +71,7 @@ fn appended(seq: u64, portrait: &LogPortrait) -> Option<Finding> {
 }
 
 /// Whether each answered request has its line, and one only.
-fn lines(history: &History, seq: u64, answered: &[u32]) -> Finding {
+pub(in crate::check) fn lines(history: &History, seq: u64, answered: &[u32]) -> Finding {
     let mut times: BTreeMap<u32, u32> = BTreeMap::new();
     let mut read = Vec::new();
     for (event, (path, numbers)) in history.find(|what| match what {

@@ -34,11 +34,11 @@ fn decide(history: &History) -> Vec<Finding> {
     serves_on(history, Broken::Exits)
 }
 
-/// Whether the old generation serves on and nothing is lost in every upgrade to an executable that does this.
+/// Whether the old generation serves on and nothing is lost in every upgrade that fails in this way.
 pub(super) fn serves_on(history: &History, executable: Broken) -> Vec<Finding> {
     let broken = history.upgrades_to(executable);
     if broken.is_empty() {
-        let text = format!("no upgrade was triggered to an executable that {}", executable.word());
+        let text = format!("no upgrade was triggered that was to fail in this way ({})", executable.word());
         return vec![Finding::inconclusive(text)];
     }
     broken.iter().flat_map(|upgrade| one(history, upgrade)).collect()
@@ -48,7 +48,7 @@ fn one(history: &History, upgrade: &Upgrade) -> Vec<Finding> {
     let mut findings: Vec<Finding> = losses_of(history, upgrade, &ANY_REQUEST);
     findings.extend(main_ended(history, upgrade));
     findings.push(match upgrade.done {
-        None => Finding::inconclusive("the broken executable never ran").of(upgrade.id),
+        None => Finding::inconclusive("what was broken was never taken up").of(upgrade.id),
         Some(ran) => served(history, upgrade, ran.not_after),
     });
     findings
@@ -69,7 +69,7 @@ fn served(history: &History, upgrade: &Upgrade, ran: Nanos) -> Finding {
     let seconds = until.since(ran).as_secs_f64();
     let fresh = begun().filter(|it| it.pattern == Pattern::Fresh).count();
     let text = format!(
-        "{answered} requests that began after the broken executable had run ({ran}) were answered until {until}; {fresh} \
+        "{answered} requests that began after what was broken had been taken up ({ran}) were answered until {until}; {fresh} \
          fresh connections in {seconds:.3} s"
     );
     let evidence = Evidence::text(text).event(upgrade.trigger_seq);
