@@ -6,6 +6,7 @@ mod control;
 mod held;
 mod killing;
 mod launch;
+mod listeners;
 mod log;
 mod rest;
 mod sink;
@@ -27,6 +28,7 @@ pub use launch::{
     Answer, Artefact, DaemonPortrait, Identity, LauncherReturn, LauncherTies, Occasion, OpenDescriptor,
     ProcessPortrait, StartFrom, ThreadPortrait,
 };
+pub use listeners::{AskedListener, Fate};
 pub use log::{LogPortrait, LogWriter};
 pub use rest::{AtRest, DrainWatched, Microseconds, ProcessorTime, Resident};
 pub use sink::Sink;
@@ -348,6 +350,8 @@ pub enum What {
         /// The numbers of our requests in the order of its lines.
         numbers: Vec<u32>,
     },
+    /// The further listeners were asked through an upgrade, until the old generation was gone.
+    ListenersAsked(Vec<AskedListener>),
     /// Who serves, right after a target that stays in the foreground was ready.
     Serving {
         /// The process that was launched.

@@ -66,6 +66,16 @@ pub struct CheckResult {
     pub findings: Vec<Finding>,
 }
 
+impl CheckResult {
+    /// It is inconclusive, and would not be but for the machine.
+    #[must_use]
+    pub fn is_excused(&self) -> bool {
+        let is_open = |finding: &&Finding| finding.verdict == Verdict::Inconclusive;
+        self.status == Status::Verdict(Verdict::Inconclusive)
+            && self.findings.iter().filter(is_open).all(|finding| finding.excused)
+    }
+}
+
 /// Judged, or not applicable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -168,8 +168,16 @@ fn stall() -> BoxedStrategy<Stall> {
 fn manifest() -> BoxedStrategy<Manifest> {
     let main = prop_oneof![Just(MainProcess::Launched), Just(MainProcess::Pidfile)];
     let log = (text(), text()).prop_map(|(path, signal)| LogFile { path, reopen: Reopen::Signal(signal) });
-    let how =
-        (launch(), vec(file(), 0..3), vec(endpoint(), 0..3), ready(), main, of(text()), of(log), of(any::<i32>()));
+    let how = (
+        launch(),
+        vec(file(), 0..3),
+        (vec(endpoint(), 0..3), vec(text(), 0..3)),
+        ready(),
+        main,
+        of(text()),
+        of(log),
+        of(any::<i32>()),
+    );
     let privileges = (any::<u32>(), any::<u32>(), vec(any::<u32>(), 0..3), vec(text(), 0..3));
     let privileges = privileges.prop_map(|(uid, gid, groups, arguments)| Privileges { uid, gid, groups, arguments });
     let slow_init = (vec(text(), 0..3), number(), text());
@@ -179,7 +187,7 @@ fn manifest() -> BoxedStrategy<Manifest> {
     (said(), how, of(restart()), stop(), commands(), of(stall()), deadlines(), asked)
         .prop_map(|(said, how, restart, stop, commands, stall, deadlines, (privileges, slow_init, config_file))| {
             let (name, about, role, profiles, claims, disclaims, requires) = said;
-            let (launch, files, endpoints, ready, main, pidfile, log, notify_fd) = how;
+            let (launch, files, (endpoints, also), ready, main, pidfile, log, notify_fd) = how;
             Manifest {
                 name,
                 about,
@@ -191,6 +199,7 @@ fn manifest() -> BoxedStrategy<Manifest> {
                 launch,
                 files,
                 endpoints,
+                also,
                 ready,
                 main,
                 pidfile,

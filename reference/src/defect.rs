@@ -276,6 +276,12 @@ pub enum Defect {
     DeadlineKept,
     /// A test of the configuration listens on the address, and takes what comes.
     ConfigTestHarmless,
+    /// A new instance takes over the first listener only, and binds the others when the old one has gone.
+    EveryListener,
+    /// A new instance keeps the listeners that are not wanted any more.
+    ListenerSetChanges,
+    /// A new instance unlinks the file of a UNIX socket, and makes it anew.
+    UnixPathKept,
     /// A generation reads its configuration when it has said that it is ready.
     BadConfig,
     /// A generation that dies once it has been ready is not replaced.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFd;
 
+use crate::further::Further;
 use crate::listener;
 use crate::log::Log;
 use crate::poll;
@@ -91,6 +92,8 @@ impl<F: FnMut()> Beside for F {
 pub struct Generation {
     /// The queue of new connections; given up when the drain begins.
     pub listener: Option<Arc<TcpListener>>,
+    /// Further queues, accepted from as the first is, and given up with it.
+    pub further: Option<Arc<Further>>,
     /// What is served.
     pub service: Arc<Service>,
     /// Stop and upgrade requests.
@@ -121,6 +124,7 @@ impl Generation {
     pub fn new(listener: impl Into<Arc<TcpListener>>, service: Service, signals: Signals, log: Log) -> Self {
         Self {
             listener: Some(listener.into()),
+            further: None,
             service: Arc::new(service),
             signals,
             log,
@@ -183,7 +187,10 @@ impl Generation {
                 self.successor = None;
             }
             if woken.connection {
-                exhausted_until = self.accept();
+                exhausted_until = self.accept(None);
+            }
+            for at in woken.further {
+                exhausted_until = self.accept(Some(at)).or(exhausted_until);
             }
         }
     }
@@ -206,6 +213,9 @@ impl Generation {
             self.successor.as_ref().map_or_else(absent, poll::readable),
             stale.as_ref().map_or_else(absent, poll::readable),
         ];
+        let (fixed, further) = (entries.len(), self.further.as_ref().filter(|_| queue.is_some()));
+        entries.extend(further.iter().flat_map(|it| it.sockets()).map(poll::readable));
+        let queues = entries.len();
         entries.extend(beside.waits());
         let own = self.overstay.or(drain.deadline()).or(exhausted_until);
         poll::until(&mut entries, own.into_iter().chain(beside.deadline()).min())?;
@@ -213,6 +223,7 @@ impl Generation {
             connection: poll::fired(&entries[2]),
             master_gone: poll::fired(&entries[3]),
             replaced: poll::fired(&entries[4]),
+            further: (0..queues - fixed).filter(|at| poll::fired(&entries[fixed + at])).collect(),
         })
     }
 
@@ -234,14 +245,20 @@ impl Generation {
         if self.farewell != Farewell::KeepAccepting {
             self.listener = None;
         }
+        self.further = None;
         self.listener_closed = None;
         self.service.drain.begin();
         self.log.line(format_args!("{reason}, draining {} connections", self.service.drain.live()));
     }
 
-    /// Takes one connection if there is one; the time to pause for if the system is exhausted.
-    fn accept(&mut self) -> Option<Instant> {
-        let stream = match listener::accept(self.listener.as_ref()?) {
+    /// Takes one connection if there is one, from the first queue or from a further one; the time to pause for if the system is
+    /// exhausted.
+    fn accept(&mut self, further: Option<usize>) -> Option<Instant> {
+        let accepted = match further {
+            None => listener::accept(self.listener.as_deref()?),
+            Some(at) => listener::accept(self.further.as_ref()?.sockets().get(at)?),
+        };
+        let stream = match accepted {
             Ok(Some(stream)) => stream,
             Ok(None) => return None,
             Err(error) => {
@@ -293,6 +310,8 @@ impl Generation {
 /// What a wait found besides signals, which are always looked at.
 struct Woken {
     connection: bool,
+    /// Which of the further queues have one.
+    further: Vec<usize>,
     master_gone: bool,
     replaced: bool,
 }

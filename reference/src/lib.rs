@@ -41,6 +41,7 @@ pub mod defect;
 pub mod drain;
 pub mod environment;
 pub mod fdpass;
+pub mod further;
 pub mod generation;
 pub mod handover;
 pub mod http;

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
@@ -77,7 +77,7 @@ pub fn reserve(address: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 /// Only what concerns this process (EMFILE, ENFILE, ENOBUFS, ENOMEM): a connection that died in the queue is skipped
 /// (accept(2), "Error handling").
-pub fn accept(listener: &TcpListener) -> io::Result<Option<std::net::TcpStream>> {
+pub fn accept(listener: &impl AsFd) -> io::Result<Option<std::net::TcpStream>> {
     match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
         Ok(socket) => Ok(Some(prepared(socket))),
         Err(
@@ -92,10 +92,11 @@ pub fn accept(listener: &TcpListener) -> io::Result<Option<std::net::TcpStream>>
     }
 }
 
-/// A connection without Nagle's delay: an answer is one write, and the last segment must not wait for an acknowledgement.
+/// A connection without Nagle's delay: an answer is one write, and the last segment must not wait for an acknowledgement. The type
+/// is that of any stream socket: what is read, written and shut down is a descriptor.
 fn prepared(socket: OwnedFd) -> std::net::TcpStream {
     let stream = std::net::TcpStream::from(socket);
-    // Fails only for a connection that is already dead; reading from it will tell.
+    // Fails only for a connection that is already dead, where reading will tell, and for a UNIX socket, which knows no such delay.
     let _ = stream.set_nodelay(true);
     stream
 }

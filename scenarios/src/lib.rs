@@ -63,6 +63,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "restart/config-test.toml",
     "restart/group.toml",
     "restart/log.toml",
+    "restart/listeners.toml",
     "restart/false-mark.toml",
     "restart/rollback.toml",
     "restart/bad-config.toml",

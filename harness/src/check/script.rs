@@ -332,6 +332,7 @@ fn target() -> Target {
             version_header: Some("X-Version".to_owned()),
             echo_header: None,
         }],
+        also: Vec::new(),
         ready: TargetReady::Answers(0),
         main: MainProcess::Launched,
         pidfile: Some(template("{dir}/pid")),

@@ -9,7 +9,7 @@ use crate::id::UpgradeId;
 use crate::manifest::Capability;
 use crate::request::{Pattern, Request};
 use crate::scenario::Step;
-use crate::target::Target;
+use crate::target::{Target, TargetFurther};
 
 /// A precondition of a verdict. The numbers are the load floors of the catalogue, per upgrade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +18,8 @@ pub enum Witness {
     Upgrades,
     /// Answers carry the version that gave them.
     Versions,
+    /// The target listens on other addresses in each version.
+    MovingListeners,
     /// The target has a way to tell whoever asked for an upgrade what became of it.
     ReplyChannel,
     /// At least 200 fresh connections per second, from the trigger to the end of the drain.
@@ -85,7 +87,7 @@ impl Witness {
     #[must_use]
     pub fn is_of_load(self) -> bool {
         match self {
-            Witness::Upgrades | Witness::Versions | Witness::ReplyChannel => false,
+            Witness::Upgrades | Witness::Versions | Witness::ReplyChannel | Witness::MovingListeners => false,
             Witness::FreshLoad
             | Witness::BusyLoad
             | Witness::RequestsInFlight
@@ -108,6 +110,10 @@ impl Witness {
             Witness::Versions => {
                 let endpoint = target.endpoints.first().filter(|_| !target.tells_versions())?;
                 return Some(format!("the endpoint `{}` names no `version_header`", endpoint.name));
+            }
+            Witness::MovingListeners => {
+                let text = "no address of `also` has `{version}` in it";
+                return (!target.also.iter().any(TargetFurther::moves)).then(|| text.to_owned());
             }
             Witness::ReplyChannel => {
                 let text = "no command triggers its restart, and the manifest does not claim `notify`";
@@ -146,7 +152,9 @@ impl Witness {
     fn one(self, history: &History, upgrade: &Upgrade) -> Sighting {
         let (met, text) = match self {
             // Of the run and of the manifest, not of an upgrade.
-            Witness::Upgrades | Witness::Versions | Witness::ReplyChannel => (true, String::new()),
+            Witness::Upgrades | Witness::Versions | Witness::ReplyChannel | Witness::MovingListeners => {
+                (true, String::new())
+            }
             Witness::FreshLoad => fresh(history, upgrade),
             Witness::BusyLoad => busy(history, upgrade),
             Witness::RequestsInFlight => in_flight(history, upgrade),

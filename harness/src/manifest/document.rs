@@ -37,6 +37,10 @@ pub struct Manifest {
     pub files: Vec<File>,
     /// Where it serves. The first one is loaded.
     pub endpoints: Vec<Endpoint>,
+    /// Further addresses on which it serves the same (capability `listeners`): `127.0.0.1:8001`, `[::1]:8001-8004`,
+    /// `unix:{dir}/PATH`, `unix:@NAME`. One with `{version}` in it moves with each version.
+    #[serde(default)]
+    pub also: Vec<String>,
     /// When it is ready.
     pub ready: Ready,
     /// Which process is the main process: the one that the stop signal ends.
@@ -140,7 +144,9 @@ pub enum Capability {
     Notify,
     /// Announces reloads by sd_notify(3).
     NotifyReload,
-    /// Listens on UNIX sockets.
+    /// Listens on further addresses (`also`).
+    Listeners,
+    /// Listens on a UNIX socket with a file (`also`).
     Unix,
     /// Serves UDP.
     Udp,
@@ -190,6 +196,7 @@ impl Capability {
             Capability::NotifyReload => "notify-reload",
             Capability::Watchdog => "watchdog",
             Capability::FdStore => "fd-store",
+            Capability::Listeners => "listeners",
             Capability::Unix => "unix",
             Capability::Udp => "udp",
             Capability::Tls => "tls",

@@ -3,5 +3,6 @@
 //! [`answers`] asks once, on a connection of its own; polling it is the caller's part.
 
 mod probe;
+mod unix;
 
-pub use probe::{Probe, ProbeError, answers, closed_first, half_request, rest_of_request};
+pub use probe::{Probe, ProbeError, answers, answers_at, closed_first, half_request, inside, rest_of_request};

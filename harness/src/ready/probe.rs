@@ -3,13 +3,15 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use thiserror::Error;
 
 use crate::id::Version;
-use crate::target::TargetEndpoint;
+use crate::ready::unix;
+use crate::target::{FurtherAddress, TargetEndpoint};
 
 /// A head larger than this is not an answer of any server that we know; it bounds our memory.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -62,7 +64,10 @@ pub fn answers(netns: Option<BorrowedFd<'_>>, endpoint: &TargetEndpoint, limit: 
 }
 
 /// Acts in a network namespace, in a thread of its own: entering one is for good.
-fn inside<T: Send>(
+///
+/// # Errors
+/// [`ProbeError`]: its own, or that of the act.
+pub fn inside<T: Send>(
     netns: Option<BorrowedFd<'_>>,
     name: &str,
     act: impl FnOnce() -> Result<T, ProbeError> + Send,
@@ -148,33 +153,71 @@ pub fn rest_of_request(
     understand(&head, endpoint).unwrap_or_else(|| silent(&stopped))
 }
 
+/// As [`answers`], at another address and from the network namespace of the caller. A UNIX socket without a file refuses like one on
+/// which nobody listens.
+///
+/// # Errors
+/// When the harness itself could not ask.
+pub fn answers_at(address: &FurtherAddress, endpoint: &TargetEndpoint, limit: Duration) -> Result<Probe, ProbeError> {
+    let end = Instant::now() + limit;
+    match address {
+        FurtherAddress::Internet(address) => ask(&TargetEndpoint { address: *address, ..endpoint.clone() }, end),
+        FurtherAddress::Path(path) => connected(unix::to_path(path), |stream| exchange(stream, endpoint, end)),
+        FurtherAddress::Abstract(name) => connected(unix::to_name(name), |stream| exchange(stream, endpoint, end)),
+    }
+}
+
 fn ask(endpoint: &TargetEndpoint, end: Instant) -> Result<Probe, ProbeError> {
     let Some(left) = left(end) else { return Ok(silent("the limit passed")) };
-    let mut stream = match TcpStream::connect_timeout(&endpoint.address, left) {
-        Ok(stream) => stream,
-        Err(error) => {
-            return match error.kind() {
-                io::ErrorKind::ConnectionRefused => Ok(Probe::Refused),
-                io::ErrorKind::ConnectionReset | io::ErrorKind::TimedOut => Ok(silent(&format!("connect: {error}"))),
-                _ => Err(ProbeError::Socket(error)),
-            };
-        }
-    };
+    connected(TcpStream::connect_timeout(&endpoint.address, left), |stream| exchange(stream, endpoint, end))
+}
+
+/// What a connect that failed says, or what comes of the connection.
+fn connected<S>(stream: io::Result<S>, exchange: impl FnOnce(S) -> Probe) -> Result<Probe, ProbeError> {
+    match stream {
+        Ok(stream) => Ok(exchange(stream)),
+        Err(error) => match error.kind() {
+            io::ErrorKind::ConnectionRefused => Ok(Probe::Refused),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::TimedOut => Ok(silent(&format!("connect: {error}"))),
+            _ => Err(ProbeError::Socket(error)),
+        },
+    }
+}
+
+/// One request and its answer.
+fn exchange(mut stream: impl Stream, endpoint: &TargetEndpoint, end: Instant) -> Probe {
     if let Err(error) = stream.write_all(request(endpoint).as_bytes()) {
-        return Ok(silent(&format!("write: {error}")));
+        return silent(&format!("write: {error}"));
     }
     let (head, stopped) = read_answer(&mut stream, end);
-    Ok(understand(&head, endpoint).unwrap_or_else(|| silent(&stopped)))
+    understand(&head, endpoint).unwrap_or_else(|| silent(&stopped))
+}
+
+/// A connection whose reads can be limited.
+trait Stream: Read + Write {
+    fn limit_reads(&self, limit: Duration) -> io::Result<()>;
+}
+
+impl Stream for TcpStream {
+    fn limit_reads(&self, limit: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(limit))
+    }
+}
+
+impl Stream for UnixStream {
+    fn limit_reads(&self, limit: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(limit))
+    }
 }
 
 /// Reads to the end of the stream, so that our close sends FIN and not RST (a reset of ours would move the counters of
 /// a namespace that we share). Returns the beginning, and why it stopped.
-fn read_answer(stream: &mut TcpStream, end: Instant) -> (Vec<u8>, String) {
+fn read_answer(stream: &mut impl Stream, end: Instant) -> (Vec<u8>, String) {
     let mut head = Vec::new();
     let mut buffer = [0u8; 4096];
     loop {
         let Some(left) = left(end) else { return (head, "no answer within the limit".to_owned()) };
-        if let Err(error) = stream.set_read_timeout(Some(left)) {
+        if let Err(error) = stream.limit_reads(left) {
             return (head, format!("read: {error}"));
         }
         match stream.read(&mut buffer) {

@@ -129,6 +129,7 @@ mod tests {
             ok: wrong.is_empty(),
             held,
             cells: BTreeMap::new(),
+            excused: 0,
             wrong: wrong.iter().map(|it| (*it).to_owned()).collect(),
         }
     }

@@ -26,6 +26,7 @@ mod hold;
 mod hup;
 mod killing;
 mod launcher;
+mod listeners;
 pub mod machine;
 mod marked;
 mod observers;

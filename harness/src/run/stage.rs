@@ -218,12 +218,9 @@ impl<'a> Stage<'a> {
             }
             Step::Prepare { versions } => self.prepare(*versions),
             Step::Initialised => self.await_initialised(),
-            Step::Upgrade => self.upgrade(),
-            Step::BrokenUpgrade { ms, executable } => self.broken_upgrade(*executable, Duration::from_millis(*ms)),
-            Step::KillInUpgrade { side, ms } => self.kill_in_upgrade(*side, Duration::from_millis(*ms)),
-            Step::KillAfterUpgrade { ms } => self.kill_after_upgrade(Duration::from_millis(*ms)),
-            Step::UpgradeLogged => self.upgrade_logged(),
-            Step::Sequential { upgrades } => self.sequential(*upgrades),
+            Step::Upgrade | Step::UpgradeLogged | Step::UpgradeListeners => self.upgrade_step(step),
+            Step::Sequential { .. } | Step::BrokenUpgrade { .. } => self.upgrade_step(step),
+            Step::KillInUpgrade { .. } | Step::KillAfterUpgrade { .. } => self.upgrade_step(step),
             Step::Storm { triggers, within_ms } => self.storm(*triggers, std::time::Duration::from_millis(*within_ms)),
             Step::ConfigTests { tests } => self.config_tests(*tests),
             Step::WatchHeld { ms } => self.watch_held(Duration::from_millis(*ms)),
@@ -236,6 +233,20 @@ impl<'a> Stage<'a> {
             Step::Quiesce => self.quiesce(),
             Step::Stop => self.stop_by_its_means(),
             Step::Scan => self.scan(),
+        }
+    }
+
+    /// A step that upgrades, and what happens meanwhile.
+    fn upgrade_step(&mut self, step: &Step) -> Result<(), RunError> {
+        match step {
+            Step::Upgrade => self.upgrade(),
+            Step::UpgradeLogged => self.upgrade_logged(),
+            Step::UpgradeListeners => self.upgrade_listeners(),
+            Step::Sequential { upgrades } => self.sequential(*upgrades),
+            Step::BrokenUpgrade { ms, executable } => self.broken_upgrade(*executable, Duration::from_millis(*ms)),
+            Step::KillInUpgrade { side, ms } => self.kill_in_upgrade(*side, Duration::from_millis(*ms)),
+            Step::KillAfterUpgrade { ms } => self.kill_after_upgrade(Duration::from_millis(*ms)),
+            other => unreachable!("`{}` upgrades nothing", other.word()),
         }
     }
 

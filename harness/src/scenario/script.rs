@@ -267,6 +267,9 @@ pub enum Step {
     },
     /// One upgrade until the old generation is gone, and numbered requests before, meanwhile and after (capability `log`).
     UpgradeLogged,
+    /// One upgrade until the old generation is gone, and a request to each further address before, again and again meanwhile, and
+    /// after (capability `listeners`).
+    UpgradeListeners,
     /// So many upgrades one after the other under the load, each until the generation before is gone; after each the load
     /// is interrupted for a snapshot of the target at rest.
     Sequential {
@@ -436,6 +439,7 @@ impl Step {
             Step::KillInUpgrade { .. } => "kill-in-upgrade",
             Step::KillAfterUpgrade { .. } => "kill-after-upgrade",
             Step::UpgradeLogged => "upgrade-logged",
+            Step::UpgradeListeners => "upgrade-listeners",
             Step::Sequential { .. } => "sequential",
             Step::Storm { .. } => "storm",
             Step::WatchDrain { .. } => "watch-drain",

@@ -96,6 +96,7 @@ fn needed_by(step: &Step) -> Option<Capability> {
         Step::Change(_) => Some(Capability::Watch),
         Step::Initialised => Some(Capability::SlowInit),
         Step::Rotate | Step::UpgradeLogged => Some(Capability::Log),
+        Step::UpgradeListeners => Some(Capability::Listeners),
         Step::KillAfterUpgrade { .. } => Some(Capability::Respawn),
         Step::BrokenUpgrade { executable: Broken::Misconfigured, .. } => Some(Capability::ConfigFile),
         Step::WatchHeld { .. } => Some(Capability::DrainDeadline),
@@ -125,6 +126,7 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
             | Step::KillInUpgrade { .. }
             | Step::KillAfterUpgrade { .. }
             | Step::UpgradeLogged
+            | Step::UpgradeListeners
             | Step::Sequential { .. }
             | Step::Storm { .. }
             | Step::UnitReload
@@ -241,7 +243,7 @@ impl Order {
             Step::Upgrade | Step::UnitReload | Step::Change(_) | Step::Sequential { .. } | Step::Storm { .. } => {
                 self.upgraded = true;
             }
-            Step::KillAfterUpgrade { .. } | Step::UpgradeLogged => self.upgraded = true,
+            Step::KillAfterUpgrade { .. } | Step::UpgradeLogged | Step::UpgradeListeners => self.upgraded = true,
             Step::WatchDrain { .. } | Step::WatchHeld { .. } if !self.upgraded => {
                 return refuse("nothing was upgraded", "put `upgrade` before it");
             }

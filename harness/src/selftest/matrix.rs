@@ -144,6 +144,7 @@ impl Job {
             ok: false,
             held: 0,
             cells: BTreeMap::new(),
+            excused: 0,
             wrong: Vec::new(),
         }
     }

@@ -103,10 +103,18 @@ pub struct RowReport {
     pub ok: bool,
     /// In how many runs the row was as it must be.
     pub held: u32,
+    /// In how many it was not, and all that was wrong could not be told for the machine's sake.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub excused: u32,
     /// The cells, by check.
     pub cells: BTreeMap<&'static str, Cell>,
     /// What was wrong, with the directory that shows it.
     pub wrong: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What must be, and how often it was which.

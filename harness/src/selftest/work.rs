@@ -75,22 +75,32 @@ impl<'b> Work<'_, 'b> {
         if wrong.is_empty() {
             report.held += 1;
             let _kept = std::fs::remove_dir_all(&directory);
+        } else if wrong.iter().all(|it| it.is_excused) {
+            report.excused += 1;
         }
         let verdict = Some(if wrong.is_empty() { Verdict::Pass } else { Verdict::Fail });
-        report.wrong.extend(wrong.into_iter().map(|text| format!("{text} ({})", directory.display())));
+        report.wrong.extend(wrong.into_iter().map(|it| format!("{} ({})", it.text, directory.display())));
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         (bench.progress)(Progress::RunEnded { verdict, took_ms });
         Ok(())
     }
 }
 
+/// What was not as it must be.
+struct Wrong {
+    text: String,
+    /// It could not be told, for the machine's sake.
+    is_excused: bool,
+}
+
 /// Counts the verdicts of one run into the cells; gives what was not as it must be.
-fn count(job: &Job, outcome: &Outcome, report: &mut RowReport) -> Vec<String> {
+fn count(job: &Job, outcome: &Outcome, report: &mut RowReport) -> Vec<Wrong> {
     let mut wrong = Vec::new();
     if job.kind != RowKind::Null
         && let Baseline::Broken(evidence) = &outcome.baseline
     {
-        wrong.push(format!("broken without a restart: {}", evidence.first().map_or("", |it| it.text.as_str())));
+        let text = format!("broken without a restart: {}", evidence.first().map_or("", |it| it.text.as_str()));
+        wrong.push(Wrong { text, is_excused: false });
     }
     for result in &outcome.results {
         let Status::Verdict(verdict) = result.status else { continue };
@@ -111,7 +121,8 @@ fn count(job: &Job, outcome: &Outcome, report: &mut RowReport) -> Vec<String> {
             Must::Pass => verdict == Verdict::Pass,
         };
         if !right {
-            wrong.push(format!("{} must {must:?} and was {verdict}", result.check));
+            let text = format!("{} must {must:?} and was {verdict}", result.check);
+            wrong.push(Wrong { text, is_excused: result.is_excused() });
         }
     }
     wrong

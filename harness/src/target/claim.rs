@@ -6,6 +6,11 @@ use super::validate::Reader;
 use super::{Claim, TargetProblem, TextProblem};
 use crate::manifest::{Capability, KeyPath, MainProcess, ManifestError, Part, Profile, Stop};
 
+/// An entry of `also` that has a file.
+fn is_path(also: &str) -> bool {
+    also.starts_with("unix:") && !also.starts_with("unix:@")
+}
+
 impl Reader<'_> {
     /// Claims and disclaims as one map, each with what it needs.
     pub(super) fn capabilities(&self) -> Result<BTreeMap<Capability, Claim>, ManifestError> {
@@ -33,7 +38,7 @@ impl Reader<'_> {
     }
 
     /// The keys that say how a capability is used, present or not.
-    fn keys_of_claims(&self) -> [(Capability, &'static str, bool); 12] {
+    fn keys_of_claims(&self) -> [(Capability, &'static str, bool); 14] {
         let watch = self.manifest.restart.as_ref().is_some_and(|restart| restart.watch.is_some());
         [
             (Capability::Pidfile, "pidfile", self.manifest.pidfile.is_some()),
@@ -43,6 +48,8 @@ impl Reader<'_> {
             (Capability::Log, "log", self.manifest.log.is_some()),
             (Capability::ConfigFile, "config_file", self.manifest.config_file.is_some()),
             (Capability::DrainDeadline, "deadlines.drain_least_ms", self.manifest.deadlines.drain_least_ms.is_some()),
+            (Capability::Listeners, "also", !self.manifest.also.is_empty()),
+            (Capability::Unix, "also", self.manifest.also.iter().any(|it| is_path(it))),
             (Capability::StopCommand, "commands.stop", self.manifest.commands.stop.is_some()),
             (Capability::StatusCommand, "commands.status", self.manifest.commands.status.is_some()),
             (Capability::ConfigTest, "commands.config_test", self.manifest.commands.config_test.is_some()),

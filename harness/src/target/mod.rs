@@ -5,6 +5,7 @@
 //! - what can be wrong: [`TextProblem`] in one text, [`TargetProblem`] between keys, [`RestartProblem`] in `[restart]`
 
 mod claim;
+mod further;
 mod problem;
 mod restart;
 mod restart_problem;
@@ -15,6 +16,7 @@ mod typed;
 mod validate;
 mod validate_restart;
 
+pub use further::{FurtherAddress, TargetFurther};
 pub use problem::TargetProblem;
 pub use restart::{TargetAwait, TargetRecipient, TargetRestart, TargetRestartStep, TargetWatch};
 pub use restart_problem::RestartProblem;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Signal, TargetRestart, TargetRestartStep, Template};
+use super::{Signal, TargetFurther, TargetRestart, TargetRestartStep, Template};
 use crate::manifest::{Capability, MainProcess, Profile, Program, Protocol, Role, Slow, Stall, Stream, Upload};
 use crate::request::Pattern;
 
@@ -31,6 +31,9 @@ pub struct Target {
     pub files: Vec<TargetFile>,
     /// Where it serves; never empty.
     pub endpoints: Vec<TargetEndpoint>,
+    /// Further addresses.
+    #[serde(default)]
+    pub also: Vec<TargetFurther>,
     /// When it is ready.
     pub ready: TargetReady,
     /// Which process is main.

@@ -9,7 +9,7 @@ use super::typed::{
     TargetCommands, TargetConfigFile, TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, TargetLog,
     TargetPrivileges, TargetReady, TargetSlowInit, TargetStop,
 };
-use super::{Signal, Target, TargetProblem, Template, TextProblem};
+use super::{Signal, Target, TargetFurther, TargetProblem, Template, TextProblem};
 use crate::manifest::{
     ConfigFile, Endpoint, File, KeyPath, LogFile, Manifest, ManifestError, Part, Privileges, Ready, Reopen, SlowInit,
     Source, Stop,
@@ -70,6 +70,7 @@ impl Target {
             requires: reader.requires()?,
             launch: reader.launch()?,
             files: reader.files()?,
+            also: reader.also()?,
             ready: reader.ready()?,
             endpoints,
             main: reader.main_process()?,
@@ -235,6 +236,19 @@ impl Reader<'_> {
             path: self.writable(at.clone().key("path"), &log.path)?,
             reopen: self.signal(at.key("reopen").key("signal"), signal)?,
         })
+    }
+
+    fn also(&self) -> Result<Vec<TargetFurther>, ManifestError> {
+        let also = &self.manifest.also;
+        let one = |(n, text): (usize, &String)| {
+            let at = KeyPath::of("also").index(n);
+            if also[..n].contains(text) {
+                return Err(self.twice(at, text));
+            }
+            let template = self.template(at.clone(), text)?;
+            self.text(at, TargetFurther::check(template))
+        };
+        also.iter().enumerate().map(one).collect()
     }
 
     fn config_file(&self, file: &ConfigFile) -> Result<TargetConfigFile, ManifestError> {

@@ -187,6 +187,27 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "a test of the configuration listens beside the server that runs, and takes its clients",
     },
     DefectRow {
+        name: "every-listener",
+        defect: Defect::EveryListener,
+        catches: "handoff/every-listener",
+        report: "pingora's limit of 32, envoy#8427",
+        bug: "a new instance takes over the first listener only, and binds the others when the old one has gone",
+    },
+    DefectRow {
+        name: "listener-set-changes",
+        defect: Defect::ListenerSetChanges,
+        catches: "handoff/listener-set-changes",
+        report: "pingora#960",
+        bug: "a new instance keeps the listeners that its configuration does not name any more",
+    },
+    DefectRow {
+        name: "unix-path-kept",
+        defect: Defect::UnixPathKept,
+        catches: "handoff/unix-path-kept",
+        report: "puma#1988, tableflip#24",
+        bug: "a new instance unlinks the file of its UNIX socket, and makes it anew 50 ms later",
+    },
+    DefectRow {
         name: "log-continuous",
         defect: Defect::LogContinuous,
         catches: "handoff/log-continuous",

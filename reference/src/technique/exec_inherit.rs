@@ -381,6 +381,7 @@ fn serve_as(manner: Manner, options: &Options) -> Result<(), String> {
     let listener_closed = Some(inherited.ready).filter(|_| rebinds);
     let generation = Generation {
         listener: Some(Arc::new(inherited.listener)),
+        further: None,
         service: Arc::new(service),
         signals,
         log,

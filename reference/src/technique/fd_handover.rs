@@ -16,12 +16,15 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
 
+use crate::defect::Defect;
 use crate::drain::{Drain, Patience};
 use crate::fdpass::{Door, Predecessor};
+use crate::further::{self, Address, Further};
 use crate::generation::Generation;
 use crate::inherit;
 use crate::listener::{self, Sharing};
@@ -32,12 +35,19 @@ use crate::service::Service;
 use crate::signal::Signals;
 use crate::version;
 
+/// In the defects of further listeners: nobody listens there for this long.
+const AWAY: Duration = Duration::from_millis(50);
+
 /// The command line, the same for each instance.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// Address to listen on; the instance that is started first binds it
     #[arg(long, default_value = "127.0.0.1:10086")]
     pub address: SocketAddr,
+    /// File with further addresses to listen on, one a line: `127.0.0.1:80`, `127.0.0.1:81-89`, `[::1]:80`, `unix:PATH`,
+    /// `unix:@NAME`. Each instance reads it anew: it adds what is new there, and drops what is not there any more
+    #[arg(long, value_name = "PATH")]
+    pub also: Option<PathBuf>,
     /// UNIX socket at which an instance hands its listeners to the next one
     #[arg(long, value_name = "PATH", default_value = "fd-handover.sock")]
     pub socket: PathBuf,
@@ -53,6 +63,20 @@ pub struct Options {
     /// How long a new instance may take to become ready before it is given up
     #[arg(long, value_name = "N", default_value_t = 5000)]
     pub ready_timeout_ms: u64,
+    /// Switch on a deliberate bug, to prove that a check catches it
+    #[arg(long, value_name = "NAME")]
+    pub defect: Option<Defect>,
+}
+
+impl Options {
+    /// The further addresses.
+    fn wanted(&self) -> Result<Vec<Address>, String> {
+        let Some(path) = &self.also else { return Ok(Vec::new()) };
+        let text = std::fs::read_to_string(path).map_err(|error| format!("read {}: {error}", path.display()))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let some = lines.map(Address::some).collect::<Result<Vec<_>, _>>();
+        Ok(some.map_err(|error| format!("understand {}: {error}", path.display()))?.concat())
+    }
 }
 
 /// Runs an instance: the first one, or the successor of the one that serves.
@@ -75,11 +99,11 @@ pub fn run(options: &Options) -> Result<(), String> {
     let drain = Drain::new(patience).map_err(failed("prepare its drain"))?;
 
     let predecessor = Predecessor::find(&socket).map_err(failed("ask the instance that serves"))?;
-    let listener = match &predecessor {
+    let (listener, handed) = match &predecessor {
         Some(predecessor) => taken_over(predecessor, options.address)?,
-        None => listener::bind(options.address, Sharing::Exclusive).map_err(failed("listen"))?,
+        None => (listener::bind(options.address, Sharing::Exclusive).map_err(failed("listen"))?, Vec::new()),
     };
-    let listener = Arc::new(listener);
+    let mut further = take_further(options, handed).map_err(|error| format!("instance failed to {error}"))?;
     // Everything that can fail has been done, or is undone when this returns.
     let pidfile = match (&predecessor, pidfile) {
         (Some(predecessor), path) => {
@@ -90,42 +114,95 @@ pub fn run(options: &Options) -> Result<(), String> {
     };
     let pidfile = pidfile.map_err(|error| format!("instance failed to {error}"))?;
     let door = Door::open(&socket).map_err(failed("open its socket"))?;
-    let successor = hand_over_when_asked(&door, &listener, Duration::from_millis(options.ready_timeout_ms), &log)
-        .map_err(failed("wait at its socket"))?;
     log.line(format_args!("serves version {version} on {}", options.address));
     if let Some(predecessor) = predecessor {
         // It may have been stopped meanwhile: then it goes anyway.
         let _ = predecessor.taken();
+        // Not before: until then it may serve on.
+        further.remove_dropped();
+        strike(options, &mut further)?;
     }
-    let mut generation = Generation::new(listener, Service::new(version, drain), signals, log.clone());
+    let files = further.files().to_vec();
+    let queues = Arc::new(Queues { first: Arc::new(listener), further: Arc::new(further) });
+    let patience = Duration::from_millis(options.ready_timeout_ms);
+    let (successor, is_replaced) =
+        hand_over_when_asked(&door, &queues, patience, &log).map_err(failed("wait at its socket"))?;
+    let mut generation = Generation::new(Arc::clone(&queues.first), Service::new(version, drain), signals, log.clone());
+    generation.further = Some(Arc::clone(&queues.further));
     generation.successor = Some(successor);
+    drop(queues);
     generation.run(&mut || {}).map_err(failed("go on"))?;
     // A successor's stay.
     door.close().map_err(failed("remove its socket"))?;
+    if !is_replaced.load(Ordering::Acquire) {
+        further::remove(&files);
+    }
     pidfile.map_or(Ok(()), Pidfile::remove).map_err(failed("remove its pidfile"))
 }
 
-/// The one listener, if it is what this instance is to listen on: another address needs a start of its own.
-fn taken_over(predecessor: &Predecessor, wanted: SocketAddr) -> Result<TcpListener, String> {
+/// The first listener, if it is what this instance is to listen on (another address needs a start of its own), and the others.
+fn taken_over(predecessor: &Predecessor, wanted: SocketAddr) -> Result<(TcpListener, Vec<OwnedFd>), String> {
     let refused = |error: &dyn std::fmt::Display| format!("instance failed to take over: {error}");
-    let mut listeners = predecessor.listeners().map_err(|error| refused(&error))?;
-    let listener =
-        listeners.pop().filter(|_| listeners.is_empty()).ok_or_else(|| refused(&"one listener is wanted"))?;
+    let mut listeners = predecessor.listeners().map_err(|error| refused(&error))?.into_iter();
+    let listener = listeners.next().ok_or_else(|| refused(&"nothing was handed over"))?;
     let verified = inherit::verify_listener(listener.as_raw_fd(), wanted);
     verified.map_err(|_| refused(&format_args!("what was handed over does not listen on {wanted}")))?;
-    Ok(TcpListener::from(listener))
+    Ok((TcpListener::from(listener), listeners.collect()))
 }
 
-/// Waits at the door on a thread; the end of file on what is returned says that a successor serves. The listener is not kept open for
-/// that: an instance that is stopped has nothing to hand over, and its clients are to be refused at once.
+/// The further listeners, from what was handed over and of its own.
+fn take_further(options: &Options, handed: Vec<OwnedFd>) -> Result<Further, String> {
+    let mut wanted = options.wanted()?;
+    match options.defect {
+        // Bound when the predecessor has gone.
+        Some(Defect::EveryListener) if !handed.is_empty() => wanted.clear(),
+        Some(Defect::ListenerSetChanges) => {
+            wanted.extend(handed.iter().filter_map(Address::of).filter(|it| !wanted.contains(it)).collect::<Vec<_>>());
+        }
+        _ => {}
+    }
+    Further::take(&wanted, handed)
+}
+
+/// What the defects of further listeners do when the predecessor has been told to go; a correct instance has them all by then.
+fn strike(options: &Options, further: &mut Further) -> Result<(), String> {
+    match options.defect {
+        Some(Defect::EveryListener) => {
+            std::thread::sleep(AWAY);
+            let wanted = options.wanted()?;
+            // Until the predecessor has closed the last of them.
+            let bound = std::iter::repeat_with(|| Further::take(&wanted, Vec::new())).find_map(Result::ok);
+            *further = bound.unwrap_or_default();
+        }
+        Some(Defect::UnixPathKept) => {
+            further::remove(further.files());
+            std::thread::sleep(AWAY);
+            further.bind_files_anew().map_err(|error| format!("instance failed to {error}"))?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// What is handed over.
+struct Queues {
+    first: Arc<TcpListener>,
+    further: Arc<Further>,
+}
+
+/// Waits at the door on a thread; the end of file on what is returned says that a successor serves. The listeners are not kept open
+/// for that: an instance that is stopped has nothing to hand over, and its clients are to be refused at once.
 fn hand_over_when_asked(
     door: &Door,
-    listener: &Arc<TcpListener>,
+    queues: &Queues,
     patience: Duration,
     log: &Log,
-) -> std::io::Result<OwnedFd> {
+) -> std::io::Result<(OwnedFd, Arc<AtomicBool>)> {
     let (serves, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    let (door, listener, log) = (door.try_clone()?, Arc::downgrade(listener), log.clone());
+    let (door, log) = (door.try_clone()?, log.clone());
+    let (first, further) = (Arc::downgrade(&queues.first), Arc::downgrade(&queues.further));
+    let is_replaced = Arc::new(AtomicBool::new(false));
+    let replaced = Arc::clone(&is_replaced);
     std::thread::Builder::new().name("door".to_owned()).spawn(move || {
         loop {
             let successor = match door.wait() {
@@ -137,15 +214,20 @@ fn hand_over_when_asked(
                 }
             };
             // Whoever comes too late finds the end of file, and nobody to serve on.
-            let Some(listener) = listener.upgrade() else { continue };
-            let handed = successor.hand_over(&[listener.as_fd()], patience);
-            // Before the word: only when nobody has it open any more does nothing reach this instance.
-            drop(listener);
+            let (Some(first), Some(further)) = (first.upgrade(), further.upgrade()) else { continue };
+            let sockets: Vec<_> =
+                [first.as_fd()].into_iter().chain(further.sockets().iter().map(AsFd::as_fd)).collect();
+            let handed = successor.hand_over(&sockets, patience);
+            // Before the word: only when nobody has them open any more does nothing reach this instance.
+            drop((first, further));
             match handed {
-                Ok(()) => return drop(told),
+                Ok(()) => {
+                    replaced.store(true, Ordering::Release);
+                    return drop(told);
+                }
                 Err(error) => log.line(format_args!("upgrade failed, serves on: {error}")),
             }
         }
     })?;
-    Ok(serves)
+    Ok((serves, is_replaced))
 }

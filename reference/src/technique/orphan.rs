@@ -302,6 +302,7 @@ impl Daemon {
         let service = Service { requests: Some(log.clone()), ..Service::new(version, drain) };
         let generation = Generation {
             listener: self.listener.map(Arc::new),
+            further: None,
             service: Arc::new(service),
             signals: self.signals,
             log: log.clone(),

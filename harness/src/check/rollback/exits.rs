@@ -54,8 +54,8 @@ fn one(history: &History, upgrade: &Upgrade) -> Vec<Finding> {
     findings
 }
 
-/// Until the scenario's next step: that deploys an executable that works, and whoever tries again and again serves then.
-fn served_until(history: &History, upgrade: &Upgrade, ran: Nanos) -> Nanos {
+/// Until the scenario's next step: that deploys what works, and whoever tries again and again succeeds then.
+pub(super) fn served_until(history: &History, upgrade: &Upgrade, ran: Nanos) -> Nanos {
     let steps = history.find(|what| matches!(what, What::StepBegan { .. }).then_some(()));
     let next = steps.map(|(event, ())| event.at.not_before).filter(|at| *at > ran).min();
     next.map_or(upgrade.window_end, |next| next.min(upgrade.window_end))

@@ -1,7 +1,9 @@
 //! rollback/reported: who has asked for an upgrade learns that it failed.
 
 use crate::check::notice::notices;
+use crate::check::rollback::exits::served_until;
 use crate::check::{Check, Witness};
+use crate::clock::Nanos;
 use crate::event::What;
 use crate::history::{History, Upgrade};
 use crate::manifest::Profile;
@@ -17,7 +19,7 @@ pub static CHECK: Check = Check {
     source: "sd_notify(3), STATUS=; an exit status of 0 means success (exit(3))",
     reports: &["puma#2465", "haproxy#3351"],
     observed: "Of an upgrade that must fail: where a command triggers it, that it ended with another status than 0; else the last \
-               STATUS= that the target sent until the next upgrade, and that it says something else, numbers apart, than after an \
+               STATUS= that the target sent until the scenario's next step, and that it says something else, numbers apart, than after an \
                upgrade that succeeded.",
     needs: &[Witness::ReplyChannel],
     observers: &["notify"],
@@ -40,12 +42,14 @@ fn one(history: &History, upgrade: &Upgrade) -> Finding {
     if history.plan.target.is_triggered_by_command() {
         return by_exit_status(history, upgrade);
     }
-    let Some((seq, failed)) = status(history, upgrade) else {
+    let ran = upgrade.done.map_or(upgrade.trigger.not_after, |ran| ran.not_after);
+    let Some((seq, failed)) = status(history, upgrade, served_until(history, upgrade, ran)) else {
         let text = "the upgrade failed, and no STATUS= came after its trigger";
         return Finding::fail(vec![Evidence::text(text).event(upgrade.trigger_seq)]).on_time();
     };
     let good = history.upgrades();
-    let Some((good_seq, succeeded)) = good.iter().filter(|it| it.done.is_some()).find_map(|it| status(history, it))
+    let Some((good_seq, succeeded)) =
+        good.iter().filter(|it| it.done.is_some()).find_map(|it| status(history, it, it.window_end))
     else {
         return Finding::inconclusive("what it says of an upgrade that succeeds was not seen");
     };
@@ -78,11 +82,11 @@ fn by_exit_status(history: &History, upgrade: &Upgrade) -> Finding {
     }
 }
 
-/// The last STATUS= of its window.
-fn status<'a>(history: &'a History, upgrade: &Upgrade) -> Option<(u64, &'a str)> {
+/// The last STATUS= since its trigger.
+fn status<'a>(history: &'a History, upgrade: &Upgrade, until: Nanos) -> Option<(u64, &'a str)> {
     let of_upgrade = notices(history)
         .into_iter()
-        .filter(|it| it.at.not_before >= upgrade.trigger.not_before && it.at.not_before < upgrade.window_end);
+        .filter(|it| it.at.not_before >= upgrade.trigger.not_before && it.at.not_before < until);
     of_upgrade.filter_map(|it| Some((it.seq, it.value("STATUS")?))).next_back()
 }
 
@@ -123,6 +127,18 @@ mod tests {
         assert_eq!(same.ground, Ground::Fact);
         let none = check(told("X=1", "STATUS=serving generation 2"), Fail);
         assert_eq!(none.ground, Ground::Time);
+    }
+
+    #[test]
+    fn what_is_said_when_something_good_was_deployed_is_not_of_the_failure() {
+        let script = Script::new().broken(1000, 1).broken_ran(1010, 1);
+        let script = script.notified(1020, Some(1), &["STATUS=upgrade failed, serving generation 1"]);
+        let next = What::StepBegan { index: 4, step: "upgrade".to_owned() };
+        let script = script.event(1500, next).notified(1510, Some(1), &["STATUS=serving generation 2"]);
+        let done = What::UpgradeDone { upgrade: UpgradeId(2), by: "version 2 answered".to_owned() };
+        let script =
+            script.trigger(2000, 2, 2).event(2010, done).notified(2020, Some(1), &["STATUS=serving generation 3"]);
+        check(script.settled(2030, 2), Pass);
     }
 
     #[test]

@@ -1,0 +1,54 @@
+//! handoff/every-listener: an upgrade hands on every listener, however many there are and of whatever family.
+
+use crate::check::handoff::further::{fault, judged, with_fate};
+use crate::check::{Check, Witness};
+use crate::event::Fate;
+use crate::history::History;
+use crate::manifest::{Capability, Profile};
+use crate::verdict::{Finding, Level};
+
+/// The check.
+pub static CHECK: Check = Check {
+    id: "handoff/every-listener",
+    level: Level::Must,
+    profile: Some(Profile::Restart),
+    capability: Some(Capability::Listeners),
+    requirement: "Each listener is handed on: IPv4, IPv6, UNIX sockets with a file and with an abstract name, however many there are.",
+    source: "unix(7): SCM_RIGHTS carries 253 descriptors at most; a listener that is forgotten is refused",
+    reports: &["pingora's limit of 32", "envoy#8427"],
+    observed: "Each address of `also` that both versions have is asked, on a connection of its own, before the upgrade, in turn from its \
+               trigger until the old generation is gone, and after: every request is answered, the last one by the new version.",
+    needs: &[Witness::Upgrades],
+    observers: &[],
+    chance: false,
+    unproven_bare: None,
+    decide,
+};
+
+fn decide(history: &History) -> Vec<Finding> {
+    vec![judged(&with_fate(history, Fate::Kept), "kept", |row| fault(history, row))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::handoff::further::tests::{asked, refused};
+    use crate::id::Version;
+    use crate::verdict::Verdict::{Fail, Inconclusive, Pass};
+
+    #[test]
+    fn listeners_that_answer_throughout_pass() {
+        assert_eq!(decide(&asked(&[(Fate::Kept, |_| {}), (Fate::Kept, |_| {})]))[0].verdict, Pass);
+    }
+
+    #[test]
+    fn one_that_refuses_or_keeps_its_old_version_fails() {
+        assert_eq!(decide(&asked(&[(Fate::Kept, |_| {}), (Fate::Kept, refused)]))[0].verdict, Fail);
+        assert_eq!(decide(&asked(&[(Fate::Kept, |row| row.version = Some(Version(1)))]))[0].verdict, Fail);
+    }
+
+    #[test]
+    fn those_that_are_not_kept_prove_nothing() {
+        assert_eq!(decide(&asked(&[(Fate::Added, |_| {}), (Fate::Dropped, refused)]))[0].verdict, Inconclusive);
+    }
+}

@@ -1,0 +1,130 @@
+//! The addresses on which a target listens beside its endpoints.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Placeholders, Template, TextProblem, text};
+
+/// What stands before the address of a UNIX socket.
+const UNIX: &str = "unix:";
+
+/// More than any server that we know is asked to have; it bounds a typing error in a range.
+const PORTS_MAX: u16 = 1024;
+
+/// An entry of `also`: one address, or some that differ in the port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TargetFurther(pub(super) Template);
+
+/// An address on which a target listens.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FurtherAddress {
+    /// On the loopback interface.
+    Internet(SocketAddr),
+    /// A UNIX socket with a file.
+    Path(PathBuf),
+    /// A UNIX socket with an abstract name (unix(7)).
+    Abstract(String),
+}
+
+impl fmt::Display for FurtherAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FurtherAddress::Internet(address) => write!(f, "{address}"),
+            FurtherAddress::Path(path) => write!(f, "{UNIX}{}", path.display()),
+            FurtherAddress::Abstract(name) => write!(f, "{UNIX}@{name}"),
+        }
+    }
+}
+
+impl TargetFurther {
+    /// It is another address in each version.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        self.0.is_versioned()
+    }
+
+    /// It has a file.
+    #[must_use]
+    pub fn is_path(&self) -> bool {
+        self.0.as_written().starts_with(UNIX) && !self.0.as_written().starts_with("unix:@")
+    }
+
+    /// The addresses at this version; none where the version makes it something else than its manifest was read with.
+    #[must_use]
+    pub fn addresses(&self, with: &Placeholders) -> Vec<FurtherAddress> {
+        some(&self.0.fill(with)).unwrap_or_default()
+    }
+
+    /// Checks an entry as it is written.
+    pub(super) fn check(template: Template) -> Result<TargetFurther, TextProblem> {
+        let written = template.as_written();
+        if let Some(path) = written.strip_prefix(UNIX).filter(|rest| !rest.starts_with('@')) {
+            text::below_dir(path)?;
+        } else {
+            some(&written.replace("{version}", "1"))?;
+        }
+        Ok(TargetFurther(template))
+    }
+}
+
+/// `127.0.0.1:8001`, `127.0.0.1:8001-8004`, `unix:PATH`, `unix:@NAME`.
+fn some(text: &str) -> Result<Vec<FurtherAddress>, TextProblem> {
+    match text.strip_prefix(UNIX).map(|rest| rest.strip_prefix('@').ok_or(rest)) {
+        Some(Ok("")) => Err(TextProblem::Address { text: text.to_owned() }),
+        Some(Ok(name)) => Ok(vec![FurtherAddress::Abstract(name.to_owned())]),
+        Some(Err(path)) => Ok(vec![FurtherAddress::Path(path.into())]),
+        None => {
+            let (first, last) = text.rsplit_once('-').map_or((text, None), |(first, last)| (first, Some(last)));
+            let first = text::address(first)?;
+            let last = last.map_or(Ok(first.port()), str::parse).ok();
+            let ports = last.filter(|last| (first.port()..first.port().saturating_add(PORTS_MAX)).contains(last));
+            let ports = first.port()..=ports.ok_or_else(|| TextProblem::Address { text: text.to_owned() })?;
+            Ok(ports.map(|port| FurtherAddress::Internet(SocketAddr::new(first.ip(), port))).collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Version;
+
+    fn at(text: &str, version: u32) -> Vec<String> {
+        let with = Placeholders {
+            self_path: String::new(),
+            dir: "/run".to_owned(),
+            version: Version(version),
+            address: "127.0.0.1:80".parse().expect("an address"),
+        };
+        let further = TargetFurther::check(Template(text.to_owned())).expect(text);
+        further.addresses(&with).iter().map(FurtherAddress::to_string).collect()
+    }
+
+    #[test]
+    fn an_entry_is_one_address_or_a_range_of_ports() {
+        assert_eq!(at("127.0.0.1:8001", 1), ["127.0.0.1:8001"]);
+        assert_eq!(at("[::1]:8001-8003", 1), ["[::1]:8001", "[::1]:8002", "[::1]:8003"]);
+        assert_eq!(at("unix:{dir}/a-b.sock", 1), ["unix:/run/a-b.sock"]);
+        assert_eq!(at("unix:@name", 1), ["unix:@name"]);
+    }
+
+    #[test]
+    fn one_that_moves_is_another_in_each_version() {
+        assert_eq!(at("127.0.0.1:800{version}", 2), ["127.0.0.1:8002"]);
+        assert_eq!(at("unix:{dir}/{version}.sock", 3), ["unix:/run/3.sock"]);
+        let moves = |text: &str| TargetFurther::check(Template(text.to_owned())).expect(text).moves();
+        assert!(moves("127.0.0.1:800{version}") && !moves("127.0.0.1:8001"));
+    }
+
+    #[test]
+    fn what_is_no_address_of_a_run_is_refused() {
+        for text in ["8001", "10.0.0.1:80", "127.0.0.1:0", "127.0.0.1:9-8", "127.0.0.1:1-9999", "unix:@", "unix:/tmp/x"]
+        {
+            TargetFurther::check(Template(text.to_owned())).expect_err(text);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The sockets on which a server listens beside the first one: other ports, IPv6, UNIX sockets with a file or an abstract name.
+//!
+//! A listening socket keeps its name whoever has it open, so a process that is handed many need not be told which is which: it asks
+//! the kernel (getsockname(2)), takes those that it is to listen on, binds what is missing, and closes the rest. That is how a new
+//! version adds, drops or moves an address without touching any other.
+//!
+//! The file of a UNIX socket is the name and not the socket: it is made by bind(2) and stays until somebody unlinks it. It must be
+//! unlinked by the last process that listens there, and by nobody before: a path that is made anew is missing in between.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::listener::{self, Sharing};
+
+/// What stands before the address of a UNIX socket.
+const UNIX: &str = "unix:";
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// IPv4 or IPv6: `127.0.0.1:80`, `[::1]:80`.
+    Internet(SocketAddr),
+    /// A UNIX socket with a file: `unix:run/server.sock`.
+    Path(PathBuf),
+    /// A UNIX socket with an abstract name (unix(7)): `unix:@server`.
+    Abstract(String),
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix(UNIX).map(|rest| rest.strip_prefix('@').ok_or(rest)) {
+            Some(Ok("") | Err("")) => Err(format!("`{text}` names no socket")),
+            Some(Ok(name)) => Ok(Self::Abstract(name.to_owned())),
+            Some(Err(path)) => Ok(Self::Path(path.into())),
+            None => text.parse().map(Self::Internet).map_err(|_| {
+                format!("`{text}` is no address: write `127.0.0.1:80`, `[::1]:80`, `unix:PATH` or `unix:@NAME`")
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Internet(address) => write!(out, "{address}"),
+            Self::Path(path) => write!(out, "{UNIX}{}", path.display()),
+            Self::Abstract(name) => write!(out, "{UNIX}@{name}"),
+        }
+    }
+}
+
+impl Address {
+    /// One line: an address, or some that differ in the port, `127.0.0.1:8001-8004`.
+    ///
+    /// # Errors
+    /// What is wrong with it, for standard error.
+    pub fn some(line: &str) -> Result<Vec<Self>, String> {
+        let range = line.rsplit_once('-').and_then(|(first, last)| {
+            let first: SocketAddr = first.parse().ok()?;
+            let last: u16 = last.parse().ok().filter(|last| *last >= first.port())?;
+            Some((first.port()..=last).map(move |port| Self::Internet(SocketAddr::new(first.ip(), port))))
+        });
+        match range {
+            Some(range) => Ok(range.collect()),
+            None => Ok(vec![line.parse()?]),
+        }
+    }
+
+    /// The name of a socket, if it is one of these.
+    pub fn of(socket: &impl AsFd) -> Option<Self> {
+        let name = rustix::net::getsockname(socket).ok()?;
+        if let Ok(address) = SocketAddr::try_from(name.clone()) {
+            return Some(Self::Internet(address));
+        }
+        let name = SocketAddrUnix::try_from(name).ok()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let path = name.path_bytes().map(|it| Self::Path(text(it).into()));
+        path.or_else(|| name.abstract_name().map(|it| Self::Abstract(text(it))))
+    }
+
+    fn bind(&self) -> io::Result<OwnedFd> {
+        let name = match self {
+            Self::Internet(address) => return Ok(listener::bind(*address, Sharing::Exclusive)?.into()),
+            Self::Path(path) => {
+                remove_if_dead(path)?;
+                SocketAddrUnix::new(path)?
+            }
+            Self::Abstract(name) => SocketAddrUnix::new_abstract_name(name.as_bytes())?,
+        };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        rustix::net::bind(&socket, &name)?;
+        rustix::net::listen(&socket, listener::BACKLOG)?;
+        Ok(socket)
+    }
+}
+
+/// Removes the file of a socket on which nobody listens any more: bind(2) refuses a name that is there.
+fn remove_if_dead(path: &Path) -> io::Result<()> {
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        _ => Ok(()),
+    }
+}
+
+/// The listening sockets beside the first one.
+#[derive(Debug, Default)]
+pub struct Further {
+    sockets: Vec<OwnedFd>,
+    /// The files by which they are reached.
+    files: Vec<PathBuf>,
+    /// The files of sockets that were handed over and are not wanted.
+    dropped: Vec<PathBuf>,
+}
+
+impl Further {
+    /// Takes those of `handed` that are `wanted`, and binds what is not among them. The others are closed.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, and why; what was bound before it is undone.
+    pub fn take(wanted: &[Address], mut handed: Vec<OwnedFd>) -> Result<Self, String> {
+        let mut further = Self::default();
+        let mut made = Vec::new();
+        for address in wanted {
+            let there = handed.iter().position(|socket| Address::of(socket).as_ref() == Some(address));
+            let socket = match there {
+                Some(at) => handed.swap_remove(at),
+                None => address.bind().map_err(|error| {
+                    made.iter().for_each(|path: &PathBuf| drop(std::fs::remove_file(path)));
+                    format!("listen on {address}: {error}")
+                })?,
+            };
+            if let Address::Path(path) = address {
+                further.files.push(path.clone());
+                made.extend(there.is_none().then(|| path.clone()));
+            }
+            further.sockets.push(socket);
+        }
+        let file =
+            |socket: &OwnedFd| if let Some(Address::Path(path)) = Address::of(socket) { Some(path) } else { None };
+        further.dropped = handed.iter().filter_map(file).collect();
+        Ok(further)
+    }
+
+    /// The sockets, in the order of what was wanted.
+    #[must_use]
+    pub fn sockets(&self) -> &[OwnedFd] {
+        &self.sockets
+    }
+
+    /// The files that whoever listens last removes.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Binds anew what has a file: the mistake of [`crate::defect::Defect::UnixPathKept`].
+    ///
+    /// # Errors
+    /// As [`Further::take`].
+    pub fn bind_files_anew(&mut self) -> Result<(), String> {
+        let files: Vec<Address> = self.files.iter().cloned().map(Address::Path).collect();
+        let (_closed, kept) = std::mem::take(&mut self.sockets)
+            .into_iter()
+            .partition::<Vec<_>, _>(|socket| Address::of(socket).is_some_and(|it| files.contains(&it)));
+        let anew = Self::take(&files, Vec::new())?;
+        (self.sockets, self.files) = (kept.into_iter().chain(anew.sockets).collect(), anew.files);
+        Ok(())
+    }
+
+    /// Removes the files of what is listened on no more, once nobody can want them back.
+    pub fn remove_dropped(&mut self) {
+        remove(&self.dropped);
+        self.dropped.clear();
+    }
+}
+
+/// Removes files; one that is gone already is as good.
+pub fn remove(files: &[PathBuf]) {
+    files.iter().for_each(|path| drop(std::fs::remove_file(path)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn addresses_are_read_as_they_are_written() {
+        for text in ["127.0.0.1:80", "[::1]:80", "unix:a/b.sock", "unix:@name"] {
+            assert_eq!(text.parse::<Address>().expect(text).to_string(), text);
+        }
+        for text in ["localhost:80", "unix:", "unix:@", "80"] {
+            text.parse::<Address>().expect_err(text);
+        }
+        let some = Address::some("127.0.0.1:8001-8003").expect("a range");
+        assert_eq!(
+            some.iter().map(Address::to_string).collect::<Vec<_>>(),
+            ["127.0.0.1:8001", "127.0.0.1:8002", "127.0.0.1:8003"]
+        );
+        Address::some("127.0.0.1:8003-8001").expect_err("backwards");
+        assert_eq!(Address::some("unix:a-b.sock").expect("no range").len(), 1);
+    }
+
+    #[test]
+    fn what_is_handed_over_is_told_by_its_name_and_the_rest_is_closed() {
+        let scratch = Scratch::new("further");
+        let path = |name: &str| Address::Path(scratch.path().join(name));
+        let abstract_name = Address::Abstract(format!("unbroken-further-{}", std::process::id()));
+        let first = Further::take(&[path("kept"), path("dropped"), abstract_name.clone()], Vec::new()).expect("bind");
+        let handed = first.sockets().iter().map(|it| it.try_clone().expect("dup")).collect();
+        let mut second = Further::take(&[abstract_name, path("added"), path("kept")], handed).expect("take");
+        drop(first);
+        assert_eq!(second.files(), [scratch.path().join("added"), scratch.path().join("kept")]);
+        for name in ["kept", "added"] {
+            UnixStream::connect(scratch.path().join(name)).expect(name);
+        }
+        let refused = UnixStream::connect(scratch.path().join("dropped")).expect_err("nobody listens");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        second.remove_dropped();
+        assert!(!scratch.path().join("dropped").exists());
+        remove(second.files());
+        assert!(!scratch.path().join("kept").exists());
+    }
+
+    #[test]
+    fn a_file_that_nobody_listens_on_is_replaced_and_one_that_somebody_does_is_not() {
+        let scratch = Scratch::new("further-stale");
+        let address = Address::Path(scratch.path().join("server.sock"));
+        let first = Further::take(std::slice::from_ref(&address), Vec::new()).expect("bind");
+        let other = Address::Path(scratch.path().join("other.sock"));
+        let error = Further::take(&[other, address.clone()], Vec::new()).expect_err("it is taken");
+        assert!(error.contains("server.sock"), "{error}");
+        assert!(!scratch.path().join("other.sock").exists(), "what was bound before it is undone");
+        drop(first);
+        Further::take(&[address], Vec::new()).expect("its file is a dead one's");
+    }
+}
