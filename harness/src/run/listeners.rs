@@ -41,7 +41,7 @@ struct Row {
 impl Stage<'_> {
     /// One upgrade until the old generation is gone.
     pub(super) fn upgrade_listeners(&mut self) -> Result<(), RunError> {
-        let (old, new) = (self.further_at(self.version), self.further_at(Version(self.version.0 + 1)));
+        let (old, new) = (self.further_at(self.version)?, self.further_at(Version(self.version.0 + 1))?);
         let asker = Asker {
             netns: self.sandbox.netns().map(|it| it.try_clone_to_owned()).transpose()?,
             endpoint: self.plan.target.endpoints[0].clone(),
@@ -70,9 +70,13 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn further_at(&self, version: Version) -> BTreeSet<FurtherAddress> {
+    fn further_at(&self, version: Version) -> Result<BTreeSet<FurtherAddress>, RunError> {
         let with = self.deployer.placeholders(&self.plan.target, version);
-        self.plan.target.also.iter().flat_map(|further| further.addresses(&with)).collect()
+        let addresses = self.plan.target.also.iter().map(|further| further.addresses(&with));
+        let addresses = addresses.collect::<Result<Vec<_>, _>>();
+        let addresses = addresses
+            .map_err(|error| RunError::Environment(format!("understand `also` at version {version}: {error}")))?;
+        Ok(addresses.into_iter().flatten().collect())
     }
 }
 

@@ -53,10 +53,12 @@ impl TargetFurther {
         self.0.as_written().starts_with(UNIX) && !self.0.as_written().starts_with("unix:@")
     }
 
-    /// The addresses at this version; none where the version makes it something else than its manifest was read with.
-    #[must_use]
-    pub fn addresses(&self, with: &Placeholders) -> Vec<FurtherAddress> {
-        some(&self.0.fill(with)).unwrap_or_default()
+    /// The addresses at this version.
+    ///
+    /// # Errors
+    /// The version makes it something else than an address: the tenth has one digit more.
+    pub fn addresses(&self, with: &Placeholders) -> Result<Vec<FurtherAddress>, TextProblem> {
+        some(&self.0.fill(with))
     }
 
     /// Checks an entry as it is written.
@@ -101,7 +103,7 @@ mod tests {
             address: "127.0.0.1:80".parse().expect("an address"),
         };
         let further = TargetFurther::check(Template(text.to_owned())).expect(text);
-        further.addresses(&with).iter().map(FurtherAddress::to_string).collect()
+        further.addresses(&with).expect(text).iter().map(FurtherAddress::to_string).collect()
     }
 
     #[test]
@@ -114,7 +116,7 @@ mod tests {
 
     #[test]
     fn one_that_moves_is_another_in_each_version() {
-        assert_eq!(at("127.0.0.1:800{version}", 2), ["127.0.0.1:8002"]);
+        assert_eq!(at("127.0.0.{version}:8001", 12), ["127.0.0.12:8001"]);
         assert_eq!(at("unix:{dir}/{version}.sock", 3), ["unix:/run/3.sock"]);
         let moves = |text: &str| TargetFurther::check(Template(text.to_owned())).expect(text).moves();
         assert!(moves("127.0.0.1:800{version}") && !moves("127.0.0.1:8001"));
