@@ -31,6 +31,8 @@ pub struct AskedListener {
     pub failures: Vec<String>,
     /// How many those were in all.
     pub failed: u32,
+    /// How many of those had no answer in the time that a request has, and met nothing else.
+    pub late: u32,
     /// What the last request met, when the old generation was gone.
     pub last: Answer,
     /// The version of that answer.

@@ -5,4 +5,6 @@
 mod probe;
 mod unix;
 
-pub use probe::{Probe, ProbeError, answers, answers_at, closed_first, half_request, inside, rest_of_request};
+pub use probe::{
+    NO_ANSWER, Probe, ProbeError, answers, answers_at, closed_first, half_request, inside, rest_of_request,
+};

@@ -18,6 +18,9 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Header lines of one head; nginx and haproxy stop at about 100.
 const HEADERS_MAX: usize = 128;
 
+/// What [`Probe::Silent`] gives as its reason when nothing but the time ran out.
+pub const NO_ANSWER: &str = "no answer within the limit";
+
 /// What one request found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
@@ -216,7 +219,7 @@ fn read_answer(stream: &mut impl Stream, end: Instant) -> (Vec<u8>, String) {
     let mut head = Vec::new();
     let mut buffer = [0u8; 4096];
     loop {
-        let Some(left) = left(end) else { return (head, "no answer within the limit".to_owned()) };
+        let Some(left) = left(end) else { return (head, NO_ANSWER.to_owned()) };
         if let Err(error) = stream.limit_reads(left) {
             return (head, format!("read: {error}"));
         }

@@ -18,9 +18,6 @@ use crate::wait::Stop;
 /// The pause after a round in which each listener was asked once.
 const PACE: Duration = Duration::from_millis(1);
 
-/// How long one answer may take.
-const ANSWER_LIMIT: Duration = Duration::from_secs(1);
-
 /// Failures that are told in words; the others are counted.
 const FAILURES_TOLD: usize = 8;
 
@@ -28,6 +25,8 @@ const FAILURES_TOLD: usize = 8;
 struct Asker {
     netns: Option<OwnedFd>,
     endpoint: TargetEndpoint,
+    /// How long one answer may take.
+    limit: Duration,
     clock: Clock,
 }
 
@@ -45,6 +44,7 @@ impl Stage<'_> {
         let asker = Asker {
             netns: self.sandbox.netns().map(|it| it.try_clone_to_owned()).transpose()?,
             endpoint: self.plan.target.endpoints[0].clone(),
+            limit: self.plan.target.deadlines.request,
             clock: self.clock,
         };
         let mut kept: Vec<Row> = old.intersection(&new).map(|it| Row::new(it, Fate::Kept)).collect();
@@ -86,7 +86,7 @@ impl Asker {
         let asked = ready::inside(self.netns.as_ref().map(AsFd::as_fd), "listeners", || {
             rows.iter_mut().try_for_each(|row| {
                 let began = self.clock.now();
-                let probe = ready::answers_at(&row.address, &self.endpoint, ANSWER_LIMIT)?;
+                let probe = ready::answers_at(&row.address, &self.endpoint, self.limit)?;
                 row.took(probe, &began.to_string());
                 Ok(())
             })
@@ -105,6 +105,7 @@ impl Row {
             asked: 0,
             failures: Vec::new(),
             failed: 0,
+            late: 0,
             last: Answer::Refused,
             version: None,
             missing: None,
@@ -122,6 +123,7 @@ impl Row {
             Answer::Missing(why) => why,
         };
         self.asked.failed += 1;
+        self.asked.late += u32::from(failure == ready::NO_ANSWER);
         if self.asked.failures.len() < FAILURES_TOLD {
             self.asked.failures.push(format!("{began}: {failure}"));
         }

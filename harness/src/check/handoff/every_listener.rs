@@ -33,7 +33,9 @@ fn decide(history: &History) -> Vec<Finding> {
 mod tests {
     use super::*;
     use crate::check::handoff::further::tests::{asked, refused};
+    use crate::event::AskedListener;
     use crate::id::Version;
+    use crate::verdict::Ground;
     use crate::verdict::Verdict::{Fail, Inconclusive, Pass};
 
     #[test]
@@ -45,6 +47,13 @@ mod tests {
     fn one_that_refuses_or_keeps_its_old_version_fails() {
         assert_eq!(decide(&asked(&[(Fate::Kept, |_| {}), (Fate::Kept, refused)]))[0].verdict, Fail);
         assert_eq!(decide(&asked(&[(Fate::Kept, |row| row.version = Some(Version(1)))]))[0].verdict, Fail);
+    }
+
+    #[test]
+    fn an_answer_that_does_not_come_in_time_is_one_of_time() {
+        let late = |row: &mut AskedListener| (row.failed, row.late) = (1, 1);
+        assert_eq!(decide(&asked(&[(Fate::Kept, late)]))[0].ground, Ground::Time);
+        assert_eq!(decide(&asked(&[(Fate::Kept, late), (Fate::Kept, refused)]))[0].ground, Ground::Fact);
     }
 
     #[test]

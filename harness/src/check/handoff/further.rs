@@ -39,6 +39,8 @@ pub(super) fn judged(
     let evidence =
         |(event, row): &(&Event, &AskedListener)| fault(row).map(|text| Evidence::text(text).event(event.seq));
     let faults: Vec<Evidence> = rows.iter().filter_map(evidence).collect();
+    let lost = rows.iter().filter(|(_, row)| fault(row).is_some());
+    let is_late = lost.clone().count() > 0 && lost.clone().all(|(_, row)| row.failed > 0 && row.late == row.failed);
     match (rows.first(), faults.is_empty()) {
         (None, _) => Finding::inconclusive(format!("no listener that is {what} was asked")),
         (Some((event, _)), true) => {
@@ -46,6 +48,7 @@ pub(super) fn judged(
             let text = format!("{} listeners that are {what}, {asked} requests in all, as they must be", rows.len());
             Finding::pass(Evidence::text(text).event(event.seq))
         }
+        (Some(_), false) if is_late => Finding::fail(faults).on_time(),
         (Some(_), false) => Finding::fail(faults),
     }
 }
@@ -68,6 +71,7 @@ pub(super) mod tests {
                 asked: 3,
                 failures: Vec::new(),
                 failed: 0,
+                late: 0,
                 last: Answer::Answered,
                 version: Some(Version(2)),
                 missing: None,
