@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Interval;
 use crate::id::UpgradeId;
 use crate::request::FailureClass;
 
@@ -156,6 +157,9 @@ pub struct Finding {
     /// By how many milliseconds too late, where that can be told: no shorter lack of a processor excuses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_by_ms: Option<u64>,
+    /// When that was, where it can be told: what was lacking at another time excuses nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_within: Option<Interval>,
     /// It was a fail, or a pass, and is inconclusive for the machine's sake: that stood still, or the target lacked a processor.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub excused: bool,
@@ -173,6 +177,7 @@ impl Finding {
             upgrade: None,
             class: None,
             late_by_ms: None,
+            late_within: None,
             excused: false,
             evidence,
         }
@@ -230,6 +235,13 @@ impl Finding {
     pub fn late_by(mut self, late_by: Duration) -> Finding {
         self.late_by_ms = u64::try_from(late_by.as_millis()).ok();
         self.on_time()
+    }
+
+    /// The same, and the time in which it was late.
+    #[must_use]
+    pub fn late_within(mut self, late_by: Duration, within: Interval) -> Finding {
+        self.late_within = Some(within);
+        self.late_by(late_by)
     }
 
     /// The same, resting on this.

@@ -1,5 +1,6 @@
 //! What excuses a lateness: a machine that stood still, an observer that broke, a target that lacked a processor.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::check::Check;
@@ -68,8 +69,24 @@ fn lack(history: &History, finding: &Finding) -> Option<String> {
         .filter(|it| finding.late_by_ms.is_some() || it.waited_ms >= LACK_MIN)
         .filter(|it| it.event.seq >= since && (cited.is_empty() || tried(it.event.at)) && !made_up(it.event.at))
         .collect();
-    let enough = finding.late_by_ms.is_none_or(|late_by| lacks.iter().map(|it| it.waited_ms).sum::<u64>() >= late_by);
-    longest(lacks).filter(|_| enough)
+    let lacked = match finding.late_within {
+        Some(within) => lacked_within(&lacks, within),
+        None => lacks.iter().map(|it| it.waited_ms).sum(),
+    };
+    longest(lacks).filter(|_| finding.late_by_ms.is_none_or(|late_by| lacked >= late_by))
+}
+
+/// For how many milliseconds of this time one process can have lacked a processor: nobody is late because another one waited, or
+/// waited at another time.
+fn lacked_within(lacks: &[Lack<'_>], within: Interval) -> u64 {
+    let mut of_process: BTreeMap<Pid, u64> = BTreeMap::new();
+    for lack in lacks {
+        let (from, until) =
+            (lack.event.at.not_before.max(within.not_before), lack.event.at.not_after.min(within.not_after));
+        let common = u64::try_from(until.since(from).as_millis()).unwrap_or(u64::MAX);
+        *of_process.entry(lack.pid).or_default() += lack.waited_ms.min(common);
+    }
+    of_process.into_values().max().unwrap_or(0)
 }
 
 fn cited<'a>(history: &'a History, finding: &'a Finding) -> impl Iterator<Item = &'a Event> {

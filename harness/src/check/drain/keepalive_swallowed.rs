@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::check::drain::residence::{Manner, lost, normal, residence};
 use crate::check::{Check, Witness};
+use crate::clock::Interval;
 use crate::history::History;
 use crate::manifest::Profile;
 use crate::request::FailureClass;
@@ -34,7 +35,9 @@ fn decide(history: &History) -> Vec<Finding> {
     for finding in findings.iter_mut().filter(|finding| finding.verdict == Verdict::Fail) {
         if finding.class == Some(FailureClass::Unread) {
             // Who does not run reads nothing.
-            *finding = finding.clone().late_by(longest_unread(history).saturating_sub(3 * normal));
+            if let Some((longest, within)) = longest_unread(history) {
+                *finding = finding.clone().late_within(longest.saturating_sub(3 * normal), within);
+            }
         }
         let line = format!("the server normally takes up to R = {:.1} ms", normal.as_secs_f64() * 1e3);
         finding.evidence.push(Evidence::text(line));
@@ -42,9 +45,11 @@ fn decide(history: &History) -> Vec<Finding> {
     findings
 }
 
-fn longest_unread(history: &History) -> Duration {
+/// How long a request lay unread at most, and when.
+fn longest_unread(history: &History) -> Option<(Duration, Interval)> {
     let unread = history.load().filter(|it| it.failure() == Some(FailureClass::Unread) && it.nth_on_connection > 0);
-    unread.map(residence).max().unwrap_or_default()
+    let longest = unread.max_by_key(|it| residence(it))?;
+    Some((residence(longest), Interval::new(longest.sent?, longest.ended)))
 }
 
 #[cfg(test)]
