@@ -480,7 +480,8 @@ mod tests {
     fn a_request_that_lay_unread_is_excused_by_who_did_not_run_meanwhile() {
         let after = |from: u64, until: u64, waited_ms: u64| {
             let image = Image { pid: Pid(7), start_ticks: 1, start_stack: 1 };
-            let script = loaded().spanning(from, until, What::Starved { image, waited_ms });
+            let script = loaded().appeared(if from == 1010 { 1005 } else { 1 }, 7, 1);
+            let script = script.spanning(from, until, What::Starved { image, waited_ms });
             let baseline = answered(500, 505, 1).of(Pattern::Busy).reused();
             let lost = failed(1001, 1201, FailureClass::Unread).of(Pattern::Busy).reused();
             let mut history = script.request(baseline).request(lost).history();
@@ -491,6 +492,7 @@ mod tests {
         assert!(!after(1000, 1200, 190), "185 ms of it were too much");
         assert!(after(1000, 1200, 150));
         assert!(after(2000, 2500, 500), "it waited later");
+        assert!(after(1010, 1200, 190), "it began later");
         assert!(after(600, 1100, 500), "a hundred of these at most were of that time");
     }
 

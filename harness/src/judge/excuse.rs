@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::check::Check;
 use crate::clock::Interval;
-use crate::event::{Event, What};
+use crate::event::{Event, ProcessChange, What};
 use crate::history::History;
-use crate::id::Pid;
+use crate::id::{Image, Pid};
 use crate::verdict::{Finding, Ground};
 
 /// A machine that stands still for longer than this cannot tell a target's gap from its own: the default answer gap
@@ -70,21 +70,28 @@ fn lack(history: &History, finding: &Finding) -> Option<String> {
         .filter(|it| it.event.seq >= since && (cited.is_empty() || tried(it.event.at)) && !made_up(it.event.at))
         .collect();
     let lacked = match finding.late_within {
-        Some(within) => lacked_within(&lacks, within),
+        Some(within) => lacked_within(history, &lacks, within),
         None => lacks.iter().map(|it| it.waited_ms).sum(),
     };
     longest(lacks).filter(|_| finding.late_by_ms.is_none_or(|late_by| lacked >= late_by))
 }
 
 /// For how many milliseconds of this time one process can have lacked a processor: nobody is late because another one waited, or
-/// waited at another time.
-fn lacked_within(lacks: &[Lack<'_>], within: Interval) -> u64 {
+/// waited at another time. Who appeared later had nothing in hand that could be late.
+fn lacked_within(history: &History, lacks: &[Lack<'_>], within: Interval) -> u64 {
+    let appeared = |image: &Image| {
+        let mut appearances = history.find(|what| match what {
+            What::Process { image: it, change: ProcessChange::Appeared { .. } } => Some(it.pid),
+            _ => None,
+        });
+        appearances.find(|(_, pid)| *pid == image.pid).map(|(event, _)| event.at.not_before)
+    };
     let mut of_process: BTreeMap<Pid, u64> = BTreeMap::new();
-    for lack in lacks {
+    for lack in lacks.iter().filter(|lack| appeared(&lack.image) <= Some(within.not_before)) {
         let (from, until) =
             (lack.event.at.not_before.max(within.not_before), lack.event.at.not_after.min(within.not_after));
         let common = u64::try_from(until.since(from).as_millis()).unwrap_or(u64::MAX);
-        *of_process.entry(lack.pid).or_default() += lack.waited_ms.min(common);
+        *of_process.entry(lack.image.pid).or_default() += lack.waited_ms.min(common);
     }
     of_process.into_values().max().unwrap_or(0)
 }
@@ -111,20 +118,20 @@ fn began_after(history: &History, finding: &Finding) -> u64 {
 /// That a process of the target lacked a processor.
 struct Lack<'a> {
     event: &'a Event,
-    pid: Pid,
+    image: Image,
     waited_ms: u64,
 }
 
 fn lacks(history: &History) -> impl Iterator<Item = Lack<'_>> {
     let starved = history.find(|what| match what {
-        What::Starved { image, waited_ms } => Some((image.pid, *waited_ms)),
+        What::Starved { image, waited_ms } => Some((*image, *waited_ms)),
         _ => None,
     });
-    starved.map(|(event, (pid, waited_ms))| Lack { event, pid, waited_ms })
+    starved.map(|(event, (image, waited_ms))| Lack { event, image, waited_ms })
 }
 
 /// The longest one, in words.
 fn longest<'a>(lacks: impl IntoIterator<Item = Lack<'a>>) -> Option<String> {
-    let Lack { event, pid, waited_ms } = lacks.into_iter().max_by_key(|it| it.waited_ms)?;
-    Some(format!("pid {pid} waited {waited_ms} ms for a processor until {}", event.at.not_after))
+    let Lack { event, image, waited_ms } = lacks.into_iter().max_by_key(|it| it.waited_ms)?;
+    Some(format!("pid {} waited {waited_ms} ms for a processor until {}", image.pid, event.at.not_after))
 }
