@@ -292,6 +292,12 @@ fn disposition(
     match (worst, expected.first()) {
         (Verdict::Pass, Some(it)) if it.kind == ExpectationKind::Fail => Disposition::UnexpectedPass,
         (Verdict::Pass, _) => Disposition::Passed,
+        // It failed as it may, or would have but for the machine's sake: either is expected.
+        (Verdict::Inconclusive, Some(it))
+            if it.kind == ExpectationKind::MayFail && check.chance && is_excused_as_expected(findings, expected) =>
+        {
+            Disposition::ExpectedFailure
+        }
         (Verdict::Inconclusive, _) => Disposition::Inconclusive,
         (Verdict::Error, _) => Disposition::Error,
         (Verdict::Fail, Some(_)) if !of_expected_class(findings, expected) => Disposition::Failure,
@@ -307,8 +313,17 @@ fn disposition(
 
 /// Every failure is of a class that one of them names; one without a class names all.
 fn of_expected_class(findings: &[Located], expected: &[Expectation]) -> bool {
-    let foreseen = |class| expected.iter().any(|it| it.class.is_none() || it.class == class);
-    findings.iter().filter(|it| it.finding.verdict == Verdict::Fail).all(|it| foreseen(it.finding.class))
+    findings.iter().filter(|it| it.finding.verdict == Verdict::Fail).all(|it| is_foreseen(it, expected))
+}
+
+/// Whatever is not decided is so for the machine's sake, and of such a class.
+fn is_excused_as_expected(findings: &[Located], expected: &[Expectation]) -> bool {
+    let mut open = findings.iter().filter(|it| it.finding.verdict == Verdict::Inconclusive);
+    open.all(|it| it.finding.excused && is_foreseen(it, expected)) && of_expected_class(findings, expected)
+}
+
+fn is_foreseen(located: &Located, expected: &[Expectation]) -> bool {
+    expected.iter().any(|it| it.class.is_none() || it.class == located.finding.class)
 }
 
 /// Exit codes, stable for ever.
@@ -467,6 +482,21 @@ mod tests {
     #[test]
     fn may_fail_is_only_for_checks_decided_by_chance() {
         check(&[run(1, refused())], &[expect(ExpectationKind::MayFail, None)], Disposition::Failure);
+    }
+
+    #[test]
+    fn what_may_fail_is_as_expected_when_the_machine_leaves_it_open_and_only_then() {
+        // A check that chance decides.
+        let id = "drain/keepalive-swallowed";
+        let check = |excused: bool, class, want| {
+            let mut judged = run(1, Finding { excused, ..Finding::inconclusive("").class(class) });
+            judged.outcome.results[0].check = id;
+            let expectation = expect(ExpectationKind::MayFail, Some(FailureClass::Unread));
+            check(&[judged], &[Expectation { check: id.to_owned(), ..expectation }], want);
+        };
+        check(true, FailureClass::Unread, Disposition::ExpectedFailure);
+        check(true, FailureClass::Refused, Disposition::Inconclusive);
+        check(false, FailureClass::Unread, Disposition::Inconclusive);
     }
 
     #[test]
