@@ -87,18 +87,6 @@ impl Address {
         path.or_else(|| name.abstract_name().map(|it| Self::Abstract(text(it))))
     }
 
-    /// Those of a file: lines as of [`Address::some`], empty ones, and comments that begin with `#`. Without a file there are none.
-    ///
-    /// # Errors
-    /// What is wrong, for standard error.
-    pub fn listed(file: Option<&Path>) -> Result<Vec<Self>, String> {
-        let Some(path) = file else { return Ok(Vec::new()) };
-        let text = std::fs::read_to_string(path).map_err(|error| format!("read {}: {error}", path.display()))?;
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let some = lines.map(Self::some).collect::<Result<Vec<_>, _>>();
-        Ok(some.map_err(|error| format!("understand {}: {error}", path.display()))?.concat())
-    }
-
     fn bind(&self) -> io::Result<OwnedFd> {
         let name = match self {
             Self::Internet(address) => return Ok(listener::bind(*address, Sharing::Exclusive)?.into()),

@@ -15,8 +15,6 @@
 //! | [`initialisation`] | what takes its time before a program can serve |
 //! | [`listener`] | the listening socket and its accept queue |
 //! | [`inherit`] | what crosses exec(2), and why the mark alone is not believed |
-//! | [`further`] | sockets beside the first one: told by their names, added and dropped |
-//! | [`config`] | a configuration file, and when to read it |
 //! | [`activation`] | a listener that a supervisor bound, descriptors that it kept |
 //! | [`fdpass`] | giving the listeners to a process that is no child, and being replaced by it |
 //! | [`drain`] | telling every connection at once, and counting them out |

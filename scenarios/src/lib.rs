@@ -93,7 +93,6 @@ pub const TARGETS: &[Embedded] = embedded![
     "targets/reference/reuseport.toml",
     "targets/reference/reuseport-safe.toml",
     "targets/reference/fd-handover.toml",
-    "targets/reference/activated.toml",
     "targets/null/exits-at-once.toml",
     "targets/null/accepts-silently.toml",
     "targets/null/ignores-signal.toml",

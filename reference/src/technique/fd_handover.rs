@@ -68,6 +68,17 @@ pub struct Options {
     pub defect: Option<Defect>,
 }
 
+impl Options {
+    /// The further addresses.
+    fn wanted(&self) -> Result<Vec<Address>, String> {
+        let Some(path) = &self.also else { return Ok(Vec::new()) };
+        let text = std::fs::read_to_string(path).map_err(|error| format!("read {}: {error}", path.display()))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let some = lines.map(Address::some).collect::<Result<Vec<_>, _>>();
+        Ok(some.map_err(|error| format!("understand {}: {error}", path.display()))?.concat())
+    }
+}
+
 /// Runs an instance: the first one, or the successor of the one that serves.
 ///
 /// # Errors
@@ -141,7 +152,7 @@ fn taken_over(predecessor: &Predecessor, wanted: SocketAddr) -> Result<(TcpListe
 
 /// The further listeners, from what was handed over and of its own.
 fn take_further(options: &Options, handed: Vec<OwnedFd>) -> Result<Further, String> {
-    let mut wanted = Address::listed(options.also.as_deref())?;
+    let mut wanted = options.wanted()?;
     match options.defect {
         // Bound when the predecessor has gone.
         Some(Defect::EveryListener) if !handed.is_empty() => wanted.clear(),
@@ -158,7 +169,7 @@ fn strike(options: &Options, further: &mut Further) -> Result<(), String> {
     match options.defect {
         Some(Defect::EveryListener) => {
             std::thread::sleep(AWAY);
-            let wanted = Address::listed(options.also.as_deref())?;
+            let wanted = options.wanted()?;
             // Until the predecessor has closed the last of them.
             let bound = std::iter::repeat_with(|| Further::take(&wanted, Vec::new())).find_map(Result::ok);
             *further = bound.unwrap_or_default();
