@@ -393,7 +393,7 @@ pub enum What {
         action: String,
         /// What is broken.
         #[serde(default)]
-        executable: Broken,
+        fault: Broken,
     },
     /// The broken executable was executed, and left its mark before anything else, or the invalid configuration was opened
     /// (`not_before`: the last look without that).

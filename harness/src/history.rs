@@ -119,12 +119,12 @@ impl History {
         broken
     }
 
-    /// Those of them whose executable does this.
+    /// Those of them that fail in this way.
     #[must_use]
-    pub fn upgrades_to(&self, executable: Broken) -> Vec<Upgrade> {
+    pub fn upgrades_to(&self, fault: Broken) -> Vec<Upgrade> {
         let is_to = |upgrade: &Upgrade| {
             let what = &self.events.iter().find(|event| event.seq == upgrade.trigger_seq).expect("its trigger").what;
-            matches!(what, What::BrokenTriggered { executable: it, .. } if *it == executable)
+            matches!(what, What::BrokenTriggered { fault: it, .. } if *it == fault)
         };
         self.broken_upgrades().into_iter().filter(is_to).collect()
     }

@@ -70,9 +70,7 @@ impl CheckResult {
     /// It is inconclusive, and would not be but for the machine.
     #[must_use]
     pub fn is_excused(&self) -> bool {
-        let is_open = |finding: &&Finding| finding.verdict == Verdict::Inconclusive;
-        self.status == Status::Verdict(Verdict::Inconclusive)
-            && self.findings.iter().filter(is_open).all(|finding| finding.excused)
+        self.status == Status::Verdict(Verdict::Inconclusive) && !self.findings.iter().any(Finding::is_open)
     }
 }
 
@@ -152,7 +150,7 @@ fn result(history: &History, check: &'static Check, baseline: &Baseline, took_ov
     if findings.is_empty() {
         findings.push(match baseline {
             Baseline::Broken(_) => Finding::inconclusive(BROKEN),
-            Baseline::Doubtful(_) => Finding::inconclusive(DOUBTFUL),
+            Baseline::Doubtful(_) => Finding { excused: true, ..Finding::inconclusive(DOUBTFUL) },
             Baseline::Clean => Finding::error("the run gave nothing to judge"),
         });
     }
@@ -191,32 +189,29 @@ fn faults(history: &History, check: &Check) -> Vec<Finding> {
 /// Everything that can turn a pass, or a fail on time, into inconclusive.
 fn doubt(findings: &mut [Finding], history: &History, check: &Check, baseline: &Baseline, took_over: Option<Verdict>) {
     for sighting in check.needs.iter().flat_map(|need| need.look(history)).filter(|sighting| !sighting.met) {
-        withdraw(findings, &sighting);
+        withdraw(findings, &sighting, Cause::Run);
     }
     let mut doubts = Vec::new();
     match baseline {
         Baseline::Clean => {}
-        Baseline::Doubtful(_) => doubts.push(DOUBTFUL.to_owned()),
-        Baseline::Broken(_) => doubts.push(BROKEN.to_owned()),
+        Baseline::Doubtful(_) => doubts.push((DOUBTFUL.to_owned(), Cause::Machine)),
+        Baseline::Broken(_) => doubts.push((BROKEN.to_owned(), Cause::Run)),
     }
     let gated = ["handoff/", "drain/", "leak/"].iter().any(|area| check.id.starts_with(area));
     if gated && check.id != check::handoff::took_over::CHECK.id && took_over.is_some_and(|it| it != Verdict::Pass) {
-        doubts.push("no new generation took over, so nothing of the handoff is proven".to_owned());
+        doubts.push(("no new generation took over, so nothing of the handoff is proven".to_owned(), Cause::Run));
     }
     if history.plan.machine.tier == Tier::C
         && let Some(reason) = check.unproven_bare
     {
-        doubts.push(format!("tier C cannot prove it: {reason}"));
+        doubts.push((format!("tier C cannot prove it: {reason}"), Cause::Run));
     }
-    for text in doubts {
-        withdraw(findings, &Sighting { upgrade: None, met: false, text });
+    for (text, cause) in doubts {
+        withdraw(findings, &Sighting { upgrade: None, met: false, text }, cause);
     }
-    let doubtful = matches!(baseline, Baseline::Doubtful(_));
-    findings.iter_mut().for_each(|finding| finding.excused |= doubtful && finding.verdict == Verdict::Inconclusive);
     // What the kernel announces one by one is complete on the busiest machine; what rests on load is not.
     if let Some(text) = noise(history).filter(|_| check.needs.iter().any(|need| need.is_of_load())) {
-        withdraw(findings, &Sighting { upgrade: None, met: false, text });
-        findings.iter_mut().for_each(|finding| finding.excused |= finding.verdict == Verdict::Inconclusive);
+        withdraw(findings, &Sighting { upgrade: None, met: false, text }, Cause::Machine);
     }
     for finding in findings.iter_mut().filter(|it| it.verdict == Verdict::Fail) {
         if let Some(reason) = excuse(history, check, finding) {
@@ -226,9 +221,20 @@ fn doubt(findings: &mut [Finding], history: &History, check: &Check, baseline: &
     }
 }
 
-fn withdraw(findings: &mut [Finding], sighting: &Sighting) {
+/// Why a pass is taken away.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// The run did not show what it needs, whatever the machine.
+    Run,
+    /// The machine stood still.
+    Machine,
+}
+
+fn withdraw(findings: &mut [Finding], sighting: &Sighting, cause: Cause) {
     for finding in findings.iter_mut().filter(|finding| finding.verdict <= Verdict::Inconclusive) {
         if sighting.upgrade.is_none() || finding.upgrade.is_none() || sighting.upgrade == finding.upgrade {
+            // What was open before stays so.
+            finding.excused |= finding.verdict == Verdict::Pass && cause == Cause::Machine;
             finding.verdict = Verdict::Inconclusive;
             finding.evidence.push(Evidence::text(sighting.text.clone()));
         }
@@ -522,6 +528,19 @@ mod tests {
         };
         assert_eq!(after(FailureClass::ConnectTimeout), Verdict::Inconclusive);
         assert_eq!(after(FailureClass::Refused), Verdict::Fail);
+    }
+
+    #[test]
+    fn what_no_machine_would_have_shown_is_open_however_still_that_stood() {
+        let excused = |script: Script| {
+            let outcome = outcome(standing_still(script).history(), &["handoff/no-refused"]);
+            assert_eq!(verdict(&outcome), Verdict::Inconclusive);
+            outcome.results[0].is_excused()
+        };
+        assert!(excused(loaded()), "it would have passed");
+        let ready = What::Ready { by: "answers".to_owned() };
+        let bare = Script::new().event(1, ready).trigger(1000, 1, 2).settled(1900, 1);
+        assert!(!excused(bare.request(answered(1001, 1002, 2))), "there was too little load");
     }
 
     #[test]

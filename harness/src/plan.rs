@@ -146,7 +146,7 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
         {
             Some("the manifest has no [restart]".to_owned())
         }
-        Step::BrokenUpgrade { executable: Broken::Misconfigured, .. } => (!deploys(target))
+        Step::BrokenUpgrade { fault: Broken::Misconfigured, .. } => (!deploys(target))
             .then(|| "its restart has no `deploy`, before which its configuration could be spoilt".to_owned()),
         Step::BrokenUpgrade { .. } if !deploys_self(target) => {
             Some("no `deploy` of its restart puts a new `{self}` in place".to_owned())

@@ -318,8 +318,8 @@ fn of_expected_class(findings: &[Located], expected: &[Expectation]) -> bool {
 
 /// Whatever is not decided is so for the machine's sake, and of such a class.
 fn is_excused_as_expected(findings: &[Located], expected: &[Expectation]) -> bool {
-    let mut open = findings.iter().filter(|it| it.finding.verdict == Verdict::Inconclusive);
-    open.all(|it| it.finding.excused && is_foreseen(it, expected)) && of_expected_class(findings, expected)
+    let mut undecided = findings.iter().filter(|it| it.finding.verdict == Verdict::Inconclusive);
+    undecided.all(|it| !it.finding.is_open() && is_foreseen(it, expected)) && of_expected_class(findings, expected)
 }
 
 fn is_foreseen(located: &Located, expected: &[Expectation]) -> bool {
@@ -393,12 +393,10 @@ impl Summary {
     /// Nothing failed, and whatever is not decided is not for the machine's sake: it stood still, or the target lacked a processor.
     #[must_use]
     pub fn is_undecided_for_the_machine(&self) -> bool {
-        let undecided = || {
-            let rows = self.targets.iter().flat_map(|target| &target.rows);
-            rows.filter(|row| row.disposition == Disposition::Inconclusive).flat_map(|row| &row.findings)
-        };
-        let is_open = |located: &&Located| located.finding.verdict == Verdict::Inconclusive;
-        self.exit(true) == Exit::Inconclusive && undecided().filter(is_open).all(|it| it.finding.excused)
+        let rows = self.targets.iter().flat_map(|target| &target.rows);
+        let mut undecided = rows.filter(|row| row.disposition == Disposition::Inconclusive);
+        let is_excused = |row: &Row| !row.findings.iter().any(|it| it.finding.is_open());
+        self.exit(true) == Exit::Inconclusive && undecided.all(is_excused)
     }
 }
 

@@ -204,6 +204,12 @@ impl Finding {
         Finding::new(Verdict::Fail, evidence)
     }
 
+    /// It is inconclusive, and would be on any machine.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.verdict == Verdict::Inconclusive && !self.excused
+    }
+
     /// The same, about one upgrade.
     #[must_use]
     pub fn of(mut self, upgrade: UpgradeId) -> Finding {

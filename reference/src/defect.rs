@@ -282,7 +282,7 @@ pub enum Defect {
     ListenerSetChanges,
     /// A new instance unlinks the file of a UNIX socket, and makes it anew.
     UnixPathKept,
-    /// A generation reads its configuration when it has said that it is ready.
+    /// The old generation is told to go before the new one has read its configuration.
     BadConfig,
     /// A generation that dies once it has been ready is not replaced.
     DiesAfterReady,

@@ -102,14 +102,14 @@ impl Door {
         Ok(Self { socket: self.socket.try_clone()?, path: self.path.clone(), file: self.file })
     }
 
-    /// Removes the file, unless it is a successor's by now.
+    /// Removes the file, unless it is a successor's by now; whether it was this process's.
     ///
     /// # Errors
     /// What unlink(2) reports.
-    pub fn close(self) -> io::Result<()> {
+    pub fn close(self) -> io::Result<bool> {
         match std::fs::symlink_metadata(&self.path) {
-            Ok(there) if (there.dev(), there.ino()) == self.file => std::fs::remove_file(&self.path),
-            _ => Ok(()),
+            Ok(there) if (there.dev(), there.ino()) == self.file => std::fs::remove_file(&self.path).map(|()| true),
+            _ => Ok(false),
         }
     }
 }

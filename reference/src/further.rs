@@ -87,6 +87,18 @@ impl Address {
         path.or_else(|| name.abstract_name().map(|it| Self::Abstract(text(it))))
     }
 
+    /// Those of a file: lines as of [`Address::some`], empty ones, and comments that begin with `#`. Without a file there are none.
+    ///
+    /// # Errors
+    /// What is wrong, for standard error.
+    pub fn listed(file: Option<&Path>) -> Result<Vec<Self>, String> {
+        let Some(path) = file else { return Ok(Vec::new()) };
+        let text = std::fs::read_to_string(path).map_err(|error| format!("read {}: {error}", path.display()))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let some = lines.map(Self::some).collect::<Result<Vec<_>, _>>();
+        Ok(some.map_err(|error| format!("understand {}: {error}", path.display()))?.concat())
+    }
+
     fn bind(&self) -> io::Result<OwnedFd> {
         let name = match self {
             Self::Internet(address) => return Ok(listener::bind(*address, Sharing::Exclusive)?.into()),
@@ -120,6 +132,14 @@ pub struct Further {
     files: Vec<PathBuf>,
     /// The files of sockets that were handed over and are not wanted.
     dropped: Vec<PathBuf>,
+    /// The files that this process has made, until it serves: one that never does leaves none behind.
+    made: Vec<PathBuf>,
+}
+
+impl Drop for Further {
+    fn drop(&mut self) {
+        remove(&self.made);
+    }
 }
 
 impl Further {
@@ -129,19 +149,15 @@ impl Further {
     /// An address that cannot be bound, and why; what was bound before it is undone.
     pub fn take(wanted: &[Address], mut handed: Vec<OwnedFd>) -> Result<Self, String> {
         let mut further = Self::default();
-        let mut made = Vec::new();
         for address in wanted {
             let there = handed.iter().position(|socket| Address::of(socket).as_ref() == Some(address));
             let socket = match there {
                 Some(at) => handed.swap_remove(at),
-                None => address.bind().map_err(|error| {
-                    made.iter().for_each(|path: &PathBuf| drop(std::fs::remove_file(path)));
-                    format!("listen on {address}: {error}")
-                })?,
+                None => address.bind().map_err(|error| format!("listen on {address}: {error}"))?,
             };
             if let Address::Path(path) = address {
                 further.files.push(path.clone());
-                made.extend(there.is_none().then(|| path.clone()));
+                further.made.extend(there.is_none().then(|| path.clone()));
             }
             further.sockets.push(socket);
         }
@@ -149,6 +165,12 @@ impl Further {
             |socket: &OwnedFd| if let Some(Address::Path(path)) = Address::of(socket) { Some(path) } else { None };
         further.dropped = handed.iter().filter_map(file).collect();
         Ok(further)
+    }
+
+    /// This process serves, and nobody before it any more: what it has made stays, and the files of what is listened on no more go.
+    pub fn settle(&mut self) {
+        self.made.clear();
+        remove(&std::mem::take(&mut self.dropped));
     }
 
     /// The sockets, in the order of what was wanted.
@@ -172,15 +194,10 @@ impl Further {
         let (_closed, kept) = std::mem::take(&mut self.sockets)
             .into_iter()
             .partition::<Vec<_>, _>(|socket| Address::of(socket).is_some_and(|it| files.contains(&it)));
-        let anew = Self::take(&files, Vec::new())?;
-        (self.sockets, self.files) = (kept.into_iter().chain(anew.sockets).collect(), anew.files);
+        let mut anew = Self::take(&files, Vec::new())?;
+        anew.settle();
+        self.sockets = kept.into_iter().chain(std::mem::take(&mut anew.sockets)).collect();
         Ok(())
-    }
-
-    /// Removes the files of what is listened on no more, once nobody can want them back.
-    pub fn remove_dropped(&mut self) {
-        remove(&self.dropped);
-        self.dropped.clear();
     }
 }
 
@@ -216,7 +233,9 @@ mod tests {
         let scratch = Scratch::new("further");
         let path = |name: &str| Address::Path(scratch.path().join(name));
         let abstract_name = Address::Abstract(format!("unbroken-further-{}", std::process::id()));
-        let first = Further::take(&[path("kept"), path("dropped"), abstract_name.clone()], Vec::new()).expect("bind");
+        let mut first =
+            Further::take(&[path("kept"), path("dropped"), abstract_name.clone()], Vec::new()).expect("bind");
+        first.settle();
         let handed = first.sockets().iter().map(|it| it.try_clone().expect("dup")).collect();
         let mut second = Further::take(&[abstract_name, path("added"), path("kept")], handed).expect("take");
         drop(first);
@@ -226,7 +245,8 @@ mod tests {
         }
         let refused = UnixStream::connect(scratch.path().join("dropped")).expect_err("nobody listens");
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-        second.remove_dropped();
+        assert!(scratch.path().join("dropped").exists(), "its predecessor may serve on");
+        second.settle();
         assert!(!scratch.path().join("dropped").exists());
         remove(second.files());
         assert!(!scratch.path().join("kept").exists());
@@ -236,12 +256,15 @@ mod tests {
     fn a_file_that_nobody_listens_on_is_replaced_and_one_that_somebody_does_is_not() {
         let scratch = Scratch::new("further-stale");
         let address = Address::Path(scratch.path().join("server.sock"));
-        let first = Further::take(std::slice::from_ref(&address), Vec::new()).expect("bind");
+        let mut first = Further::take(std::slice::from_ref(&address), Vec::new()).expect("bind");
+        first.settle();
         let other = Address::Path(scratch.path().join("other.sock"));
         let error = Further::take(&[other, address.clone()], Vec::new()).expect_err("it is taken");
         assert!(error.contains("server.sock"), "{error}");
         assert!(!scratch.path().join("other.sock").exists(), "what was bound before it is undone");
         drop(first);
-        Further::take(&[address], Vec::new()).expect("its file is a dead one's");
+        let never_served = Further::take(&[address], Vec::new()).expect("its file is a dead one's");
+        drop(never_served);
+        assert!(!scratch.path().join("server.sock").exists(), "who never serves leaves nothing behind");
     }
 }

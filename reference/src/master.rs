@@ -12,12 +12,15 @@
 //! new version that crashes, hangs or cannot be executed changes nothing. And the master keeps its copy of the listener
 //! open throughout, so that the socket exists without a gap whoever lives or dies.
 
-use std::fmt;
+mod error;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+pub use error::MasterError;
 
 use crate::adoption::Adoption;
 use crate::defect::{Defect, Lowered, Succession};
@@ -95,38 +98,6 @@ pub struct Settings {
     pub patience: Patience,
     /// The deliberate bug, if any.
     pub defect: Option<Defect>,
-}
-
-/// Why the master could not start or go on.
-#[derive(Debug)]
-pub enum MasterError {
-    /// The address cannot be listened on.
-    Listen(SocketAddr, io::Error),
-    /// The first generation ended before it was ready, or was too slow.
-    NeverReady,
-    /// See [`PidfileError`].
-    Pidfile(PidfileError),
-    /// A system call failed without which the loop cannot go on.
-    System(io::Error),
-}
-
-impl fmt::Display for MasterError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listen(address, error) => write!(out, "failed to listen on {address}: {error}"),
-            Self::NeverReady => write!(out, "failed to start: the first generation did not become ready"),
-            Self::Pidfile(error) => write!(out, "failed to {error}"),
-            Self::System(error) => write!(out, "failed to go on: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for MasterError {}
-
-impl From<io::Error> for MasterError {
-    fn from(error: io::Error) -> Self {
-        Self::System(error)
-    }
 }
 
 /// The state of the master.
@@ -616,7 +587,7 @@ impl Master {
             self.announce_reloaded(false);
             self.schedule_respawn(false);
         }
-        if self.settings.defect == Some(Defect::Exits) {
+        if let Some(Defect::Exits | Defect::BadConfig) = self.settings.defect {
             self.drain_serving();
         }
     }

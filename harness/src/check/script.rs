@@ -151,9 +151,9 @@ impl Script {
         self.broken_by(at, upgrade, Broken::Exits)
     }
 
-    pub(crate) fn broken_by(self, at: u64, upgrade: u32, executable: Broken) -> Script {
+    pub(crate) fn broken_by(self, at: u64, upgrade: u32, fault: Broken) -> Script {
         let action = "signal HUP".to_owned();
-        self.event(at, What::BrokenTriggered { upgrade: UpgradeId(upgrade), action, executable })
+        self.event(at, What::BrokenTriggered { upgrade: UpgradeId(upgrade), action, fault })
     }
 
     pub(crate) fn broken_ran(self, at: u64, upgrade: u32) -> Script {

@@ -117,8 +117,8 @@ fn step_words(step: &Step) -> String {
         }
         Step::Baseline { ms } => format!("baseline: {ms} ms of load without a restart"),
         Step::Change(way) => format!("change: {}", way.word()),
-        Step::BrokenUpgrade { ms, executable } => {
-            format!("broken-upgrade ({}): {ms} ms of load after that was taken up", executable.word())
+        Step::BrokenUpgrade { ms, fault } => {
+            format!("broken-upgrade ({}): {ms} ms of load after that was taken up", fault.word())
         }
         Step::Prepare { versions } => format!("prepare: the executables of the next versions, {versions}"),
         Step::KillInUpgrade { side, ms } => format!("kill-in-upgrade: the {} side, then {ms} ms of load", side.word()),

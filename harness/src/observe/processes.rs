@@ -21,7 +21,7 @@ const NAME: &str = "processes";
 const SAMPLE: Duration = Duration::from_millis(2);
 /// Reading the descriptors of each process is many times dearer than a scan: without a cause only this often.
 const HOLDERS: Duration = Duration::from_millis(10);
-/// Reading the waits of every thread costs some 8 µs each, and what matters are quarters of a second.
+/// Reading the waits of every thread costs some 8 µs each, and what matters are tenths of a second.
 const WAITS: Duration = Duration::from_millis(200);
 
 /// Scans after which a process without a start of its stack is one whose stack may not be read (50 ms): an execve(2)

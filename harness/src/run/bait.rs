@@ -17,7 +17,7 @@ const MARK: &str = "broken-executable-ran";
 pub(super) enum Bait {
     /// An executable that fails, once it has left its mark.
     Executable {
-        executable: Broken,
+        fault: Broken,
         /// Made first and written to then; it holds the process id.
         mark: PathBuf,
     },
@@ -39,12 +39,12 @@ pub(super) struct Spoilt {
 
 impl Stage<'_> {
     /// Gets it ready; `None` where the target has no such file, which is told.
-    pub(super) fn bait(&mut self, executable: Broken) -> Result<Option<Bait>, RunError> {
-        if executable != Broken::Misconfigured {
+    pub(super) fn bait(&mut self, fault: Broken) -> Result<Option<Bait>, RunError> {
+        if fault != Broken::Misconfigured {
             let mark = self.target_dir.join(MARK);
             return match fs::remove_file(&mark) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-                Ok(()) | Err(_) => Ok(Some(Bait::Executable { executable, mark })),
+                Ok(()) | Err(_) => Ok(Some(Bait::Executable { fault, mark })),
             };
         }
         let Some(file) = self.plan.target.config_file.clone() else { return Ok(None) };
@@ -63,7 +63,7 @@ impl Bait {
     /// Puts it where the target looks.
     pub(super) fn place(&self, deployer: &Deployer) -> Result<(), RunError> {
         match self {
-            Bait::Executable { executable, mark } => deployer.break_self(mark, *executable)?,
+            Bait::Executable { fault, mark } => deployer.break_self(mark, *fault)?,
             Bait::Configuration(it) => replace(&it.path, it.mode, |out| out.write_all(it.invalid.as_bytes()))?,
         }
         Ok(())

@@ -15,14 +15,14 @@ use crate::target::{TargetRestart, TargetRestartStep};
 
 impl Stage<'_> {
     /// The restart steps with what is broken; the load goes on for `after` once the target has taken that up.
-    pub(super) fn broken_upgrade(&mut self, executable: Broken, after: Duration) -> Result<(), RunError> {
+    pub(super) fn broken_upgrade(&mut self, fault: Broken, after: Duration) -> Result<(), RunError> {
         let Some(restart) = self.plan.target.restart.clone() else { return Ok(()) };
         self.await_steady_load()?;
         let before = self.before_upgrade()?;
-        let Some(mut bait) = self.bait(executable)? else { return Ok(()) };
-        self.trigger_broken(&restart, &before, executable, &bait)?;
+        let Some(mut bait) = self.bait(fault)? else { return Ok(()) };
+        self.trigger_broken(&restart, &before, fault, &bait)?;
         if self.await_taken(before.id, &mut bait)? {
-            if let Some(mark) = bait.mark().filter(|_| executable == Broken::Hangs) {
+            if let Some(mark) = bait.mark().filter(|_| fault == Broken::Hangs) {
                 self.await_given_up(before.id, mark)?;
             }
             if self.stop.pause(after) {
@@ -40,7 +40,7 @@ impl Stage<'_> {
         &mut self,
         restart: &TargetRestart,
         before: &Before,
-        executable: Broken,
+        fault: Broken,
         bait: &Bait,
     ) -> Result<(), RunError> {
         self.phase(Phase::Trigger);
@@ -57,7 +57,7 @@ impl Stage<'_> {
                 other => self.restart_step(other, before)?,
             };
             if index == trigger {
-                let what = What::BrokenTriggered { upgrade: before.id, action: describe(step), executable };
+                let what = What::BrokenTriggered { upgrade: before.id, action: describe(step), fault };
                 self.sink.put(Interval::new(began, self.clock.now()), what);
             }
             if let Err(reason) = outcome {
@@ -83,7 +83,7 @@ impl Stage<'_> {
         if taken {
             self.sink.put(Interval::new(unseen, self.clock.now()), What::BrokenRan { upgrade });
         } else {
-            self.deadline_passed("run of the broken executable", limit);
+            self.deadline_passed("taking up what is broken", limit);
         }
         Ok(taken)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::event::{Answer, AskedListener, Fate, What};
@@ -13,10 +13,6 @@ use crate::ready::{self, Probe};
 use crate::run::daemon::answer;
 use crate::run::{RunError, Stage};
 use crate::target::{FurtherAddress, TargetEndpoint};
-use crate::wait::Stop;
-
-/// The pause after a round in which each listener was asked once.
-const PACE: Duration = Duration::from_millis(1);
 
 /// Failures that are told in words; the others are counted.
 const FAILURES_TOLD: usize = 8;
@@ -49,20 +45,7 @@ impl Stage<'_> {
         };
         let mut kept: Vec<Row> = old.intersection(&new).map(|it| Row::new(it, Fate::Kept)).collect();
         asker.ask(&mut kept)?;
-        let over = Stop::new()?;
-        std::thread::scope(|scope| {
-            let asking = scope.spawn(|| {
-                while !over.pause(PACE) {
-                    asker.ask(&mut kept)?;
-                }
-                Ok(())
-            });
-            let upgraded = self.upgrade().and_then(|()| self.settle());
-            over.ask();
-            let asked =
-                asking.join().unwrap_or_else(|_| Err(RunError::Environment("failed to ask listeners".to_owned())));
-            upgraded.and(asked)
-        })?;
+        self.upgrade_while(|| asker.ask(&mut kept))?;
         let others = new.difference(&old).map(|it| Row::new(it, Fate::Added));
         kept.extend(others.chain(old.difference(&new).map(|it| Row::new(it, Fate::Dropped))));
         asker.ask(&mut kept)?;
@@ -135,8 +118,8 @@ impl Row {
     }
 }
 
-fn file_of(address: &FurtherAddress) -> Option<PathBuf> {
-    if let FurtherAddress::Path(path) = address { Some(Path::new(path).to_owned()) } else { None }
+fn file_of(address: &FurtherAddress) -> Option<&Path> {
+    if let FurtherAddress::Path(path) = address { Some(path) } else { None }
 }
 
 /// How often the name led nowhere: what is renamed over it is there without a gap.

@@ -12,7 +12,6 @@ use crate::ready::{self, Probe};
 use crate::run::upgrade::yes;
 use crate::run::{RunError, Stage};
 use crate::target::TargetEndpoint;
-use crate::wait::Stop;
 
 /// Requests before the renaming, between it and the order to open anew, and after it.
 const REQUESTS: u32 = 10;
@@ -25,9 +24,6 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 
 /// What stands before the number in a request's path.
 const MARK: &str = "unbroken-line=";
-
-/// The pause between two requests during an upgrade: hundreds in the tenths of a second that one takes.
-const PACE: Duration = Duration::from_millis(1);
 
 /// Sends numbered requests.
 struct Numbered {
@@ -86,18 +82,11 @@ impl Stage<'_> {
     pub(super) fn upgrade_logged(&mut self) -> Result<(), RunError> {
         let Some(log) = &self.plan.target.log else { return Ok(()) };
         self.logs = vec![log.path.fill(&self.placeholders()).into()];
-        let (mut numbered, over) = (self.numbered()?, Stop::new()?);
+        let mut numbered = self.numbered()?;
         numbered.ask(REQUESTS);
-        std::thread::scope(|scope| {
-            let asking = scope.spawn(|| {
-                while !over.pause(PACE) {
-                    numbered.ask(1);
-                }
-            });
-            let upgraded = self.upgrade().and_then(|()| self.settle());
-            over.ask();
-            let asked = asking.join().map_err(|_| RunError::Environment("failed to send requests".to_owned()));
-            upgraded.and(asked)
+        self.upgrade_while(|| {
+            numbered.ask(1);
+            Ok(())
         })?;
         numbered.ask(REQUESTS);
         self.sink.put_at(self.clock.now(), What::LogSpanned { answered: numbered.answered });

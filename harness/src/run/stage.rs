@@ -243,7 +243,7 @@ impl<'a> Stage<'a> {
             Step::UpgradeLogged => self.upgrade_logged(),
             Step::UpgradeListeners => self.upgrade_listeners(),
             Step::Sequential { upgrades } => self.sequential(*upgrades),
-            Step::BrokenUpgrade { ms, executable } => self.broken_upgrade(*executable, Duration::from_millis(*ms)),
+            Step::BrokenUpgrade { ms, fault } => self.broken_upgrade(*fault, Duration::from_millis(*ms)),
             Step::KillInUpgrade { side, ms } => self.kill_in_upgrade(*side, Duration::from_millis(*ms)),
             Step::KillAfterUpgrade { ms } => self.kill_after_upgrade(Duration::from_millis(*ms)),
             other => unreachable!("`{}` upgrades nothing", other.word()),

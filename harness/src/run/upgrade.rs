@@ -14,11 +14,14 @@ use crate::run::observers::OutputWritten;
 use crate::run::start::CommandLine;
 use crate::run::{CommandKey, RunError, Stage};
 use crate::target::{Signal, TargetAwait, TargetRecipient, TargetRestartStep, Template};
-use crate::wait::{Look, WaitError, until};
+use crate::wait::{Look, Stop, WaitError, until};
 
 /// How often a condition of an upgrade that no event announces is looked at: below the millisecond, so that the time of
 /// the done event is exact to about that.
 const LOOK_EVERY: Duration = Duration::from_micros(500);
+
+/// The pause between two acts beside an upgrade: hundreds of short ones in the tenths of a second that it takes.
+const PACE: Duration = Duration::from_millis(1);
 
 /// Kept connections before a trigger: all but a few that are being opened again (the floor is 12 of 16).
 const BUSY_STEADY: u32 = 14;
@@ -105,6 +108,26 @@ impl Stage<'_> {
             self.last_upgrade = Some(before);
         }
         Ok(())
+    }
+
+    /// One upgrade until the old generation is gone, and this act again and again meanwhile.
+    pub(super) fn upgrade_while(
+        &mut self,
+        mut act: impl FnMut() -> Result<(), RunError> + Send,
+    ) -> Result<(), RunError> {
+        let over = Stop::new()?;
+        std::thread::scope(|scope| {
+            let acting = scope.spawn(|| {
+                while !over.pause(PACE) {
+                    act()?;
+                }
+                Ok(())
+            });
+            let upgraded = self.upgrade().and_then(|()| self.settle());
+            over.ask();
+            let acted = acting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            upgraded.and(acted)
+        })
     }
 
     /// Waits until the load is at its floors again: the last upgrade may have cut it, and slow requests need their time

@@ -249,7 +249,7 @@ pub enum Step {
         ms: u64,
         /// What is broken.
         #[serde(default)]
-        executable: Broken,
+        fault: Broken,
     },
     /// The restart steps; as soon as a process that began after the trigger holds the listener, this side of the upgrade is
     /// killed (the new one with all that it has started), and the load goes on this long.

@@ -2,14 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::further::path_of;
 use super::validate::Reader;
 use super::{Claim, TargetProblem, TextProblem};
 use crate::manifest::{Capability, KeyPath, MainProcess, ManifestError, Part, Profile, Stop};
-
-/// An entry of `also` that has a file.
-fn is_path(also: &str) -> bool {
-    also.starts_with("unix:") && !also.starts_with("unix:@")
-}
 
 impl Reader<'_> {
     /// Claims and disclaims as one map, each with what it needs.
@@ -49,7 +45,7 @@ impl Reader<'_> {
             (Capability::ConfigFile, "config_file", self.manifest.config_file.is_some()),
             (Capability::DrainDeadline, "deadlines.drain_least_ms", self.manifest.deadlines.drain_least_ms.is_some()),
             (Capability::Listeners, "also", !self.manifest.also.is_empty()),
-            (Capability::Unix, "also", self.manifest.also.iter().any(|it| is_path(it))),
+            (Capability::Unix, "also", self.manifest.also.iter().any(|it| path_of(it).is_some())),
             (Capability::StopCommand, "commands.stop", self.manifest.commands.stop.is_some()),
             (Capability::StatusCommand, "commands.status", self.manifest.commands.status.is_some()),
             (Capability::ConfigTest, "commands.config_test", self.manifest.commands.config_test.is_some()),

@@ -47,12 +47,6 @@ impl TargetFurther {
         self.0.is_versioned()
     }
 
-    /// It has a file.
-    #[must_use]
-    pub fn is_path(&self) -> bool {
-        self.0.as_written().starts_with(UNIX) && !self.0.as_written().starts_with("unix:@")
-    }
-
     /// The addresses at this version.
     ///
     /// # Errors
@@ -64,13 +58,17 @@ impl TargetFurther {
     /// Checks an entry as it is written.
     pub(super) fn check(template: Template) -> Result<TargetFurther, TextProblem> {
         let written = template.as_written();
-        if let Some(path) = written.strip_prefix(UNIX).filter(|rest| !rest.starts_with('@')) {
-            text::below_dir(path)?;
-        } else {
-            some(&written.replace("{version}", "1"))?;
+        match path_of(written) {
+            Some(path) => text::below_dir(path)?,
+            None => drop(some(&written.replace("{version}", "1"))?),
         }
         Ok(TargetFurther(template))
     }
+}
+
+/// The file of an entry as it is written, where it has one.
+pub(super) fn path_of(written: &str) -> Option<&str> {
+    written.strip_prefix(UNIX).filter(|rest| !rest.starts_with('@'))
 }
 
 /// `127.0.0.1:8001`, `127.0.0.1:8001-8004`, `unix:PATH`, `unix:@NAME`.

@@ -296,7 +296,7 @@ pub(super) static ROWS: &[DefectRow] = &[
         defect: Defect::BadConfig,
         catches: "rollback/bad-config",
         report: "haproxy#1883",
-        bug: "a new generation reads its configuration when it has said that it is ready and the old one goes",
+        bug: "tells the old generation to go before the new one has read its configuration",
     },
     DefectRow {
         name: "dies-after-ready",

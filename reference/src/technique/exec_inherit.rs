@@ -39,9 +39,6 @@ use crate::watchdog::Watchdog;
 /// How many times the drain timeout a generation takes in the defects that do not keep it.
 const OVERLONG: u32 = 3;
 
-/// In the defect of bad configurations: when the master has heard that all is well, and has sent the old generation away.
-const READS_LATE: Duration = Duration::from_millis(30);
-
 /// How long a faulty test of the configuration serves: at 300 connects a second some of them come to it.
 const TRY_OUT: Duration = Duration::from_millis(30);
 
@@ -338,10 +335,7 @@ fn serve_as(manner: Manner, options: &Options) -> Result<(), String> {
     let drain = Drain::new(options.patience()).map_err(|error| refused(&error))?;
     let service = options.service(drain).map_err(|error| refused(&error))?;
     // Before it is ready: whatever can be wrong with it is wrong with this generation alone.
-    let config = match options.defect {
-        Some(Defect::BadConfig) => Config::default(),
-        _ => options.configured().map_err(|error| refused(&error))?,
-    };
+    let config = options.configured().map_err(|error| refused(&error))?;
     let initialisation = Initialisation {
         takes: Duration::from_millis(options.slow_init_ms),
         waiting: Some(inherited.alive.as_fd()),
@@ -366,10 +360,6 @@ fn serve_as(manner: Manner, options: &Options) -> Result<(), String> {
 
     // Ready: the listener is verified and everything that can fail has been done. One byte, then closed.
     let _ = rustix::io::write(&inherited.ready, b"\n");
-    if options.defect == Some(Defect::BadConfig) {
-        std::thread::sleep(READS_LATE);
-        options.configured().map_err(|error| refused(&error))?;
-    }
     match early {
         Some(Early::Announces) if !is_complete()? => return Ok(()),
         Some(Early::Serves) => initialisation.complete_meanwhile(),

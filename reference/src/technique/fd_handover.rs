@@ -16,7 +16,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
@@ -35,7 +34,7 @@ use crate::service::Service;
 use crate::signal::Signals;
 use crate::version;
 
-/// In the defects of further listeners: nobody listens there for this long.
+/// In the defects of further listeners: nobody listens there for this long, at least.
 const AWAY: Duration = Duration::from_millis(50);
 
 /// The command line, the same for each instance.
@@ -66,17 +65,6 @@ pub struct Options {
     /// Switch on a deliberate bug, to prove that a check catches it
     #[arg(long, value_name = "NAME")]
     pub defect: Option<Defect>,
-}
-
-impl Options {
-    /// The further addresses.
-    fn wanted(&self) -> Result<Vec<Address>, String> {
-        let Some(path) = &self.also else { return Ok(Vec::new()) };
-        let text = std::fs::read_to_string(path).map_err(|error| format!("read {}: {error}", path.display()))?;
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let some = lines.map(Address::some).collect::<Result<Vec<_>, _>>();
-        Ok(some.map_err(|error| format!("understand {}: {error}", path.display()))?.concat())
-    }
 }
 
 /// Runs an instance: the first one, or the successor of the one that serves.
@@ -118,23 +106,21 @@ pub fn run(options: &Options) -> Result<(), String> {
     if let Some(predecessor) = predecessor {
         // It may have been stopped meanwhile: then it goes anyway.
         let _ = predecessor.taken();
-        // Not before: until then it may serve on.
-        further.remove_dropped();
         strike(options, &mut further)?;
     }
+    // Not before: until then the predecessor may serve on.
+    further.settle();
     let files = further.files().to_vec();
     let queues = Arc::new(Queues { first: Arc::new(listener), further: Arc::new(further) });
     let patience = Duration::from_millis(options.ready_timeout_ms);
-    let (successor, is_replaced) =
-        hand_over_when_asked(&door, &queues, patience, &log).map_err(failed("wait at its socket"))?;
+    let successor = hand_over_when_asked(&door, &queues, patience, &log).map_err(failed("wait at its socket"))?;
     let mut generation = Generation::new(Arc::clone(&queues.first), Service::new(version, drain), signals, log.clone());
     generation.further = Some(Arc::clone(&queues.further));
     generation.successor = Some(successor);
     drop(queues);
     generation.run(&mut || {}).map_err(failed("go on"))?;
-    // A successor's stay.
-    door.close().map_err(failed("remove its socket"))?;
-    if !is_replaced.load(Ordering::Acquire) {
+    // A successor's stay: who has the door has the rest.
+    if door.close().map_err(failed("remove its socket"))? {
         further::remove(&files);
     }
     pidfile.map_or(Ok(()), Pidfile::remove).map_err(failed("remove its pidfile"))
@@ -152,7 +138,7 @@ fn taken_over(predecessor: &Predecessor, wanted: SocketAddr) -> Result<(TcpListe
 
 /// The further listeners, from what was handed over and of its own.
 fn take_further(options: &Options, handed: Vec<OwnedFd>) -> Result<Further, String> {
-    let mut wanted = options.wanted()?;
+    let mut wanted = Address::listed(options.also.as_deref())?;
     match options.defect {
         // Bound when the predecessor has gone.
         Some(Defect::EveryListener) if !handed.is_empty() => wanted.clear(),
@@ -168,11 +154,12 @@ fn take_further(options: &Options, handed: Vec<OwnedFd>) -> Result<Further, Stri
 fn strike(options: &Options, further: &mut Further) -> Result<(), String> {
     match options.defect {
         Some(Defect::EveryListener) => {
-            std::thread::sleep(AWAY);
-            let wanted = options.wanted()?;
+            let wanted = Address::listed(options.also.as_deref())?;
             // Until the predecessor has closed the last of them.
-            let bound = std::iter::repeat_with(|| Further::take(&wanted, Vec::new())).find_map(Result::ok);
-            *further = bound.unwrap_or_default();
+            while further.sockets().is_empty() {
+                std::thread::sleep(AWAY);
+                *further = Further::take(&wanted, Vec::new()).unwrap_or_default();
+            }
         }
         Some(Defect::UnixPathKept) => {
             further::remove(further.files());
@@ -192,17 +179,10 @@ struct Queues {
 
 /// Waits at the door on a thread; the end of file on what is returned says that a successor serves. The listeners are not kept open
 /// for that: an instance that is stopped has nothing to hand over, and its clients are to be refused at once.
-fn hand_over_when_asked(
-    door: &Door,
-    queues: &Queues,
-    patience: Duration,
-    log: &Log,
-) -> std::io::Result<(OwnedFd, Arc<AtomicBool>)> {
+fn hand_over_when_asked(door: &Door, queues: &Queues, patience: Duration, log: &Log) -> std::io::Result<OwnedFd> {
     let (serves, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let (door, log) = (door.try_clone()?, log.clone());
     let (first, further) = (Arc::downgrade(&queues.first), Arc::downgrade(&queues.further));
-    let is_replaced = Arc::new(AtomicBool::new(false));
-    let replaced = Arc::clone(&is_replaced);
     std::thread::Builder::new().name("door".to_owned()).spawn(move || {
         loop {
             let successor = match door.wait() {
@@ -221,13 +201,10 @@ fn hand_over_when_asked(
             // Before the word: only when nobody has them open any more does nothing reach this instance.
             drop((first, further));
             match handed {
-                Ok(()) => {
-                    replaced.store(true, Ordering::Release);
-                    return drop(told);
-                }
+                Ok(()) => return drop(told),
                 Err(error) => log.line(format_args!("upgrade failed, serves on: {error}")),
             }
         }
     })?;
-    Ok((serves, is_replaced))
+    Ok(serves)
 }

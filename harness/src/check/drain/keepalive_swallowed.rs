@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use crate::check::drain::residence::{Manner, lost, normal, residence};
+use crate::check::loss::touched;
 use crate::check::{Check, Witness};
 use crate::clock::Interval;
 use crate::history::History;
+use crate::id::UpgradeId;
 use crate::manifest::Profile;
 use crate::request::FailureClass;
 use crate::verdict::{Evidence, Finding, Level, Verdict};
@@ -33,21 +35,26 @@ fn decide(history: &History) -> Vec<Finding> {
     let normal = normal(history);
     let mut findings = lost(history, Manner::Swallowed, normal);
     for finding in findings.iter_mut().filter(|finding| finding.verdict == Verdict::Fail) {
-        if finding.class == Some(FailureClass::Unread) {
-            // Who does not run reads nothing.
-            if let Some((longest, within)) = longest_unread(history) {
-                *finding = finding.clone().late_within(longest.saturating_sub(3 * normal), within);
-            }
-        }
         let line = format!("the server normally takes up to R = {:.1} ms", normal.as_secs_f64() * 1e3);
         finding.evidence.push(Evidence::text(line));
     }
-    findings
+    findings.into_iter().map(|finding| dated(history, finding, normal)).collect()
 }
 
-/// How long a request lay unread at most, and when.
-fn longest_unread(history: &History) -> Option<(Duration, Interval)> {
-    let unread = history.load().filter(|it| it.failure() == Some(FailureClass::Unread) && it.nth_on_connection > 0);
+/// That a request lay unread for so long rests on time: who does not run reads nothing.
+fn dated(history: &History, finding: Finding, normal: Duration) -> Finding {
+    let unread = finding.class == Some(FailureClass::Unread);
+    match finding.upgrade.filter(|_| unread).and_then(|upgrade| longest_unread(history, upgrade)) {
+        Some((longest, within)) => finding.late_within(longest.saturating_sub(3 * normal), within),
+        None => finding,
+    }
+}
+
+/// How long a request lay unread at most in an upgrade, and when.
+fn longest_unread(history: &History, upgrade: UpgradeId) -> Option<(Duration, Interval)> {
+    let upgrade = history.upgrades().into_iter().find(|it| it.id == upgrade)?;
+    let unread =
+        touched(history, &upgrade).filter(|it| it.failure() == Some(FailureClass::Unread) && it.nth_on_connection > 0);
     let longest = unread.max_by_key(|it| residence(it))?;
     Some((residence(longest), Interval::new(longest.sent?, longest.ended)))
 }
@@ -88,6 +95,17 @@ mod tests {
         };
         assert_eq!(ground(FailureClass::Unread), (Ground::Time, Some(85)));
         assert_eq!(ground(FailureClass::Taken), (Ground::Fact, None));
+    }
+
+    #[test]
+    fn each_upgrade_is_late_by_its_own_request() {
+        let lost =
+            |at: u64, residence: u64| failed(at, at + residence, FailureClass::Unread).of(Pattern::Busy).reused();
+        let script = Script::new().trigger(1000, 1, 2).trigger(2000, 2, 3);
+        let script = script.request(answered(500, 505, 1).of(Pattern::Busy).reused());
+        let script = script.request(lost(1001, 100)).request(lost(2001, 300));
+        let late: Vec<_> = (super::CHECK.decide)(&script.history()).iter().map(|it| it.late_by_ms).collect();
+        assert_eq!(late, [Some(85), Some(285)]);
     }
 
     #[test]

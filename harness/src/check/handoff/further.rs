@@ -2,7 +2,6 @@
 
 use crate::event::{AskedListener, Event, Fate, What};
 use crate::history::History;
-use crate::id::Version;
 use crate::verdict::{Evidence, Finding};
 
 /// Every listener that was asked through an upgrade and has this fate.
@@ -14,43 +13,56 @@ pub(super) fn with_fate(history: &History, fate: Fate) -> Vec<(&Event, &AskedLis
         .collect()
 }
 
-/// The version that the last upgrade brought.
-pub(super) fn newest(history: &History) -> Option<Version> {
-    history.upgrades().last().map(|upgrade| upgrade.version)
+/// What is wrong with a listener.
+pub(super) struct Fault {
+    text: String,
+    /// Its clients met nothing but that their time ran out.
+    is_late: bool,
 }
 
-/// What is wrong with one that both versions have, or the new one; `None` when every request was answered, the last by the new version.
-pub(super) fn fault(history: &History, row: &AskedListener) -> Option<String> {
+impl Fault {
+    /// One that no noise excuses.
+    pub(super) fn fact(text: String) -> Fault {
+        Fault { text, is_late: false }
+    }
+
+    /// One of requests that were lost.
+    pub(super) fn lost(row: &AskedListener, text: String) -> Fault {
+        Fault { text, is_late: row.failed > 0 && row.late == row.failed }
+    }
+}
+
+/// What is wrong with one that the new version has; `None` when every request was answered, the last by the new version.
+pub(super) fn fault(history: &History, row: &AskedListener) -> Option<Fault> {
     if row.failed > 0 {
         let first = row.failures.first().map(String::as_str).unwrap_or_default();
-        return Some(format!("{}: {} of {} requests lost, the first at {first}", row.address, row.failed, row.asked));
+        let text = format!("{}: {} of {} requests lost, the first at {first}", row.address, row.failed, row.asked);
+        return Some(Fault::lost(row, text));
     }
-    let wanted = newest(history).filter(|_| history.plan.target.tells_versions())?;
+    let wanted = history.upgrades().last().map(|upgrade| upgrade.version);
+    let is_old = row.version < wanted && history.plan.target.tells_versions();
     let told = row.version.map_or_else(|| "without a version".to_owned(), |it| format!("by version {it}"));
-    (row.version < Some(wanted)).then(|| format!("{}: answered {told} when the old generation was gone", row.address))
+    is_old.then(|| Fault::fact(format!("{}: answered {told} when the old generation was gone", row.address)))
 }
 
 /// One finding for all of these.
 pub(super) fn judged(
     rows: &[(&Event, &AskedListener)],
     what: &str,
-    fault: impl Fn(&AskedListener) -> Option<String>,
+    fault: impl Fn(&AskedListener) -> Option<Fault>,
 ) -> Finding {
-    let evidence =
-        |(event, row): &(&Event, &AskedListener)| fault(row).map(|text| Evidence::text(text).event(event.seq));
-    let faults: Vec<Evidence> = rows.iter().filter_map(evidence).collect();
-    let lost = rows.iter().filter(|(_, row)| fault(row).is_some());
-    let is_late = lost.clone().count() > 0 && lost.clone().all(|(_, row)| row.failed > 0 && row.late == row.failed);
-    match (rows.first(), faults.is_empty()) {
-        (None, _) => Finding::inconclusive(format!("no listener that is {what} was asked")),
-        (Some((event, _)), true) => {
-            let asked: u32 = rows.iter().map(|(_, row)| row.asked).sum();
-            let text = format!("{} listeners that are {what}, {asked} requests in all, as they must be", rows.len());
-            Finding::pass(Evidence::text(text).event(event.seq))
-        }
-        (Some(_), false) if is_late => Finding::fail(faults).on_time(),
-        (Some(_), false) => Finding::fail(faults),
+    let Some((event, _)) = rows.first() else {
+        return Finding::inconclusive(format!("no listener that is {what} was asked"));
+    };
+    let faults: Vec<(u64, Fault)> = rows.iter().filter_map(|(event, row)| Some((event.seq, fault(row)?))).collect();
+    if faults.is_empty() {
+        let asked: u32 = rows.iter().map(|(_, row)| row.asked).sum();
+        let text = format!("{} listeners that are {what}, {asked} requests in all, as they must be", rows.len());
+        return Finding::pass(Evidence::text(text).event(event.seq));
     }
+    let is_late = faults.iter().all(|(_, fault)| fault.is_late);
+    let evidence = faults.into_iter().map(|(seq, fault)| Evidence::text(fault.text).event(seq)).collect();
+    if is_late { Finding::fail(evidence).on_time() } else { Finding::fail(evidence) }
 }
 
 #[cfg(test)]
@@ -58,6 +70,7 @@ pub(super) mod tests {
     use super::*;
     use crate::check::script::Script;
     use crate::event::Answer;
+    use crate::id::Version;
 
     /// What is not as it is in a right one.
     pub(in crate::check::handoff) type Change = fn(&mut AskedListener);

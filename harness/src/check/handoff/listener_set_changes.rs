@@ -1,6 +1,6 @@
 //! handoff/listener-set-changes: a new version adds, drops and moves listeners.
 
-use crate::check::handoff::further::{fault, judged, with_fate};
+use crate::check::handoff::further::{Fault, fault, judged, with_fate};
 use crate::check::{Check, Witness};
 use crate::event::{Answer, AskedListener, Fate};
 use crate::history::History;
@@ -34,20 +34,21 @@ fn decide(history: &History) -> Vec<Finding> {
     ]
 }
 
-fn still_there(row: &AskedListener) -> Option<String> {
-    match &row.last {
-        Answer::Refused => None,
-        Answer::Answered => Some(format!("{}: it still answers when the old generation is gone", row.address)),
-        Answer::Missing(why) => {
-            Some(format!("{}: it is still connected to when the old generation is gone ({why})", row.address))
-        }
-    }
+/// Who is connected to is listened on, whatever else happens there.
+fn still_there(row: &AskedListener) -> Option<Fault> {
+    let what = match &row.last {
+        Answer::Refused => return None,
+        Answer::Answered => "it still answers".to_owned(),
+        Answer::Missing(why) => format!("somebody still listens ({why})"),
+    };
+    Some(Fault::fact(format!("{}: {what} when the old generation is gone", row.address)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::check::handoff::further::tests::{Change, asked, refused};
+    use crate::verdict::Ground;
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
 
     fn check(rows: &[(Fate, Change)], want: Verdict) {
@@ -65,8 +66,15 @@ mod tests {
         check(&[(Fate::Added, refused), (Fate::Dropped, refused), (Fate::Kept, |_| {})], Fail);
         check(&[(Fate::Added, |_| {}), (Fate::Dropped, |_| {}), (Fate::Kept, |_| {})], Fail);
         check(&[(Fate::Added, |_| {}), (Fate::Dropped, refused), (Fate::Kept, refused)], Fail);
-        let silent = |row: &mut AskedListener| row.last = Answer::Missing("no answer".to_owned());
-        check(&[(Fate::Added, |_| {}), (Fate::Dropped, silent), (Fate::Kept, |_| {})], Fail);
+    }
+
+    #[test]
+    fn a_dropped_one_that_is_listened_on_and_silent_is_a_fact() {
+        let silent = |row: &mut AskedListener| {
+            (row.failed, row.late, row.last) = (1, 1, Answer::Missing("no answer".to_owned()));
+        };
+        let findings = decide(&asked(&[(Fate::Added, |_| {}), (Fate::Dropped, silent), (Fate::Kept, |_| {})]));
+        assert_eq!((findings[1].verdict, findings[1].ground), (Fail, Ground::Fact));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! handoff/unix-path-kept: the file of a UNIX socket is there, and leads to somebody who listens, at every instant.
 
-use crate::check::handoff::further::{judged, with_fate};
+use crate::check::handoff::further::{Fault, judged, with_fate};
 use crate::check::{Check, Witness};
 use crate::event::{AskedListener, Event, Fate};
 use crate::history::History;
@@ -32,14 +32,17 @@ fn decide(history: &History) -> Vec<Finding> {
     vec![judged(&paths, "kept and have a file", fault)]
 }
 
-fn fault(row: &AskedListener) -> Option<String> {
+fn fault(row: &AskedListener) -> Option<Fault> {
     let missing = row.missing.unwrap_or_default();
     let first = row.failures.first().map(|it| format!(", the first at {it}")).unwrap_or_default();
     let text = format!(
         "{}: its name was missing {missing} times, and {} of {} requests were lost{first}",
         row.address, row.failed, row.asked
     );
-    (missing > 0 || row.failed > 0).then_some(text)
+    if missing > 0 {
+        return Some(Fault::fact(text));
+    }
+    (row.failed > 0).then(|| Fault::lost(row, text))
 }
 
 #[cfg(test)]

@@ -35,10 +35,10 @@ fn decide(history: &History) -> Vec<Finding> {
 }
 
 /// Whether the old generation serves on and nothing is lost in every upgrade that fails in this way.
-pub(super) fn serves_on(history: &History, executable: Broken) -> Vec<Finding> {
-    let broken = history.upgrades_to(executable);
+pub(super) fn serves_on(history: &History, fault: Broken) -> Vec<Finding> {
+    let broken = history.upgrades_to(fault);
     if broken.is_empty() {
-        let text = format!("no upgrade was triggered that was to fail in this way ({})", executable.word());
+        let text = format!("no upgrade was triggered that was to fail in this way ({})", fault.word());
         return vec![Finding::inconclusive(text)];
     }
     broken.iter().flat_map(|upgrade| one(history, upgrade)).collect()
@@ -103,11 +103,30 @@ fn main_ended(history: &History, upgrade: &Upgrade) -> Option<Finding> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use super::serves_on;
     use crate::check::script::{Script, answered, failed};
-    use crate::event::What;
+    use crate::event::{Broken, What};
     use crate::request::FailureClass;
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
+
+    /// What holds of an upgrade that fails in this way, and what one that fails in another way proves of it.
+    pub(in crate::check::rollback) fn either(fails: Broken, other: Broken) {
+        // At 1000 ms, with a request every 4 ms, which is answered so late, until the next upgrade at 2000 ms.
+        let served = |broken: Broken, answered_at: fn(u64) -> u64| {
+            let script = Script::new().broken_by(1000, 1, broken).broken_ran(1005, 1);
+            (1010..1900).step_by(4).fold(script, |script, at| script.request(answered(at, answered_at(at), 1)))
+        };
+        let check = |script: Script, want: Verdict| {
+            let findings = serves_on(&script.trigger(2000, 2, 2).history(), fails);
+            let worst = findings.iter().map(|finding| finding.verdict).max().expect("a finding");
+            assert_eq!(worst, want, "{findings:#?}");
+        };
+        check(served(fails, |at| at + 1), Pass);
+        check(served(fails, |_at| 2100), Fail);
+        check(served(fails, |at| at + 1).request(failed(1020, 1021, FailureClass::Dropped)), Fail);
+        check(served(other, |at| at + 1), Inconclusive);
+    }
 
     /// A broken upgrade at 1000 ms, the next one at 2000 ms, and a request every 4 ms from 1010 ms to `until`.
     fn served(until: u64) -> Script {
