@@ -3,6 +3,7 @@
 mod work;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -13,8 +14,8 @@ use crate::judge::judge;
 use crate::machine::Machine;
 use crate::plan::Plan;
 use crate::progress;
-use crate::run::RunError;
 use crate::run::store::{self, StoreError};
+use crate::run::{Builds, RunError};
 use crate::scenario::Scenario;
 use crate::summary::{self, Judged, NotRunScenario, Summary, Terms, merge};
 use crate::target::Target;
@@ -54,6 +55,8 @@ pub struct Request {
     pub jobs: usize,
     /// Where the runs' directories go.
     pub directory: PathBuf,
+    /// What their targets have built.
+    pub builds: Arc<Builds>,
     /// The machine as probed.
     pub machine: Machine,
 }
@@ -98,6 +101,11 @@ pub fn verify(request: &Request, stop: &Stop, progress: progress::Listener<'_>) 
             }
         }
         not_run.push(without);
+    }
+    // Before the first run: a build beside one would take its processors.
+    for run in &planned {
+        let built = request.builds.product(&run.plan.target, request.machine.tier, stop);
+        built.map_err(|source| run.error(source))?;
     }
     let judged = work::all(request, &session, planned, stop, progress)?;
     let targets = request.subjects.iter().zip(not_run).zip(judged).map(|((subject, not_run), judged)| {

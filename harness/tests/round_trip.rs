@@ -6,9 +6,9 @@ use proptest::collection::{btree_map, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 use unbroken::manifest::{
-    Await, Capability, Commands, ConfigFile, Deadlines, Done, Endpoint, File, Launch, LogFile, MainProcess, Manifest,
-    Privileges, Profile, Program, Protocol, Ready, Recipient, Reopen, Restart, RestartStep, Role, Slow, SlowInit,
-    Source, Stall, Stop, Stream, Upload, Watch, WatchKind,
+    Await, Build, Capability, Commands, ConfigFile, Deadlines, Done, Endpoint, File, Launch, LogFile, MainProcess,
+    Manifest, Privileges, Profile, Program, Protocol, Ready, Recipient, Reopen, Restart, RestartStep, Role, Slow,
+    SlowInit, Source, Stall, Stop, Stream, Upload, Watch, WatchKind,
 };
 use unbroken::target::Target;
 
@@ -136,9 +136,22 @@ fn commands() -> BoxedStrategy<Commands> {
 }
 
 fn deadlines() -> BoxedStrategy<Deadlines> {
-    (number(), of(number()), number(), of(number()), (number(), number(), number(), number()))
-        .prop_map(|(start_ms, give_up_ms, upgrade_ms, drain_least_ms, (drain_ms, stop_ms, request_ms, answer_ms))| {
-            Deadlines { start_ms, give_up_ms, upgrade_ms, drain_least_ms, drain_ms, stop_ms, request_ms, answer_ms }
+    let begin = (number(), number(), of(number()), number());
+    let rest = (of(number()), number(), number(), number(), number());
+    (begin, rest)
+        .prop_map(|((build_ms, start_ms, give_up_ms, upgrade_ms), rest)| {
+            let (drain_least_ms, drain_ms, stop_ms, request_ms, answer_ms) = rest;
+            Deadlines {
+                build_ms,
+                start_ms,
+                give_up_ms,
+                upgrade_ms,
+                drain_least_ms,
+                drain_ms,
+                stop_ms,
+                request_ms,
+                answer_ms,
+            }
         })
         .boxed()
 }
@@ -168,9 +181,11 @@ fn stall() -> BoxedStrategy<Stall> {
 fn manifest() -> BoxedStrategy<Manifest> {
     let main = prop_oneof![Just(MainProcess::Launched), Just(MainProcess::Pidfile)];
     let log = (text(), text()).prop_map(|(path, signal)| LogFile { path, reopen: Reopen::Signal(signal) });
+    let build = (vec(text(), 0..3), btree_map(text(), text(), 0..3), text());
+    let build = build.prop_map(|(command, environment, product)| Build { command, environment, product });
     let how = (
         launch(),
-        vec(file(), 0..3),
+        (of(build), vec(file(), 0..3)),
         (vec(endpoint(), 0..3), vec(text(), 0..3)),
         ready(),
         main,
@@ -187,7 +202,7 @@ fn manifest() -> BoxedStrategy<Manifest> {
     (said(), how, of(restart()), stop(), commands(), of(stall()), deadlines(), asked)
         .prop_map(|(said, how, restart, stop, commands, stall, deadlines, (privileges, slow_init, config_file))| {
             let (name, about, role, profiles, claims, disclaims, requires) = said;
-            let (launch, files, (endpoints, also), ready, main, pidfile, log, notify_fd) = how;
+            let (launch, (build, files), (endpoints, also), ready, main, pidfile, log, notify_fd) = how;
             Manifest {
                 name,
                 about,
@@ -197,6 +212,7 @@ fn manifest() -> BoxedStrategy<Manifest> {
                 disclaims,
                 requires,
                 launch,
+                build,
                 files,
                 endpoints,
                 also,

@@ -1,13 +1,14 @@
 //! Target × scenario as named tests, on the machine's best tier (or `UNBROKEN_TIER`), two at a time: first all restarts, then what
 //! knows no load. Beside sixteen starts at once a load would lack processors.
 //!
-//! What this machine lacks is ignored with the command that would install it, and fails under `UNBROKEN_REQUIRE_ALL=1`. So does what
-//! cannot be told because processors were lacking: without it, it is told on standard error.
+//! What this machine lacks is ignored with the command that would install it, and fails under `UNBROKEN_REQUIRE_ALL=1`. What cannot be
+//! told because processors were lacking is told in the end; it fails where it is more than one test in a hundred.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use unbroken::catalogue::Catalogue;
@@ -15,6 +16,7 @@ use unbroken::expectation::{Expectation, ExpectationKind};
 use unbroken::machine::{Machine, Tier};
 use unbroken::manifest::{Profile, Program, Role};
 use unbroken::plan::{NotRun, Plan};
+use unbroken::run::Builds;
 use unbroken::scenario::Scenario;
 use unbroken::summary::Exit;
 use unbroken::target::Target;
@@ -40,10 +42,32 @@ fn main() -> ExitCode {
     let programs = catalogue.programs().chain([&python]);
     let machine = run::machine::prepare(tier, programs, std::slice::from_ref(&directory)).expect("the tier works here");
     let arguments = Arguments { test_threads: Some(threads(&machine)), ..arguments };
-    let Trials { restarts, others } = trials(&catalogue, &machine, &directory);
+    let with = With { builds: Arc::new(Builds::below(&directory)), machine, directory };
+    let Trials { restarts, others } = trials(&catalogue, &with);
     let restarts = libtest_mimic::run(&arguments, restarts);
     let others = libtest_mimic::run(&arguments, others);
-    if restarts.has_failed() || others.has_failed() { ExitCode::from(101) } else { ExitCode::SUCCESS }
+    let failed = restarts.has_failed() || others.has_failed();
+    let decided = enough_is_decided(restarts.num_passed + others.num_passed);
+    if failed || !decided { ExitCode::from(101) } else { ExitCode::SUCCESS }
+}
+
+/// What could not be told, each with the reason.
+static UNDECIDED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Neighbours on a shared machine take processors from single tests; beside a processor hog none of 500 was undecided. Where more
+/// than one in a hundred is, something else is wrong, or nothing can be told here.
+fn enough_is_decided(passed: u64) -> bool {
+    let undecided = UNDECIDED.lock().unwrap_or_else(PoisonError::into_inner);
+    for text in undecided.iter() {
+        // Who cannot be told reads the exit status.
+        let _ = writeln!(std::io::stderr(), "undecided, processors were lacking: {text}");
+    }
+    undecided.len() as u64 * 100 <= passed
+}
+
+fn undecided(text: String) -> Result<(), Failed> {
+    UNDECIDED.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+    Ok(())
 }
 
 /// Two change no verdict (`selftest --jobs 2`, docs/results); more than there are processors would only wait. In tier C all
@@ -58,6 +82,14 @@ fn is_everything_required() -> bool {
     std::env::var_os("UNBROKEN_REQUIRE_ALL").is_some_and(|it| it == "1")
 }
 
+/// What every test runs with.
+#[derive(Clone)]
+struct With {
+    machine: Machine,
+    directory: PathBuf,
+    builds: Arc<Builds>,
+}
+
 /// The tests.
 struct Trials {
     /// Those under load.
@@ -66,14 +98,14 @@ struct Trials {
     others: Vec<Trial>,
 }
 
-fn trials(catalogue: &Catalogue, machine: &Machine, directory: &Path) -> Trials {
+fn trials(catalogue: &Catalogue, with: &With) -> Trials {
     let require_all = is_everything_required();
-    let (mut restarts, mut others) = (examples(machine, directory, require_all), Vec::new());
+    let (mut restarts, mut others) = (examples(with, require_all), Vec::new());
     for target in catalogue.targets.iter().filter(|target| target.role != Role::Null) {
         for scenario in catalogue.scenarios.iter().filter(|scenario| scenario.script().core) {
             let name = format!("{} · {}", target.name, scenario.script().name);
             let trials = if scenario.script().profile == Profile::Restart { &mut restarts } else { &mut others };
-            match Plan::new(target, scenario, machine, 1) {
+            match Plan::new(target, scenario, &with.machine, 1) {
                 Err(NotRun::Unsupported { .. }) => {}
                 Err(NotRun::Unavailable { reason, remedy }) => {
                     let text = format!("{reason}: {remedy}");
@@ -85,22 +117,22 @@ fn trials(catalogue: &Catalogue, machine: &Machine, directory: &Path) -> Trials 
                     let expectations = catalogue.expectations.iter().filter(|it| it.target == target.name);
                     let expectations = expectations.flat_map(|it| it.expect.clone()).collect();
                     let subject = Subject { target: target.clone(), expectations };
-                    let (machine, directory, scenario) = (machine.clone(), directory.to_owned(), scenario.clone());
-                    trials.push(Trial::test(name, move || conforms(subject, scenario, machine, directory)));
+                    let (with, scenario) = (with.clone(), scenario.clone());
+                    trials.push(Trial::test(name, move || conforms(subject, scenario, Vec::new(), with)));
                 }
             }
         }
     }
     for name in selftest::names(catalogue).expect("the matrix fits the catalogue") {
-        let (machine, directory) = (machine.clone(), directory.to_owned());
+        let with = with.clone();
         let trials = if name.contains(" · restart/") { &mut restarts } else { &mut others };
-        trials.push(Trial::test(format!("matrix: {name}"), move || holds(&name, machine, directory)));
+        trials.push(Trial::test(format!("matrix: {name}"), move || holds(&name, with)));
     }
     Trials { restarts, others }
 }
 
 /// The examples that the README shows: the repaired server conforms, the other one fails as the README says.
-fn examples(machine: &Machine, directory: &Path, require_all: bool) -> Vec<Trial> {
+fn examples(with: &With, require_all: bool) -> Vec<Trial> {
     let below = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
     // What fails at every restart, whatever the moment.
     let surely = ["handoff/no-refused", "handoff/listener-continuity", "drain/inflight-completes"];
@@ -124,7 +156,7 @@ fn examples(machine: &Machine, directory: &Path, require_all: bool) -> Vec<Trial
         let catalogue = Catalogue::embedded();
         let scenario = catalogue.scenario(scenario).expect("it is embedded").clone();
         let name = format!("{} · {}", target.name, scenario.script().name);
-        if let Err(why) = Plan::new(&target, &scenario, machine, 1) {
+        if let Err(why) = Plan::new(&target, &scenario, &with.machine, 1) {
             let ignored_name = format!("{name} ({why})");
             return Trial::test(ignored_name, move || Err(Failed::from(why.to_string())))
                 .with_ignored_flag(!require_all);
@@ -132,8 +164,8 @@ fn examples(machine: &Machine, directory: &Path, require_all: bool) -> Vec<Trial
         // Where failures are expected nothing else is judged: the other checks fail by chance there.
         let judged = fails.iter().map(|id| (*id).to_owned()).collect();
         let subject = Subject { target, expectations: fails.iter().map(expect).collect() };
-        let (machine, directory) = (machine.clone(), directory.to_owned());
-        Trial::test(name, move || conforms_in(subject, scenario, judged, (machine, directory)))
+        let with = with.clone();
+        Trial::test(name, move || conforms(subject, scenario, judged, with))
     };
     rows.into_iter().map(trial).collect()
 }
@@ -146,18 +178,9 @@ fn own(directory: &Path) -> std::io::Result<PathBuf> {
     Ok(own)
 }
 
-/// The target does in this scenario what is expected of it.
-fn conforms(subject: Subject, scenario: Scenario, machine: Machine, directory: PathBuf) -> Result<(), Failed> {
-    conforms_in(subject, scenario, Vec::new(), (machine, directory))
-}
-
-/// The same with these checks alone; none for all.
-fn conforms_in(
-    subject: Subject,
-    scenario: Scenario,
-    judged: Vec<String>,
-    (machine, directory): (Machine, PathBuf),
-) -> Result<(), Failed> {
+/// The target does in this scenario what is expected of it, as far as these checks tell; none for all.
+fn conforms(subject: Subject, scenario: Scenario, judged: Vec<String>, with: With) -> Result<(), Failed> {
+    let With { machine, directory, builds } = with;
     let tier = machine.tier;
     let request = Request {
         subjects: vec![subject],
@@ -170,6 +193,7 @@ fn conforms_in(
         complete: false,
         keep: false,
         jobs: 1,
+        builds,
         directory: own(&directory)?,
         machine,
     };
@@ -181,16 +205,13 @@ fn conforms_in(
         return Ok(());
     }
     let page = report::Page { width: 120, colour: false, here: Path::new("") };
-    if summary.is_undecided_for_the_machine() && !is_everything_required() {
-        // What a machine lacks is told, and is no failure: this one lacked processors.
-        writeln!(std::io::stderr(), "{}", report::terminal::render(&summary, exit, &page))?;
-        return Ok(());
-    }
-    Err(Failed::from(report::terminal::render(&summary, exit, &page)))
+    let told = report::terminal::render(&summary, exit, &page);
+    if summary.is_undecided_for_the_machine() { undecided(told) } else { Err(Failed::from(told)) }
 }
 
 /// The row of the defect matrix is as it must be.
-fn holds(name: &str, machine: Machine, directory: PathBuf) -> Result<(), Failed> {
+fn holds(name: &str, with: With) -> Result<(), Failed> {
+    let With { machine, directory, .. } = with;
     let catalogue = Catalogue::embedded();
     let only = vec![name.to_owned()];
     let directory = own(&directory)?;
@@ -202,10 +223,6 @@ fn holds(name: &str, machine: Machine, directory: PathBuf) -> Result<(), Failed>
         return Ok(());
     }
     let is_undecided = report.rows.iter().all(|row| row.held + row.excused == report.runs);
-    let wrong: Vec<String> = report.rows.into_iter().flat_map(|row| row.wrong).collect();
-    if is_undecided && !is_everything_required() {
-        writeln!(std::io::stderr(), "undecided, this machine lacked processors: {}", wrong.join("\n"))?;
-        return Ok(());
-    }
-    Err(Failed::from(wrong.join("\n")))
+    let wrong = report.rows.into_iter().flat_map(|row| row.wrong).collect::<Vec<_>>().join("\n");
+    if is_undecided { undecided(format!("{name}: {wrong}")) } else { Err(Failed::from(wrong)) }
 }

@@ -319,6 +319,7 @@ fn target() -> Target {
             umask: 0o22,
             returns: false,
         },
+        build: None,
         files: Vec::new(),
         endpoints: vec![TargetEndpoint {
             name: "http".to_owned(),

@@ -3,6 +3,7 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -16,6 +17,7 @@ use super::selection::{Selection, Wanted, select};
 use super::{effect, subject};
 use crate::catalogue::Catalogue;
 use crate::manifest::{Role, Source};
+use crate::run::Builds;
 use crate::scenario::Scenario;
 use crate::summary::{Exit, Summary};
 use crate::verify::Request;
@@ -119,6 +121,7 @@ impl Check {
             complete: selection.complete,
             keep: self.keep,
             jobs: self.jobs.map_or(usual, |jobs| usize::try_from(jobs).expect("at most 64")),
+            builds: Arc::new(Builds::below(&directory)),
             directory,
             machine,
         };

@@ -57,6 +57,7 @@ fn unverified<'a>(error: VerifyError, mut names: impl Iterator<Item = &'a str>, 
             let problem = Problem::Command { command: command.clone(), reason: reason.clone(), fix };
             Failure::Manifest(source.error(key.key_path(), Part::Value, problem))
         }
+        VerifyError::Run { source, .. } if blames_manifest(source) => Failure::Unusable(error.into()),
         VerifyError::Run { .. } | VerifyError::Store(_) => Failure::Environment(error.into()),
     }
 }
@@ -81,5 +82,5 @@ pub(super) fn selftest(
 }
 
 fn blames_manifest(error: &RunError) -> bool {
-    matches!(error, RunError::Command { .. })
+    matches!(error, RunError::Command { .. } | RunError::Build { .. })
 }

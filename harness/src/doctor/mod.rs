@@ -9,6 +9,7 @@ pub mod lint;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -20,6 +21,7 @@ use crate::machine::Machine;
 use crate::manifest::Profile;
 use crate::plan::NotRun;
 use crate::progress::{self, Progress};
+use crate::run::Builds;
 use crate::scenario::Scenario;
 use crate::summary::{Exit, Located, TargetSummary};
 use crate::target::Target;
@@ -211,6 +213,7 @@ fn one(
         complete: false,
         keep: false,
         jobs: 1,
+        builds: Arc::new(Builds::below(&request.directory)),
         directory: request.directory.clone(),
         machine: request.machine.clone(),
     };

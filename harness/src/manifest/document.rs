@@ -32,6 +32,9 @@ pub struct Manifest {
     pub requires: Vec<Program>,
     /// The command that starts it.
     pub launch: Launch,
+    /// How its program is built, once for all runs.
+    #[serde(default)]
+    pub build: Option<Build>,
     /// Files written before the start and, where they hold `{version}`, at each deploy.
     #[serde(default)]
     pub files: Vec<File>,
@@ -254,6 +257,19 @@ fn default_umask() -> String {
     "022".to_owned()
 }
 
+/// How a target's program is built: once for all runs of a command, before the first, where its files are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Build {
+    /// Program and arguments; it must exit 0.
+    pub command: Vec<String>,
+    /// Environment beside `PATH`.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// The program that it leaves, below `{dir}`: copied to the same place of each run.
+    pub product: String,
+}
+
 /// A file that the target needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -471,6 +487,8 @@ pub enum Stall {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Deadlines {
+    /// Begin of the build to its end.
+    pub build_ms: u64,
     /// Launch to ready.
     pub start_ms: u64,
     /// Launch to the launcher's error, of a start that hangs (profile `daemon`), and the start of a new generation that
@@ -494,6 +512,7 @@ pub struct Deadlines {
 impl Default for Deadlines {
     fn default() -> Deadlines {
         Deadlines {
+            build_ms: 120_000,
             start_ms: 10_000,
             give_up_ms: None,
             upgrade_ms: 15_000,

@@ -18,8 +18,8 @@ mod schema;
 mod source;
 
 pub use document::{
-    Capability, Commands, ConfigFile, Deadlines, Endpoint, File, Launch, LogFile, MainProcess, Manifest, Privileges,
-    Profile, Program, Protocol, Ready, Reopen, Role, Slow, SlowInit, Stall, Stop, Stream, Upload,
+    Build, Capability, Commands, ConfigFile, Deadlines, Endpoint, File, Launch, LogFile, MainProcess, Manifest,
+    Privileges, Profile, Program, Protocol, Ready, Reopen, Role, Slow, SlowInit, Stall, Stop, Stream, Upload,
 };
 pub use error::ManifestError;
 pub use key_path::{KeyPath, Part};

@@ -89,6 +89,16 @@ impl Deployer {
         Ok(())
     }
 
+    /// Puts the program that was built in its place: a copy, for what one run does to it must not show in another.
+    pub(super) fn install(&self, target: &Target, product: &Path) -> Result<(), DeployError> {
+        let Some(build) = &target.build else { return Ok(()) };
+        let path = PathBuf::from(build.product.fill(&self.placeholders(target, Version(1))));
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(|source| DeployError { path: parent.to_owned(), source })?;
+        }
+        replace(&path, 0o755, |out| io::copy(&mut File::open(product)?, out).map(drop))
+    }
+
     /// Makes the copy that a later deploy of this version puts in place.
     pub(super) fn prepare(&self, version: Version) -> Result<(), DeployError> {
         if self.needs_self { self.stamp(&self.prepared(version), version) } else { Ok(()) }

@@ -8,12 +8,14 @@
 //!   it runs; `obstructed`: starts with something in the pidfile's place; `control`: the target's own commands, and a
 //!   successor's pidfile; `race`: several starts at once; `beside`: a start beside the helpers of one that was killed
 //! - `supervised`: the target under supervisord; `systemd`: as a unit, `unit`: what is done to it then
+//! - [`Builds`]: the programs that targets have built before
 //! - `observers`: the observers of a run, started before the target
 //! - [`machine`]: what this machine can do
 
 mod bait;
 mod beside;
 mod broken;
+mod build;
 mod census;
 mod change;
 mod control;
@@ -61,6 +63,7 @@ use crate::manifest::KeyPath;
 use crate::observe::ObserveError;
 use crate::plan::Plan;
 use crate::progress;
+pub use crate::run::build::Builds;
 use crate::run::deploy::DeployError;
 use crate::run::recorder::Recorder;
 use crate::run::stage::{Setting, Stage};
@@ -82,6 +85,14 @@ pub enum RunError {
         reason: String,
         /// What to do.
         fix: &'static str,
+    },
+    /// The target's program could not be built.
+    #[error("build its program (build.command of its manifest): {reason}; it said:{output}")]
+    Build {
+        /// What is wrong.
+        reason: String,
+        /// What it said, each line after a line break.
+        output: String,
     },
     /// Another program listens on the declared address (tier C, where the host's network is shared).
     #[error(
@@ -127,6 +138,8 @@ impl From<std::io::Error> for RunError {
 /// Which of the manifest's keys a command came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommandKey {
+    /// `build.command`.
+    Build,
     /// `launch.command`.
     Launch,
     /// `launch.directory`: the command's working directory.
@@ -148,6 +161,7 @@ impl CommandKey {
     #[must_use]
     pub fn key_path(self) -> KeyPath {
         match self {
+            CommandKey::Build => KeyPath::of("build").key("command"),
             CommandKey::Launch => KeyPath::of("launch").key("command"),
             CommandKey::Directory => KeyPath::of("launch").key("directory"),
             CommandKey::Restart => KeyPath::of("restart").key("steps"),
@@ -185,7 +199,7 @@ impl RunError {
     /// The run told nothing that a judge could use: the manifest, or what else runs on this machine, has to change first.
     #[must_use]
     pub fn tells_nothing(&self) -> bool {
-        matches!(self, RunError::Command { .. } | RunError::AddressTaken(_))
+        matches!(self, RunError::Command { .. } | RunError::Build { .. } | RunError::AddressTaken(_))
     }
 }
 
@@ -193,6 +207,8 @@ impl RunError {
 pub struct Execution<'a> {
     /// The run's directory; made if it does not exist.
     pub directory: &'a Path,
+    /// What the target has built, or has built now.
+    pub builds: &'a Builds,
     /// Asked when the run is to be interrupted.
     pub stop: &'a Stop,
     /// Told of the phases.
@@ -205,15 +221,16 @@ pub struct Execution<'a> {
 /// [`RunError`] for a command that cannot be executed, a taken address, an interrupt, or a directory that cannot be
 /// written. Any other failure of the environment stands in the history, and makes every verdict `error`.
 pub fn execute(plan: &Plan, execution: Execution<'_>) -> Result<(), RunError> {
-    let Execution { directory, stop, progress } = execution;
+    let Execution { directory, builds, stop, progress } = execution;
+    let product = builds.product(&plan.target, plan.machine.tier, stop)?;
     // Programs that change their directory must still find theirs.
     fs::create_dir_all(directory)?;
     let directory: PathBuf = fs::canonicalize(directory)?;
     let began = date::now_rfc3339();
     store::write_plan(&directory, plan)?;
     let (recorder, sink) = Recorder::start(&directory)?;
-    let setting =
-        Setting { plan, clock: Clock::start(), sink: sink.clone(), stop: stop.clone(), progress, run_dir: &directory };
+    let (clock, sink_of_run, stop) = (Clock::start(), sink.clone(), stop.clone());
+    let setting = Setting { plan, product, clock, sink: sink_of_run, stop, progress, run_dir: &directory };
     let played = play(setting);
     let lost_events = sink.lost();
     drop(sink);

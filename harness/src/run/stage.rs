@@ -88,6 +88,8 @@ pub(super) struct Stage<'a> {
 /// What a stage is set with.
 pub(super) struct Setting<'a> {
     pub(super) plan: &'a Plan,
+    /// What the target had built.
+    pub(super) product: Option<PathBuf>,
     pub(super) clock: Clock,
     pub(super) sink: Sink,
     pub(super) stop: Stop,
@@ -98,13 +100,14 @@ pub(super) struct Setting<'a> {
 impl<'a> Stage<'a> {
     /// Makes the sandbox, deploys version 1 and starts the observers: they watch before the target lives.
     pub(super) fn set(setting: Setting<'a>) -> Result<Stage<'a>, RunError> {
-        let Setting { plan, clock, sink, stop, progress, run_dir } = setting;
+        let Setting { plan, product, clock, sink, stop, progress, run_dir } = setting;
         progress(Progress::Phase(Phase::Sandbox));
         sink.put_at(clock.now(), What::Phase(Phase::Sandbox));
         let target_dir = run_dir.join("target");
         fs::create_dir_all(&target_dir)?;
         let deployer = Deployer::new(&plan.target, &target_dir);
         deployer.deploy(&plan.target, Version(1))?;
+        product.map_or(Ok(()), |product| deployer.install(&plan.target, &product))?;
         sink.put_at(clock.now(), What::Deployed { version: Version(1) });
         let sandbox = Sandbox::create(plan.machine.tier, clock)?;
         let netns = sandbox.netns().map(|fd| fd.try_clone_to_owned()).transpose()?.map(Arc::new);

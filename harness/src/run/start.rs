@@ -476,7 +476,10 @@ pub(super) fn clean_environment() -> BTreeMap<String, String> {
     BTreeMap::from([("PATH".to_owned(), PATH.to_owned())])
 }
 
-fn environment(declared: &BTreeMap<String, Template>, fill: impl Fn(&Template) -> String) -> BTreeMap<String, String> {
+pub(super) fn environment(
+    declared: &BTreeMap<String, Template>,
+    fill: impl Fn(&Template) -> String,
+) -> BTreeMap<String, String> {
     let mut environment = clean_environment();
     environment.extend(declared.iter().map(|(name, value)| (name.clone(), fill(value))));
     environment

@@ -23,8 +23,8 @@ use crate::date;
 use crate::machine::Machine;
 use crate::plan::{NotRun, Plan};
 use crate::progress::Progress;
-use crate::run::RunError;
 use crate::run::store::StoreError;
+use crate::run::{Builds, RunError};
 use crate::summary;
 use crate::wait::Stop;
 
@@ -201,7 +201,8 @@ pub fn run(
     }
     let of = runs.len();
     let bench = Mutex::new(Bench { runs, number: 0, of, rows, progress });
-    let work = Work { jobs: &jobs, session: &session, stop, bench: &bench };
+    let builds = Builds::below(&request.directory);
+    let work = Work { jobs: &jobs, session: &session, builds: &builds, stop, bench: &bench };
     let at_a_time = if request.machine.tier.isolates_network() { request.jobs } else { 1 };
     thread::scope(|scope| {
         let workers: Vec<_> = (0..at_a_time).map(|_| scope.spawn(|| work.until_done())).collect();

@@ -10,7 +10,7 @@ use super::{Cell, Must, RowKind, RowReport, SelftestError};
 use crate::judge::{Baseline, Outcome, Status, judge};
 use crate::plan::Plan;
 use crate::progress::Progress;
-use crate::run::{Execution, execute, store};
+use crate::run::{Builds, Execution, execute, store};
 use crate::verdict::Verdict;
 use crate::wait::Stop;
 
@@ -33,6 +33,7 @@ pub(super) struct Bench<'a> {
 pub(super) struct Work<'a, 'b> {
     pub(super) jobs: &'a [Job],
     pub(super) session: &'a Path,
+    pub(super) builds: &'a Builds,
     pub(super) stop: &'a Stop,
     pub(super) bench: &'a Mutex<Bench<'b>>,
 }
@@ -65,7 +66,8 @@ impl<'b> Work<'_, 'b> {
         let began = Instant::now();
         let directory = self.session.join(format!("{number:04}"));
         let mut tell = |step| (self.bench().progress)(step);
-        let execution = Execution { directory: &directory, stop: self.stop, progress: &mut tell };
+        let (builds, stop) = (self.builds, self.stop);
+        let execution = Execution { directory: &directory, builds, stop, progress: &mut tell };
         execute(&run.plan, execution).map_err(|source| SelftestError::Run { row: job.name(), source })?;
         let outcome = judge(&store::read(&directory)?, &|_| true);
         store::write_verdicts(&directory, &outcome)?;

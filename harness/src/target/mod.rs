@@ -25,6 +25,6 @@ pub use template::{Placeholders, Template};
 pub use text::TextProblem;
 pub(crate) use text::{check_id, name};
 pub use typed::{
-    Claim, Target, TargetCommands, TargetConfigFile, TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch,
-    TargetLog, TargetPrivileges, TargetReady, TargetSlowInit, TargetStop,
+    Claim, Target, TargetBuild, TargetCommands, TargetConfigFile, TargetDeadlines, TargetEndpoint, TargetFile,
+    TargetLaunch, TargetLog, TargetPrivileges, TargetReady, TargetSlowInit, TargetStop,
 };

@@ -27,6 +27,9 @@ pub struct Target {
     pub requires: Vec<Program>,
     /// The launch.
     pub launch: TargetLaunch,
+    /// How its program is built.
+    #[serde(default)]
+    pub build: Option<TargetBuild>,
     /// Its files.
     pub files: Vec<TargetFile>,
     /// Where it serves; never empty.
@@ -89,6 +92,19 @@ pub struct TargetLaunch {
     pub umask: u32,
     /// The launcher exits 0 when the service is up.
     pub returns: bool,
+}
+
+/// A build, parsed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetBuild {
+    /// Program and arguments; never empty.
+    pub command: Vec<Template>,
+    /// Environment beside `PATH`.
+    pub environment: BTreeMap<String, Template>,
+    /// What it leaves.
+    pub product: Template,
+    /// How long it may take.
+    pub limit: Duration,
 }
 
 /// A log, parsed.

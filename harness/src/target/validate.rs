@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::text;
 use super::typed::{
-    TargetCommands, TargetConfigFile, TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch, TargetLog,
-    TargetPrivileges, TargetReady, TargetSlowInit, TargetStop,
+    TargetBuild, TargetCommands, TargetConfigFile, TargetDeadlines, TargetEndpoint, TargetFile, TargetLaunch,
+    TargetLog, TargetPrivileges, TargetReady, TargetSlowInit, TargetStop,
 };
 use super::{Signal, Target, TargetFurther, TargetProblem, Template, TextProblem};
 use crate::manifest::{
-    ConfigFile, Endpoint, File, KeyPath, LogFile, Manifest, ManifestError, Part, Privileges, Ready, Reopen, SlowInit,
-    Source, Stop,
+    Build, ConfigFile, Endpoint, File, KeyPath, LogFile, Manifest, ManifestError, Part, Privileges, Ready, Reopen,
+    SlowInit, Source, Stop,
 };
 
 /// Above the standard streams, and below what the launch needs for itself.
@@ -69,6 +69,7 @@ impl Target {
             capabilities: reader.capabilities()?,
             requires: reader.requires()?,
             launch: reader.launch()?,
+            build: manifest.build.as_ref().map(|it| reader.build(it)).transpose()?,
             files: reader.files()?,
             also: reader.also()?,
             ready: reader.ready()?,
@@ -164,12 +165,6 @@ impl Reader<'_> {
     fn launch(&self) -> Result<TargetLaunch, ManifestError> {
         let launch = &self.manifest.launch;
         let at = KeyPath::of("launch");
-        let mut environment = BTreeMap::new();
-        for (name, value) in &launch.environment {
-            let at = at.clone().key("environment").key(name);
-            text::variable(name).map_err(|problem| self.source.error(at.clone(), Part::Key, problem))?;
-            environment.insert(name.clone(), self.template(at, value)?);
-        }
         for name in launch.sysctl.keys() {
             let at = at.clone().key("sysctl").key(name);
             text::network_setting(name).map_err(|problem| self.source.error(at, Part::Key, problem))?;
@@ -177,12 +172,38 @@ impl Reader<'_> {
         let directory = launch.directory.as_ref();
         Ok(TargetLaunch {
             command: self.command(&at.clone().key("command"), &launch.command)?,
-            environment,
+            environment: self.environment(&at, &launch.environment)?,
             sysctl: launch.sysctl.clone(),
             directory: directory.map(|path| self.rooted(at.clone().key("directory"), path)).transpose()?,
             umask: self.text(at.key("umask"), text::octal(&launch.umask, 0o777))?,
             returns: launch.returns,
         })
+    }
+
+    fn build(&self, build: &Build) -> Result<TargetBuild, ManifestError> {
+        let at = KeyPath::of("build");
+        let build_ms = self.positive(KeyPath::of("deadlines").key("build_ms"), self.manifest.deadlines.build_ms)?;
+        Ok(TargetBuild {
+            command: self.command(&at.clone().key("command"), &build.command)?,
+            environment: self.environment(&at, &build.environment)?,
+            // Copied by the run.
+            product: self.writable(at.key("product"), &build.product)?,
+            limit: Duration::from_millis(build_ms),
+        })
+    }
+
+    /// The variables below the key `environment` of `at`.
+    fn environment(
+        &self,
+        at: &KeyPath,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, Template>, ManifestError> {
+        let variable = |(name, value): (&String, &String)| {
+            let at = at.clone().key("environment").key(name);
+            text::variable(name).map_err(|problem| self.source.error(at.clone(), Part::Key, problem))?;
+            Ok((name.clone(), self.template(at, value)?))
+        };
+        variables.iter().map(variable).collect()
     }
 
     fn notify_fd(&self) -> Result<Option<i32>, ManifestError> {

@@ -26,6 +26,14 @@ pub(super) struct Run {
     pub(super) plan: Plan,
 }
 
+impl Run {
+    /// Why this one could not be had.
+    pub(super) fn error(&self, source: RunError) -> VerifyError {
+        let (target, scenario) = (self.plan.target.name.clone(), self.plan.scenario.script().name.clone());
+        VerifyError::Run { target, scenario, source }
+    }
+}
+
 /// What the workers share: runs to take, what came of them, and whom to tell.
 struct Bench<'a> {
     /// With their place in the order.
@@ -120,7 +128,8 @@ impl<'b> Work<'_, 'b> {
         let directory = directory(self.session, run);
         let began = Instant::now();
         let mut tell = |step| (self.bench().progress)(step);
-        let execution = Execution { directory: &directory, stop: self.stop, progress: &mut tell };
+        let builds = &self.request.builds;
+        let execution = Execution { directory: &directory, builds, stop: self.stop, progress: &mut tell };
         // Another seed for each run, so that repeated runs are not the same run.
         let plan = Plan { seed: run.plan.seed.wrapping_add(u64::from(run.run - 1)), ..run.plan.clone() };
         if let Err(source) = execute(&plan, execution) {
@@ -129,8 +138,7 @@ impl<'b> Work<'_, 'b> {
             if source.tells_nothing() || unfinished {
                 discard(&directory);
             }
-            let (target, scenario) = (plan.target.name.clone(), plan.scenario.script().name.clone());
-            return Err(VerifyError::Run { target, scenario, source });
+            return Err(run.error(source));
         }
         // Judged from what is on disk, as `unbroken judge` will: both must say the same.
         let outcome = judge(&store::read(&directory)?, &|check| selected(self.request, check));
