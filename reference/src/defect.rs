@@ -527,7 +527,8 @@ impl Entrance {
         match defect {
             // At 300 connects a second some thirty come in that time, and two fit in.
             Some(Defect::NoStall) => Self::Late { pause: Duration::from_millis(100), backlog: 1 },
-            // Well above the second that is declared where nothing else is.
+            // Above what the reference declares by more than a busy machine lets a process wait; at some 450 connects a second the
+            // queue has room for all.
             Some(Defect::AnswerGap) => Self::Late { pause: Duration::from_millis(1200), backlog: BACKLOG },
             _ => Self::Prompt,
         }

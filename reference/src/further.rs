@@ -142,6 +142,13 @@ impl Drop for Further {
     }
 }
 
+/// Sockets of which another process keeps the files.
+impl From<Vec<OwnedFd>> for Further {
+    fn from(sockets: Vec<OwnedFd>) -> Self {
+        Self { sockets, files: Vec::new(), dropped: Vec::new(), made: Vec::new() }
+    }
+}
+
 impl Further {
     /// Takes those of `handed` that are `wanted`, and binds what is not among them. The others are closed.
     ///

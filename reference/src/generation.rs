@@ -104,7 +104,7 @@ pub struct Generation {
     pub alive: Option<OwnedFd>,
     /// EOF on it means that another process serves, with the same listener.
     pub successor: Option<OwnedFd>,
-    /// Closed right after the listener; only defects listen to that.
+    /// Closed right after the listener: its other end tells a master that this process accepts no more.
     pub listener_closed: Option<OwnedFd>,
     /// Stop accepting while so many connections are open: the others wait in the queue.
     pub connections_max: Option<usize>,

@@ -167,13 +167,15 @@ pub struct Successor {
 }
 
 impl Successor {
-    /// Starts the program with the listener, the two pipes, and the lock of the next pidfile as its descriptors 3 to 6.
+    /// Starts the program with the listener, the two pipes, and the lock of the next pidfile as its descriptors 3 to 6, and the further
+    /// listeners behind them.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left behind.
     pub fn start(
         program: &Program,
         listener: &TcpListener,
+        further: &[OwnedFd],
         pidfile: Option<&Pidfile>,
         patience: Duration,
     ) -> Result<Self, StartError> {
@@ -184,6 +186,7 @@ impl Successor {
         let claim = pidfile.map(Pidfile::claim_for_successor).transpose().map_err(StartError::Pidfile)?;
         let mut handed = vec![listener.as_fd(), says.as_fd(), hears.as_fd()];
         handed.extend(claim.as_ref().map(Claim::lock));
+        handed.extend(further.iter().map(AsFd::as_fd));
         let child = program.spawn(&handed)?;
         Ok(Self { child, ready, orders, claim, stage: Stage::Starting { deadline: Instant::now() + patience } })
     }

@@ -27,6 +27,9 @@ pub const PIDFILE_FD: RawFd = 6;
 /// The same where a process executes the next program itself: only the listener lies before it.
 pub const OWN_PIDFILE_FD: RawFd = 4;
 
+/// The variable that says how many further listeners lie behind everything else; absent where there are none.
+pub const FURTHER: &str = "further_listeners";
+
 /// Why a marked process refuses to serve.
 #[derive(Debug, PartialEq, Eq)]
 pub enum InheritError {
@@ -125,6 +128,24 @@ pub fn take_pidfile(number: RawFd) -> Result<File, InheritError> {
     let stat = rustix::fs::fstat(peek(number)).map_err(|_| InheritError::NoFile(number))?;
     let regular = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
     if regular { Ok(File::from(adopt(number))) } else { Err(InheritError::NoFile(number)) }
+}
+
+/// Where they lie behind what [`take`] takes.
+pub const FURTHER_FD: RawFd = 6;
+
+/// The further listeners, of which the first lies at this number. Call it right after what takes the others.
+///
+/// # Errors
+/// [`InheritError::NoSocket`] for one that does not listen.
+pub fn take_further(first: RawFd) -> Result<Vec<OwnedFd>, InheritError> {
+    let count: RawFd = std::env::var(FURTHER).ok().and_then(|count| count.parse().ok()).unwrap_or(0);
+    // SAFETY: as in `take`: before any thread exists.
+    unsafe { std::env::remove_var(FURTHER) };
+    let one = |number: RawFd| match sockopt::socket_acceptconn(peek(number)) {
+        Ok(true) => Ok(adopt(number)),
+        _ => Err(InheritError::NoSocket(number)),
+    };
+    (first..first.saturating_add(count)).map(one).collect()
 }
 
 /// The same where descriptor 3 is a socket that only holds the address ([`crate::listener::reserve`]).

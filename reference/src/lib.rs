@@ -11,10 +11,14 @@
 //! | [`confine`] | another root, other credentials, verified |
 //! | [`master`] | holds the listener, starts generations, judges their readiness, drains the old |
 //! | [`generation`] | accepts, serves, drains, ends; does what else there is to do in the same loop |
+//! | [`pool`] | the same with several workers, replaced one after the other |
 //! | [`handover`] | a successor and its predecessor, without a master: ready, go, gone |
 //! | [`initialisation`] | what takes its time before a program can serve |
 //! | [`listener`] | the listening socket and its accept queue |
 //! | [`inherit`] | what crosses exec(2), and why the mark alone is not believed |
+//! | [`further`] | sockets beside the first one: told by their names, added and dropped |
+//! | [`listing`] | the same as a file lists them, for a master: given up only when the next version serves |
+//! | [`config`] | a configuration file, and when to read it |
 //! | [`activation`] | a listener that a supervisor bound, descriptors that it kept |
 //! | [`fdpass`] | giving the listeners to a process that is no child, and being replaced by it |
 //! | [`drain`] | telling every connection at once, and counting them out |
@@ -48,12 +52,14 @@ pub mod http;
 pub mod inherit;
 pub mod initialisation;
 pub mod listener;
+pub mod listing;
 pub mod log;
 pub mod logfile;
 pub mod master;
 pub mod notify;
 pub mod pidfile;
 pub mod poll;
+pub mod pool;
 pub mod process;
 pub mod run;
 pub mod service;

@@ -25,7 +25,9 @@ pub use error::MasterError;
 use crate::adoption::Adoption;
 use crate::defect::{Defect, Lowered, Succession};
 use crate::drain::Patience;
+use crate::inherit;
 use crate::listener;
+use crate::listing::Listing;
 use crate::log::Log;
 use crate::notify::{Newline, Notifier};
 use crate::pidfile::{Pidfile, PidfileError};
@@ -78,6 +80,8 @@ pub struct Settings {
     pub held: Held,
     /// Where to leave the pid.
     pub pidfile: Option<PathBuf>,
+    /// A file that lists further listeners, read for each generation.
+    pub also: Option<PathBuf>,
     /// What to execute for each generation.
     pub program: Program,
     /// The file whose change triggers an upgrade.
@@ -109,6 +113,8 @@ struct Master {
     /// Where it really listens (port 0 has become a number).
     address: SocketAddr,
     listener: Option<TcpListener>,
+    /// The listeners beside it.
+    listing: Listing,
     /// Never written to: its end of file tells the children that the master is gone. Read end, write end.
     life_line: (OwnedFd, OwnedFd),
     slaves: Vec<Slave>,
@@ -176,6 +182,7 @@ impl Master {
         let log = Log::master();
         log.line(format_args!("listening on {address}"));
         Ok(Self {
+            listing: Listing::of(settings.also.as_deref()),
             settings,
             log,
             signals,
@@ -314,6 +321,7 @@ impl Master {
             }
         }
         self.listener = None;
+        self.listing.close();
     }
 
     /// Reaps the children that have ended.
@@ -376,6 +384,7 @@ impl Master {
             }
             Stage::Starting { .. } | Stage::Killed { was_ready: false } => {
                 self.log.line(format_args!("{name} ended before it was ready: {exit}"));
+                self.listing.abandon();
                 if !self.ever_ready && !self.stopping {
                     return Err(MasterError::NeverReady);
                 }
@@ -481,6 +490,7 @@ impl Master {
             }
         }
         self.respawn = None;
+        self.listing.settle();
         self.log.line(format_args!("{name} is ready"));
         self.write_pidfile().map_err(MasterError::Pidfile)?;
         if self.ever_ready {
@@ -637,8 +647,14 @@ impl Master {
             let name = format!("GENERATION_{}", self.upgrades + 1);
             self.settings.program = self.settings.program.clone().with_variable(&name, "begun")?;
         }
+        self.listing.renew().map_err(io::Error::other)?;
         let (ready, said) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let child = self.settings.program.spawn(&[listener.as_fd(), said.as_fd(), self.life_line.0.as_fd()])?;
+        let further = self.listing.sockets();
+        let mut handed = vec![listener.as_fd(), said.as_fd(), self.life_line.0.as_fd()];
+        handed.extend(further.iter().map(AsFd::as_fd));
+        // Also when there are none: a stray number must not be believed.
+        let program = self.settings.program.clone().with_variable(inherit::FURTHER, further.len().to_string())?;
+        let child = program.spawn(&handed)?;
         let patience = if self.settings.defect == Some(Defect::Hangs) { NEVER } else { self.settings.ready_timeout };
         let deadline = Instant::now() + patience;
         let slave = Slave { child, ready, stage: Stage::Starting { deadline, own_listener } };

@@ -21,9 +21,14 @@ pub struct Program {
     path: CString,
     arguments: Vec<CString>,
     environment: Vec<CString>,
+    /// The variable in which a child finds its own pid.
+    pid_variable: Option<String>,
     /// SIGPIPE stays ignored; only a defect wants that.
     ignores_sigpipe: bool,
 }
+
+/// As many digits as a pid has at most (PID_MAX_LIMIT is 2^22), and the NUL behind them.
+const PID_ROOM: usize = 11;
 
 impl Program {
     /// This program as it was started: its own path, the same arguments, the same environment.
@@ -36,7 +41,7 @@ impl Program {
     pub fn own() -> io::Result<Self> {
         let arguments = std::env::args_os().map(c_string).collect::<io::Result<_>>()?;
         let (path, environment) = (c_string(own_path()?.into_os_string())?, own_environment()?);
-        Ok(Self { path, arguments, environment, ignores_sigpipe: false })
+        Ok(Self { path, arguments, environment, pid_variable: None, ignores_sigpipe: false })
     }
 
     /// Another program: its path and its arguments, and the environment that this process has now.
@@ -46,13 +51,20 @@ impl Program {
     pub fn other(words: &[OsString]) -> io::Result<Self> {
         let arguments = words.iter().cloned().map(c_string).collect::<io::Result<Vec<CString>>>()?;
         let path = arguments.first().cloned().ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(Self { path, arguments, environment: own_environment()?, ignores_sigpipe: false })
+        Ok(Self { path, arguments, environment: own_environment()?, pid_variable: None, ignores_sigpipe: false })
     }
 
     /// Lets it ignore SIGPIPE: the mistake of [`crate::defect::Defect::Sigpipe`].
     #[must_use]
     pub fn ignoring_sigpipe(self) -> Self {
         Self { ignores_sigpipe: true, ..self }
+    }
+
+    /// Adds a variable in which each child finds its own pid: only the child knows it, and it must know it before it is executed
+    /// (LISTEN_PID, sd_listen_fds(3)).
+    #[must_use]
+    pub fn told_its_pid(self, name: &str) -> Self {
+        Self { pid_variable: Some(name.to_owned()), ..self }
     }
 
     /// Adds or replaces one variable of the environment.
@@ -95,10 +107,18 @@ impl Program {
             handed.iter().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, end)).collect::<Result<Vec<OwnedFd>, _>>()?;
         let numbers: Vec<RawFd> = lifted.iter().map(AsRawFd::as_raw_fd).collect();
         let arguments = null_terminated(&self.arguments);
-        let environment = null_terminated(&self.environment);
+        let mut environment = null_terminated(&self.environment);
+        let mut own_pid = self.pid_variable.as_deref().map(room_for_pid);
+        if let Some(entry) = &own_pid {
+            // Before the null pointer.
+            environment.insert(environment.len() - 1, entry.as_ptr().cast());
+        }
         // SAFETY: the child calls nothing but async-signal-safe functions before it executes or ends (signal-safety(7)).
         let pid = unsafe { libc::fork() };
         if pid == 0 {
+            if let Some(entry) = &mut own_pid {
+                write_pid(entry);
+            }
             become_program(&self.path, &arguments, &environment, &numbers, self.ignores_sigpipe);
         }
         let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else {
@@ -203,6 +223,27 @@ fn become_program(
         libc::sigprocmask(libc::SIG_SETMASK, &raw const empty, std::ptr::null_mut());
         libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr());
         libc::_exit(127)
+    }
+}
+
+/// `NAME=` and room for a pid.
+fn room_for_pid(name: &str) -> Vec<u8> {
+    let mut entry = format!("{name}=").into_bytes();
+    entry.resize(entry.len() + PID_ROOM, 0);
+    entry
+}
+
+/// Writes this process's pid into that room: without allocating anything, for it is called after fork(2).
+fn write_pid(entry: &mut [u8]) {
+    let mut digits = [0_u8; PID_ROOM];
+    let (mut left, mut count) = (std::process::id(), 0);
+    while left > 0 {
+        digits[count] = b"0123456789"[(left % 10) as usize];
+        (left, count) = (left / 10, count + 1);
+    }
+    let room = entry.len() - PID_ROOM;
+    for (at, digit) in digits[..count].iter().rev().enumerate() {
+        entry[room + at] = *digit;
     }
 }
 
@@ -523,6 +564,7 @@ mod tests {
                 .chain([CString::new(script).expect("text")])
                 .collect(),
             environment: vec![c"is_slave=no".to_owned()],
+            pid_variable: None,
             ignores_sigpipe: false,
         };
         let program = program.with_variable("is_slave", "true").expect("variable");
@@ -531,6 +573,20 @@ mod tests {
         let mut said = String::new();
         std::io::Read::read_to_string(&mut &reader, &mut said).expect("read");
         assert_eq!(said, "true\n");
+        crate::poll::until(&mut [crate::poll::readable(&child)], None).expect("poll");
+        assert_eq!(child.reap().expect("reap"), Some(Exit::Status(0)));
+    }
+
+    #[test]
+    fn a_child_is_told_its_own_pid() {
+        let (mut reader, writer) = std::io::pipe().expect("pipe");
+        let script = ["/bin/sh", "-c", "[ \"$OWN\" = $$ ] && echo $OWN >&3"].map(OsString::from);
+        let program = Program::other(&script).expect("a program").told_its_pid("OWN");
+        let child = program.spawn(&[writer.as_fd()]).expect("spawn");
+        drop(writer);
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut reader, &mut said).expect("read");
+        assert_eq!(said, format!("{}\n", child.pid()));
         crate::poll::until(&mut [crate::poll::readable(&child)], None).expect("poll");
         assert_eq!(child.reap().expect("reap"), Some(Exit::Status(0)));
     }

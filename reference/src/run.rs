@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::defect::DefectRow;
-use crate::technique::{exec_inherit, fd_handover, nohup, null, orphan, re_exec, reuseport, takeover};
+use crate::technique::{
+    activated, exec_inherit, fd_handover, nohup, null, orphan, prefork, re_exec, reuseport, serve, takeover,
+};
 
 /// File name, or its end, that makes [`run_if_asked`] act.
 pub const NAME: &str = "unbroken-reference";
@@ -100,7 +102,9 @@ WHAT IT GUARANTEES
   The new instance gets the very sockets (SCM_RIGHTS): no connect is refused, nothing in a queue
   is lost, and no handshake that is half done. The old one goes when the new one has said that it
   serves; one that dies, or takes longer than --ready-timeout-ms, changes nothing. All of the
-  program is new: there is no master. Only processes of the same user are answered.
+  program is new: there is no master. Only processes of the same user are answered. Further
+  listeners (--also), as many as there are, may be others in each instance: the added ones are
+  bound, the dropped ones closed, the rest never blinks.
 
 WHAT IT CANNOT DO
   Keep its pid: follow the pidfile. Tell a second start from an upgrade: it is one.
@@ -111,6 +115,8 @@ SIGNALS (to the instance in the pidfile)
 
 FILES
   --socket   where the next instance asks for the listeners; 0600, replaced by rename
+  --also     further addresses, one a line; the file of a UNIX socket is removed by the last
+             instance that listens there
   --pidfile  the pid of the instance that serves, 0644, replaced by rename at an upgrade, removed
              by its owner only
 
@@ -192,6 +198,18 @@ enum Technique {
     /// A new instance asks the old one for its listeners, over a UNIX socket
     #[command(after_long_help = FD_HANDOVER, after_help = "--help says when to use it and what it guarantees")]
     FdHandover(fd_handover::Options),
+    /// A master and several workers that accept from one listener; an upgrade replaces them one after the other
+    #[command(after_long_help = prefork::HELP, after_help = "--help says when to use it and what it guarantees")]
+    Prefork(prefork::Options),
+    /// A holder keeps the listener, and starts servers that know nothing but socket activation
+    #[command(after_long_help = activated::HELP, after_help = "--help says when to use it and what it guarantees")]
+    Activated(activated::Options),
+    /// A server without a restart of its own: it takes the listener that it is given, and finishes what it has begun
+    ///
+    /// LISTEN_PID and LISTEN_FDS=1 announce the listener as descriptor 3 (sd_listen_fds(3)); without them it binds --address itself.
+    /// It says that it serves by a newline to --notify-fd, and by READY=1 to NOTIFY_SOCKET. TERM and INT: stop accepting, finish what was
+    /// begun, end with status 0.
+    Serve(serve::Options),
     /// The program puts itself into the background and is adopted by init
     #[command(after_long_help = with_defects(ORPHAN, Kind::Daemon), after_help = "--help says when to use it and what it guarantees")]
     Orphan(orphan::Options),
@@ -274,6 +292,9 @@ impl Technique {
             Self::ReExec(options) => re_exec::run(options)?,
             Self::Reuseport(options) => reuseport::run(options)?,
             Self::FdHandover(options) => fd_handover::run(options)?,
+            Self::Prefork(options) => prefork::run(options)?,
+            Self::Activated(options) => activated::run(options)?,
+            Self::Serve(options) => serve::run(options)?,
             Self::Orphan(options) => return orphan::run(options),
             Self::Nohup(options) => nohup::run(options)?,
             Self::NullExit(_) => {}

@@ -21,6 +21,7 @@ use crate::defect::{
     Defect, Early, Entrance, Executed, KeptConnection, LongBody, Lowered, Succession, Unaware, YoungConnection,
 };
 use crate::drain::{Drain, Patience};
+use crate::further::Further;
 use crate::generation::{Farewell, Generation};
 use crate::inherit;
 use crate::initialisation::{Initialisation, Outcome};
@@ -48,6 +49,10 @@ pub struct Options {
     /// Address to listen on; port 0 takes a free one and prints it ("master listening on ADDRESS")
     #[arg(long, default_value = "127.0.0.1:10086")]
     pub address: SocketAddr,
+    /// File with further addresses to listen on, one a line: `127.0.0.1:80`, `127.0.0.1:81-89`, `[::1]:80`, `unix:PATH`,
+    /// `unix:@NAME`. Read for each generation: what is new there is added, what is not there any more dropped
+    #[arg(long, value_name = "PATH")]
+    pub also: Option<PathBuf>,
     /// File to hold the master's pid, written atomically when the first generation is ready, removed at the end
     #[arg(long, value_name = "PATH")]
     pub pidfile: Option<PathBuf>,
@@ -271,6 +276,7 @@ fn master(manner: Manner, options: &Options, image: Option<&Path>) -> Result<(),
         address: options.address,
         activated,
         held: manner.held,
+        also: options.also.as_deref().map(std::path::absolute).transpose().map_err(failed("find its listeners"))?,
         pidfile,
         program,
         watch,
@@ -324,6 +330,7 @@ fn serve_as(manner: Manner, options: &Options) -> Result<(), String> {
         (_, Held::Listener) => inherit::take(options.address).map_err(|error| refused(&error))?,
         (_, Held::Address) => inherit::take_address(options.address).map_err(|error| refused(&error))?,
     };
+    let further = inherit::take_further(inherit::FURTHER_FD).map_err(|error| refused(&error))?;
     // Open for as long as this generation lives: so long its helper does.
     let _lent = match options.defect {
         Some(Defect::ListenerElsewhere) => {
@@ -371,7 +378,7 @@ fn serve_as(manner: Manner, options: &Options) -> Result<(), String> {
     let listener_closed = Some(inherited.ready).filter(|_| rebinds);
     let generation = Generation {
         listener: Some(Arc::new(inherited.listener)),
-        further: None,
+        further: Some(Arc::new(Further::from(further))),
         service: Arc::new(service),
         signals,
         log,

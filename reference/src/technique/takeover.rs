@@ -16,13 +16,16 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
 use crate::activation;
 use crate::drain::{Drain, Patience};
+use crate::further::{Address, Further};
 use crate::generation::Generation;
 use crate::handover::{Heard, Order, Predecessor};
 use crate::inherit;
@@ -59,7 +62,8 @@ WHAT IT GUARANTEES
 WHAT IT CANNOT DO
   Stay the child of whoever started it: after an upgrade the main process is an orphan.
   Supervisors that wait for their own child (runit, s6, supervisord) take that for its end.
-  Keep connections or state in memory beyond the drain deadline. Change the address.
+  Keep connections or state in memory beyond the drain deadline. Change the address; those of
+  --also may be others in each process.
 
 SIGNALS (to the main process)
   HUP        upgrade: start the file that is installed at its path now
@@ -91,6 +95,10 @@ pub struct Options {
     /// Address to listen on; port 0 takes a free one and prints it ("main-PID listening on ADDRESS")
     #[arg(long, default_value = "127.0.0.1:10086")]
     pub address: SocketAddr,
+    /// File with further addresses to listen on, one a line: `127.0.0.1:80`, `127.0.0.1:81-89`, `[::1]:80`, `unix:PATH`,
+    /// `unix:@NAME`. Each process reads it anew: it adds what is new there, and drops what is not there any more
+    #[arg(long, value_name = "PATH")]
+    pub also: Option<PathBuf>,
     /// File to hold the main process's pid, replaced atomically when another one takes over, removed at the end
     #[arg(long, value_name = "PATH")]
     pub pidfile: Option<PathBuf>,
@@ -149,7 +157,9 @@ pub fn run(options: &Options) -> Result<(), String> {
     process::seal_descriptors();
     // What copies the environment must not copy these.
     let (notifier, watchdog) = (Notifier::take().map_err(failed("find its supervisor"))?, Watchdog::take());
-    let program = succeeding(&notifier, watchdog.as_ref()).map_err(failed("find its own path"))?;
+    let wanted = Address::listed(options.also.as_deref()).map_err(failed("start"))?;
+    let mut further = Further::take(&wanted, std::mem::take(&mut estate.further)).map_err(failed("start"))?;
+    let program = succeeding(&notifier, watchdog.as_ref(), &further).map_err(failed("find its own path"))?;
     let mut watch = options.open_watch(&program).map_err(failed("watch"))?;
     let signals = Signals::take().map_err(failed("take its signals"))?;
     let address = estate.listener.local_addr().map_err(failed("find its address"))?;
@@ -175,12 +185,17 @@ pub fn run(options: &Options) -> Result<(), String> {
             Some(asked) => pending |= asked,
         }
     }
+    // Not before: until it said *go* the predecessor may have served on.
+    further.settle();
+    let (files, further) = (further.files().to_vec(), Arc::new(further));
     let pidfile = estate.pidfile(options).map_err(failed("take over"))?;
     let drain = Drain::new(options.patience()).map_err(failed("serve"))?;
     let mut steward = Steward {
         log: log.clone(),
         program,
         listener: Some(estate.listener.try_clone().map_err(failed("keep its listener"))?),
+        further: Some(Arc::clone(&further)),
+        files,
         watch,
         notifier,
         watchdog,
@@ -194,14 +209,18 @@ pub fn run(options: &Options) -> Result<(), String> {
     log.line(format_args!("serves version {version}"));
     steward.notifier.ready_as(&steward.serving());
     let mut generation = Generation::new(estate.listener, Service::new(version, drain), signals, log);
+    generation.further = Some(further);
     generation.connections_max = options.connections_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
     generation.run(&mut steward).map_err(failed("go on"))?;
     steward.end().map_err(failed("end"))
 }
 
 /// This program as it is to be started again, with what a successor needs to speak in this process's place.
-fn succeeding(notifier: &Notifier, watchdog: Option<&Watchdog>) -> io::Result<Program> {
-    let mut program = Program::own()?.with_variable(inherit::MARK, inherit::MARK_VALUE)?;
+fn succeeding(notifier: &Notifier, watchdog: Option<&Watchdog>, further: &Further) -> io::Result<Program> {
+    // Also when there are none: a stray number must not be believed.
+    let mut program = Program::own()?
+        .with_variable(inherit::MARK, inherit::MARK_VALUE)?
+        .with_variable(inherit::FURTHER, further.sockets().len().to_string())?;
     if let Some(address) = notifier.for_successor() {
         program = program.with_variable(notify::VARIABLE, address)?;
     }
@@ -246,6 +265,8 @@ struct Estate {
     /// With the file that has the lock of the pidfile.
     predecessor: Option<Predecessor>,
     lock: Option<File>,
+    /// The further listeners that were handed over.
+    further: Vec<OwnedFd>,
 }
 
 impl Estate {
@@ -256,14 +277,16 @@ impl Estate {
             let lock = options.pidfile.as_ref().map(|_| inherit::take_pidfile(inherit::PIDFILE_FD));
             let predecessor = Some(Predecessor::new(inherited.ready, inherited.alive));
             let lock = lock.transpose().map_err(failed("take over"))?;
-            return Ok(Self { listener: inherited.listener, predecessor, lock });
+            let first = if lock.is_some() { inherit::PIDFILE_FD + 1 } else { inherit::PIDFILE_FD };
+            let further = inherit::take_further(first).map_err(failed("take over"))?;
+            return Ok(Self { listener: inherited.listener, predecessor, lock, further });
         }
         let bound = || listener::bind(options.address, Sharing::Exclusive);
         let listener = match activation::take(options.address, None).map_err(failed("start"))? {
             Some(activated) => activated,
             None => bound().map_err(failed("listen on its address"))?,
         };
-        Ok(Self { listener, predecessor: None, lock: None })
+        Ok(Self { listener, predecessor: None, lock: None, further: Vec::new() })
     }
 
     /// What the predecessor has signed; where there is none, or it died before, this process signs for itself.

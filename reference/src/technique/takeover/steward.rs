@@ -3,10 +3,13 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFd;
 
+use crate::further::{self, Further};
 use crate::generation::Beside;
 use crate::handover::{Heard, Order, Predecessor, Readiness, Successor};
 use crate::log::Log;
@@ -23,6 +26,10 @@ pub(super) struct Steward {
     pub(super) program: Program,
     /// To be handed on; `None` from the stop or the handover on.
     pub(super) listener: Option<TcpListener>,
+    /// The same, beside it.
+    pub(super) further: Option<Arc<Further>>,
+    /// The files of these, which whoever listens last removes.
+    pub(super) files: Vec<PathBuf>,
     pub(super) watch: Option<Watch>,
     pub(super) notifier: Notifier,
     pub(super) watchdog: Option<Watchdog>,
@@ -63,6 +70,7 @@ impl Beside for Steward {
         if self.listener.take().is_some() {
             self.notifier.stopping();
         }
+        self.further = None;
         self.watch = None;
         if let Some(successor) = self.successor.as_mut().filter(|it| !it.is_in_charge()) {
             successor.kill();
@@ -167,6 +175,8 @@ impl Steward {
         }
         self.log.line(format_args!("upgraded: {name} takes over"));
         (self.listener, self.pidfile, self.watch, self.watchdog) = (None, None, None, None);
+        self.further = None;
+        self.files.clear();
         self.pending = false;
         true
     }
@@ -186,9 +196,10 @@ impl Steward {
     fn begin_upgrade_if_due(&mut self) {
         let (true, None, None) = (self.pending, &self.predecessor, &self.successor) else { return };
         let Some(listener) = &self.listener else { return };
+        let further = self.further.as_deref().map_or(&[][..], Further::sockets);
         self.pending = false;
         self.notifier.reloading();
-        match Successor::start(&self.program, listener, self.pidfile.as_ref(), self.ready_timeout) {
+        match Successor::start(&self.program, listener, further, self.pidfile.as_ref(), self.ready_timeout) {
             Ok(successor) => {
                 self.log.line(format_args!("started main-{}", successor.pid()));
                 self.successor = Some(successor);
@@ -206,6 +217,7 @@ impl Steward {
             killed.wait()?;
         }
         self.pidfile.map_or(Ok(()), Pidfile::remove)?;
+        further::remove(&self.files);
         self.log.line("stopped");
         Ok(())
     }

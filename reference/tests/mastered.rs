@@ -1,4 +1,4 @@
-//! The real `exec-inherit`: upgrades by signal and by replacement, under requests, to a clean end.
+//! Real servers with a master, most of them `exec-inherit`: upgrades by signal and by replacement, under requests, to a clean end.
 //!
 //! The test executes copies of itself named `unbroken-reference`, each stamped with a version.
 
@@ -220,11 +220,79 @@ fn a_bad_executable_changes_nothing_and_a_good_one_follows() {
 
 fn a_killed_generation_is_replaced() {
     let mut server = Server::start("killed", &["exec-inherit"]);
-    let line = server.wait_for("is ready");
-    let pid = line.split(['-', ' ']).find_map(|word| word.parse().ok()).and_then(Pid::from_raw).expect("slave-PID");
-    kill_process(pid, Signal::KILL).expect("kill");
+    kill_named(&server.wait_for("is ready"));
     server.wait_for("is ready");
     assert_eq!(version_at(server.address), 1);
+    server.stop();
+}
+
+/// Kills the process that this log line is about.
+fn kill_named(line: &str) {
+    let pid = line.split(['-', ' ']).find_map(|word| word.parse().ok()).and_then(Pid::from_raw).expect("slave-PID");
+    kill_process(pid, Signal::KILL).expect("kill");
+}
+
+/// Installs what is no server.
+fn install_bad(directory: &Path) {
+    let new = directory.join("new");
+    fs::write(&new, "#!/bin/sh\nexit 1\n").expect("write");
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("chmod");
+    fs::rename(new, directory.join("unbroken-reference")).expect("install");
+}
+
+fn a_pool_is_replaced_one_after_the_other_and_loses_nothing() {
+    let mut server = Server::start("pool", &["prefork", "--workers", "3"]);
+    (0..3).for_each(|_| drop(server.wait_for("is ready")));
+    let load = Load::start(server.address);
+    install(&server.directory, 2);
+    server.wait_for("upgraded: 3 workers are new");
+    load.wait_for(11);
+    (0..10).for_each(|_| assert_eq!(version_at(server.address), 2));
+    load.finish();
+    server.stop();
+}
+
+fn a_pool_replaces_nobody_by_what_is_bad_and_recovers() {
+    let mut server = Server::start("bad-pool", &["prefork", "--workers", "2"]);
+    (0..2).for_each(|_| drop(server.wait_for("is ready")));
+    install_bad(&server.directory);
+    server.wait_for("upgrade failed, 2 workers of the one before serve on");
+    (0..10).for_each(|_| assert_eq!(version_at(server.address), 1));
+    install(&server.directory, 2);
+    server.wait_for("upgraded: 2 workers are new");
+    assert_eq!(version_at(server.address), 2);
+    server.stop();
+}
+
+fn a_killed_worker_is_replaced() {
+    let mut server = Server::start("killed-worker", &["prefork", "--workers", "2"]);
+    server.wait_for("is ready");
+    kill_named(&server.wait_for("is ready"));
+    server.wait_for("ended unexpectedly");
+    server.wait_for("is ready");
+    assert_eq!(version_at(server.address), 1);
+    server.stop();
+}
+
+/// The holder keeps the queue while nobody serves, and starts another server.
+fn a_holder_upgrades_its_server_and_replaces_one_that_is_killed() {
+    let directory = std::env::temp_dir().join(format!("unbroken-reference-{}-holder", std::process::id()));
+    fs::create_dir(&directory).expect("a fresh directory");
+    install(&directory, 1);
+    let mut holder = command(&directory);
+    holder.args(["activated", "--address", "127.0.0.1:0", "--pidfile", "pid", "--", "./unbroken-reference", "serve"]);
+    let mut server = Server::spawned(directory, holder.args(["--address", "127.0.0.1:0", "--notify-fd", "4"]));
+    server.wait_for("is ready");
+    let load = Load::start(server.address);
+    install(&server.directory, 2);
+    server.signal(Signal::HUP);
+    server.wait_for("upgraded: ");
+    load.wait_for(11);
+    load.finish();
+    assert_eq!(version_at(server.address), 2);
+    server.signal(Signal::HUP);
+    kill_named(&server.wait_for("is ready"));
+    assert_eq!(version_at(server.address), 2, "it waited in the queue");
     server.stop();
 }
 
@@ -315,9 +383,7 @@ fn a_supervisor_is_told_and_its_watchdog_is_fed_through_an_upgrade() {
     heard("RELOADING=1\nMONOTONIC_USEC=");
     heard("READY=1\nSTATUS=serving generation 2");
     heard("WATCHDOG=1");
-    fs::write(server.directory.join("bad"), "#!/bin/sh\nexit 1\n").expect("write");
-    fs::set_permissions(server.directory.join("bad"), fs::Permissions::from_mode(0o755)).expect("chmod");
-    fs::rename(server.directory.join("bad"), server.directory.join("unbroken-reference")).expect("install");
+    install_bad(&server.directory);
     server.signal(Signal::HUP);
     heard("RELOADING=1\nMONOTONIC_USEC=");
     heard("READY=1\nSTATUS=upgrade failed, serving generation 2");
@@ -377,13 +443,23 @@ fn received(supervisor: &UnixDatagram) -> (String, Option<OwnedFd>) {
 
 fn main() {
     unbroken_reference::run_if_asked();
-    let tests: [(&str, fn()); 9] = [
+    let tests: [(&str, fn()); 13] = [
         ("upgrades_under_load_lose_nothing", upgrades_under_load_lose_nothing),
         (
             "a_bad_executable_changes_nothing_and_a_good_one_follows",
             a_bad_executable_changes_nothing_and_a_good_one_follows,
         ),
         ("a_killed_generation_is_replaced", a_killed_generation_is_replaced),
+        (
+            "a_pool_is_replaced_one_after_the_other_and_loses_nothing",
+            a_pool_is_replaced_one_after_the_other_and_loses_nothing,
+        ),
+        ("a_pool_replaces_nobody_by_what_is_bad_and_recovers", a_pool_replaces_nobody_by_what_is_bad_and_recovers),
+        ("a_killed_worker_is_replaced", a_killed_worker_is_replaced),
+        (
+            "a_holder_upgrades_its_server_and_replaces_one_that_is_killed",
+            a_holder_upgrades_its_server_and_replaces_one_that_is_killed,
+        ),
         ("a_dead_master_takes_its_generations_along", a_dead_master_takes_its_generations_along),
         ("the_old_inode_never_changes_its_version", the_old_inode_never_changes_its_version),
         ("a_false_mark_is_refused", a_false_mark_is_refused),
