@@ -6,6 +6,11 @@ use crate::verdict::Verdict;
 /// One step of progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
+    /// A target's program is being built, before its first run.
+    BuildBegan {
+        /// The target.
+        target: String,
+    },
     /// A run of one scenario against one target began.
     RunBegan {
         /// The target.

@@ -104,7 +104,7 @@ pub fn verify(request: &Request, stop: &Stop, progress: progress::Listener<'_>) 
     }
     // Before the first run: a build beside one would take its processors.
     for run in &planned {
-        let built = request.builds.product(&run.plan.target, request.machine.tier, stop);
+        let built = request.builds.product(&run.plan.target, request.machine.tier, stop, progress);
         built.map_err(|source| run.error(source))?;
     }
     let judged = work::all(request, &session, planned, stop, progress)?;

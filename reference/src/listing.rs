@@ -20,13 +20,13 @@ impl Listing {
         Self { file: file.map(Path::to_owned), ..Self::default() }
     }
 
-    /// Reads the file anew: binds what is new there beside all that there is.
+    /// Reads the file anew: binds what is new there beside all that there is. While a version is starting it has what was made for it:
+    /// another one that begins beside it gets the same.
     ///
     /// # Errors
     /// What is wrong with the file, or cannot be bound; nothing has changed then.
     pub fn renew(&mut self) -> Result<(), String> {
-        self.next = None;
-        if self.file.is_none() {
+        if self.next.is_some() || self.file.is_none() {
             return Ok(());
         }
         let copies = self.serving.sockets().iter().map(OwnedFd::try_clone).collect::<Result<_, _>>();
@@ -86,6 +86,9 @@ mod tests {
         listing.renew().expect("bind");
         assert!(listens("kept") && listens("dropped") && listens("added"));
         assert_eq!(listing.sockets().len(), 2);
+        let held: Vec<_> = listing.sockets().iter().map(|it| it.try_clone().expect("dup")).collect();
+        listing.renew().expect("another version that begins beside it");
+        drop(held);
         listing.abandon();
         assert!(listens("dropped") && !path("added").exists());
         fs::write(path("list"), "nonsense").expect("write");

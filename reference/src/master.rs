@@ -146,6 +146,7 @@ struct Master {
 pub fn run(settings: Settings, signals: Signals) -> Result<(), MasterError> {
     let mut master = Master::new(settings, signals)?;
     let result = master.live();
+    master.listing.close();
     for slave in &mut master.slaves {
         slave.kill();
     }
@@ -594,6 +595,7 @@ impl Master {
         }
         if let Err(error) = self.start_successor() {
             self.log.line(format_args!("upgrade failed: {error}"));
+            self.listing.abandon();
             self.announce_reloaded(false);
             self.schedule_respawn(false);
         }

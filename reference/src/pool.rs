@@ -124,6 +124,7 @@ pub fn run(settings: Settings, listener: TcpListener, signals: Signals) -> Resul
     };
     pool.listing.renew().map_err(|error| io::Error::other(format!("cannot {error}")))?;
     let result = pool.live();
+    pool.listing.close();
     for worker in &mut pool.workers {
         worker.slave.kill();
         poll::until(&mut [poll::readable(&worker.slave.child)], None)?;
@@ -166,9 +167,9 @@ impl Pool {
         if self.listener.is_none() {
             return Ok(());
         }
-        if std::mem::take(&mut self.pending) && !self.rolling {
+        if self.pending && !self.rolling {
             self.edition += 1;
-            self.rolling = true;
+            (self.pending, self.rolling) = (false, true);
             self.settings.notifier.reloading();
             if let Err(error) = self.listing.renew() {
                 return self.failed(&format_args!("cannot {error}"));

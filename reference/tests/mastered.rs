@@ -252,6 +252,19 @@ fn a_pool_is_replaced_one_after_the_other_and_loses_nothing() {
     server.stop();
 }
 
+fn what_is_asked_for_during_an_upgrade_of_a_pool_is_done_after_it() {
+    let mut server = Server::start("busy-pool", &["prefork", "--workers", "3", "--no-watch"]);
+    (0..3).for_each(|_| drop(server.wait_for("is ready")));
+    install(&server.directory, 2);
+    server.signal(Signal::HUP);
+    server.wait_for("started slave");
+    install(&server.directory, 3);
+    server.signal(Signal::HUP);
+    (0..2).for_each(|_| drop(server.wait_for("upgraded: ")));
+    assert_eq!(version_at(server.address), 3);
+    server.stop();
+}
+
 fn a_pool_replaces_nobody_by_what_is_bad_and_recovers() {
     let mut server = Server::start("bad-pool", &["prefork", "--workers", "2"]);
     (0..2).for_each(|_| drop(server.wait_for("is ready")));
@@ -443,7 +456,7 @@ fn received(supervisor: &UnixDatagram) -> (String, Option<OwnedFd>) {
 
 fn main() {
     unbroken_reference::run_if_asked();
-    let tests: [(&str, fn()); 13] = [
+    let tests: [(&str, fn()); 14] = [
         ("upgrades_under_load_lose_nothing", upgrades_under_load_lose_nothing),
         (
             "a_bad_executable_changes_nothing_and_a_good_one_follows",
@@ -453,6 +466,10 @@ fn main() {
         (
             "a_pool_is_replaced_one_after_the_other_and_loses_nothing",
             a_pool_is_replaced_one_after_the_other_and_loses_nothing,
+        ),
+        (
+            "what_is_asked_for_during_an_upgrade_of_a_pool_is_done_after_it",
+            what_is_asked_for_during_an_upgrade_of_a_pool_is_done_after_it,
         ),
         ("a_pool_replaces_nobody_by_what_is_bad_and_recovers", a_pool_replaces_nobody_by_what_is_bad_and_recovers),
         ("a_killed_worker_is_replaced", a_killed_worker_is_replaced),

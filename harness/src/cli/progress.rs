@@ -64,6 +64,10 @@ impl Teller {
                 }
             }
             Teller::Bar(bar) => match progress {
+                Progress::BuildBegan { target } => {
+                    bar.set_prefix(target.clone());
+                    bar.set_message("build");
+                }
                 Progress::RunBegan { target, scenario, number, of } => {
                     bar.set_length(u64::try_from(*of).unwrap_or(u64::MAX));
                     bar.set_position(u64::try_from(*number).unwrap_or(u64::MAX));
@@ -87,6 +91,7 @@ impl Teller {
 /// The line of one step, where it has one.
 fn line(progress: &Progress, phases: bool) -> Option<String> {
     match progress {
+        Progress::BuildBegan { target } => Some(format!("unbroken: build {target}\n")),
         Progress::RunBegan { target, scenario, number, of } => {
             Some(format!("unbroken: {number}/{of} {target} {scenario}\n"))
         }
@@ -116,6 +121,7 @@ mod tests {
             of: 12,
         };
         check(&began, false, Some("unbroken: 3/12 reference/exec-inherit restart/upgrade-under-load\n"));
+        check(&Progress::BuildBegan { target: "grace".to_owned() }, false, Some("unbroken: build grace\n"));
         check(&Progress::Phase(Phase::Load), false, None);
     }
 

@@ -155,6 +155,7 @@ pub fn examine(request: &Request, stop: &Stop, progress: progress::Listener<'_>)
     let began = date::now_rfc3339();
     let controls = control::controls(&request.target, &request.upgrades);
     let of = controls.len();
+    let builds = Arc::new(Builds::below(&request.directory));
     let mut examinations: Vec<Examination> = Vec::new();
     for (n, control) in controls.into_iter().enumerate() {
         if let Some(first) = examinations.first().filter(|it| it.result != Outcome::Good) {
@@ -174,7 +175,7 @@ pub fn examine(request: &Request, stop: &Stop, progress: progress::Listener<'_>)
                 other => other,
             });
         };
-        examinations.push(one(request, control, stop, &mut numbered)?);
+        examinations.push(one(request, control, &builds, stop, &mut numbered)?);
     }
     let mut report = DoctorReport {
         format: FORMAT,
@@ -194,6 +195,7 @@ pub fn examine(request: &Request, stop: &Stop, progress: progress::Listener<'_>)
 fn one(
     request: &Request,
     control: Control,
+    builds: &Arc<Builds>,
     stop: &Stop,
     progress: progress::Listener<'_>,
 ) -> Result<Examination, VerifyError> {
@@ -213,7 +215,7 @@ fn one(
         complete: false,
         keep: false,
         jobs: 1,
-        builds: Arc::new(Builds::below(&request.directory)),
+        builds: Arc::clone(builds),
         directory: request.directory.clone(),
         machine: request.machine.clone(),
     };

@@ -11,6 +11,7 @@ use crate::event::ExitStatus;
 use crate::id::Version;
 use crate::kernel::clock::Clock;
 use crate::machine::Tier;
+use crate::progress::{self, Progress};
 use crate::run::deploy::Deployer;
 use crate::run::start::environment;
 use crate::run::{CommandKey, RunError};
@@ -48,13 +49,20 @@ impl Builds {
     /// # Errors
     /// [`RunError::Build`] with what it said when it fails, [`RunError::Command`] when its command cannot be executed,
     /// [`RunError::Interrupted`].
-    pub fn product(&self, target: &Target, tier: Tier, stop: &Stop) -> Result<Option<PathBuf>, RunError> {
+    pub fn product(
+        &self,
+        target: &Target,
+        tier: Tier,
+        stop: &Stop,
+        progress: progress::Listener<'_>,
+    ) -> Result<Option<PathBuf>, RunError> {
         let Some(build) = &target.build else { return Ok(None) };
         let mut products = self.products.lock().unwrap_or_else(PoisonError::into_inner);
         let made_from = format!("{build:?} {:?}", target.files);
         if let Some(product) = products.get(&made_from) {
             return Ok(Some(product.clone()));
         }
+        progress(Progress::BuildBegan { target: target.name.clone() });
         let directory = self.directory.join(products.len().to_string());
         fs::create_dir_all(&directory)?;
         // Programs that change their directory must still find theirs.

@@ -222,7 +222,7 @@ pub struct Execution<'a> {
 /// written. Any other failure of the environment stands in the history, and makes every verdict `error`.
 pub fn execute(plan: &Plan, execution: Execution<'_>) -> Result<(), RunError> {
     let Execution { directory, builds, stop, progress } = execution;
-    let product = builds.product(&plan.target, plan.machine.tier, stop)?;
+    let product = builds.product(&plan.target, plan.machine.tier, stop, progress)?;
     // Programs that change their directory must still find theirs.
     fs::create_dir_all(directory)?;
     let directory: PathBuf = fs::canonicalize(directory)?;

@@ -185,11 +185,11 @@ pub fn run(options: &Options) -> Result<(), String> {
             Some(asked) => pending |= asked,
         }
     }
-    // Not before: until it said *go* the predecessor may have served on.
-    further.settle();
-    let (files, further) = (further.files().to_vec(), Arc::new(further));
     let pidfile = estate.pidfile(options).map_err(failed("take over"))?;
     let drain = Drain::new(options.patience()).map_err(failed("serve"))?;
+    // Not before: until it said *go* the predecessor may have served on, and what cannot serve must leave nothing behind.
+    further.settle();
+    let (files, further) = (further.files().to_vec(), Arc::new(further));
     let mut steward = Steward {
         log: log.clone(),
         program,
