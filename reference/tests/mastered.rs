@@ -2,9 +2,10 @@
 //!
 //! The test executes copies of itself named `unbroken-reference`, each stamped with a version.
 
+mod installed;
 mod said;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -16,9 +17,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use installed::install;
 use rustix::process::{Pid, Signal, kill_process};
 use said::Said;
-use unbroken_reference::{inherit, version};
+use unbroken_reference::inherit;
 
 /// Far beyond what anything here takes; reached only when something hangs.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -82,16 +84,6 @@ fn command(directory: &Path) -> Command {
     let mut command = Command::new(directory.join("unbroken-reference"));
     command.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null());
     command
-}
-
-/// Installs a copy with this version by rename.
-fn install(directory: &Path, number: u64) {
-    let new = directory.join("new");
-    fs::copy("/proc/self/exe", &new).expect("copy");
-    let mut file = File::options().append(true).open(&new).expect("open");
-    file.write_all(version::trailer(number).as_bytes()).expect("stamp");
-    drop(file);
-    fs::rename(new, directory.join("unbroken-reference")).expect("install");
 }
 
 /// One answer: head and body.

@@ -3,9 +3,10 @@
 //! The test executes copies of itself named `unbroken-reference`, each stamped with a version. It is the reaper of what it starts,
 //! so that a main process that is nobody's child any more can be followed, and does not outlive it.
 
+mod installed;
 mod said;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -16,9 +17,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use installed::install;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, set_child_subreaper, test_kill_process, waitpid};
 use said::Said;
-use unbroken_reference::{inherit, version};
+use unbroken_reference::inherit;
 
 /// Far beyond what anything here takes; reached only when something hangs.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -119,16 +121,6 @@ fn ended(pid: Pid) -> Option<i32> {
         }
         std::thread::yield_now();
     }
-}
-
-/// Installs a copy with this version by rename.
-fn install(directory: &Path, number: u64) {
-    let new = directory.join("new");
-    fs::copy("/proc/self/exe", &new).expect("copy");
-    let mut file = File::options().append(true).open(&new).expect("open");
-    file.write_all(version::trailer(number).as_bytes()).expect("stamp");
-    drop(file);
-    fs::rename(new, directory.join("unbroken-reference")).expect("install");
 }
 
 /// The head of one answer.

@@ -33,6 +33,7 @@ use crate::poll;
 use crate::process::{self, Program};
 use crate::service::Service;
 use crate::signal::Signals;
+use crate::technique::watching::Watching;
 use crate::version;
 use crate::watch::{Mode, Watch};
 use crate::watchdog::Watchdog;
@@ -56,15 +57,9 @@ pub struct Options {
     /// File to hold the master's pid, written atomically when the first generation is ready, removed at the end
     #[arg(long, value_name = "PATH")]
     pub pidfile: Option<PathBuf>,
-    /// File whose change triggers an upgrade [default: the executable itself]
-    #[arg(long, value_name = "PATH", conflicts_with = "no_watch")]
-    pub watch: Option<PathBuf>,
-    /// Upgrade on SIGHUP only
-    #[arg(long, action = ArgAction::SetTrue)]
-    pub no_watch: bool,
-    /// How long the watched file must be quiet, so that one change is one upgrade
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub debounce_ms: u64,
+    /// What it watches
+    #[command(flatten)]
+    pub watching: Watching,
     /// When a draining generation cuts what is left, counted from the beginning of the drain
     #[arg(long, value_name = "N", default_value_t = 5000)]
     pub drain_timeout_ms: u64,
@@ -164,14 +159,11 @@ impl Options {
 
     /// The watch that was asked for.
     fn open_watch(&self, program: &Program) -> std::io::Result<Option<Watch>> {
-        if self.no_watch {
-            return Ok(None);
-        }
         let mode = match self.defect {
             Some(Defect::WatchTriggered) => Mode::Raw,
-            _ => Mode::Settled(Duration::from_millis(self.debounce_ms)),
+            _ => self.watching.settled(),
         };
-        Watch::new(self.watch.as_ref().unwrap_or(&program.path()), mode).map(Some)
+        self.watching.open(program, mode)
     }
 }
 

@@ -11,3 +11,4 @@ pub mod re_exec;
 pub mod reuseport;
 pub mod serve;
 pub mod takeover;
+pub mod watching;

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{ArgAction, Args};
+use clap::Args;
 
 use crate::adoption::Adoption;
 use crate::drain::{Drain, Patience};
@@ -31,8 +31,8 @@ use crate::pool::{self, Settings};
 use crate::process::{self, Program};
 use crate::service::Service;
 use crate::signal::Signals;
+use crate::technique::watching::Watching;
 use crate::version;
-use crate::watch::{Mode, Watch};
 
 /// The end of `--help`.
 pub const HELP: &str = "\
@@ -80,15 +80,9 @@ pub struct Options {
     /// File to hold the master's pid, written atomically when all workers are ready, removed at the end
     #[arg(long, value_name = "PATH")]
     pub pidfile: Option<PathBuf>,
-    /// File whose change triggers an upgrade [default: the executable itself]
-    #[arg(long, value_name = "PATH", conflicts_with = "no_watch")]
-    pub watch: Option<PathBuf>,
-    /// Upgrade on SIGHUP only
-    #[arg(long, action = ArgAction::SetTrue)]
-    pub no_watch: bool,
-    /// How long the watched file must be quiet, so that one change is one upgrade
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub debounce_ms: u64,
+    /// What it watches
+    #[command(flatten)]
+    pub watching: Watching,
     /// When a draining worker cuts what is left, counted from the beginning of the drain
     #[arg(long, value_name = "N", default_value_t = 5000)]
     pub drain_timeout_ms: u64,
@@ -124,9 +118,7 @@ fn hold(options: &Options) -> Result<(), String> {
     let own = Program::own().map_err(failed("find its own path"))?;
     // Now, while the working directory exists: the file is written later.
     let pidfile = options.pidfile.as_ref().map(std::path::absolute).transpose().map_err(failed("find its pidfile"))?;
-    let watched = options.watch.clone().unwrap_or_else(|| own.path());
-    let settled = Mode::Settled(Duration::from_millis(options.debounce_ms));
-    let watch = (!options.no_watch).then(|| Watch::new(&watched, settled)).transpose().map_err(failed("watch"))?;
+    let watch = options.watching.open(&own, options.watching.settled()).map_err(failed("watch"))?;
     let program = own.with_variable(inherit::MARK, inherit::MARK_VALUE).map_err(failed("mark its workers"))?;
     let signals = Signals::take().map_err(failed("take its signals"))?;
     let settings = Settings {

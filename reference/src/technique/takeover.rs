@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{ArgAction, Args};
+use clap::Args;
 
 use crate::activation;
 use crate::drain::{Drain, Patience};
@@ -39,8 +39,9 @@ use crate::process::{self, Program};
 use crate::service::Service;
 use crate::signal::{Request, Signals};
 use crate::technique::takeover::steward::Steward;
+use crate::technique::watching::Watching;
 use crate::version;
-use crate::watch::{Mode, Watch};
+use crate::watch::Watch;
 use crate::watchdog::Watchdog;
 
 /// The end of `--help`.
@@ -102,15 +103,9 @@ pub struct Options {
     /// File to hold the main process's pid, replaced atomically when another one takes over, removed at the end
     #[arg(long, value_name = "PATH")]
     pub pidfile: Option<PathBuf>,
-    /// File whose change triggers an upgrade [default: the executable itself]
-    #[arg(long, value_name = "PATH", conflicts_with = "no_watch")]
-    pub watch: Option<PathBuf>,
-    /// Upgrade on SIGHUP only
-    #[arg(long, action = ArgAction::SetTrue)]
-    pub no_watch: bool,
-    /// How long the watched file must be quiet, so that one change is one upgrade
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub debounce_ms: u64,
+    /// What it watches
+    #[command(flatten)]
+    pub watching: Watching,
     /// When a process that has handed over cuts what is left, counted from then
     #[arg(long, value_name = "N", default_value_t = 5000)]
     pub drain_timeout_ms: u64,
@@ -129,12 +124,6 @@ pub struct Options {
 }
 
 impl Options {
-    fn open_watch(&self, program: &Program) -> io::Result<Option<Watch>> {
-        let mode = Mode::Settled(Duration::from_millis(self.debounce_ms));
-        let path = || self.watch.clone().unwrap_or_else(|| program.path());
-        if self.no_watch { Ok(None) } else { Watch::new(&path(), mode).map(Some) }
-    }
-
     fn patience(&self) -> Patience {
         let [idle_grace, timeout] = [self.idle_grace_ms, self.drain_timeout_ms].map(Duration::from_millis);
         Patience { idle_grace, timeout }
@@ -160,7 +149,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     let wanted = Address::listed(options.also.as_deref()).map_err(failed("start"))?;
     let mut further = Further::take(&wanted, std::mem::take(&mut estate.further)).map_err(failed("start"))?;
     let program = succeeding(&notifier, watchdog.as_ref(), &further).map_err(failed("find its own path"))?;
-    let mut watch = options.open_watch(&program).map_err(failed("watch"))?;
+    let mut watch = options.watching.open(&program, options.watching.settled()).map_err(failed("watch"))?;
     let signals = Signals::take().map_err(failed("take its signals"))?;
     let address = estate.listener.local_addr().map_err(failed("find its address"))?;
     log.line(format_args!("listening on {address}"));
