@@ -17,7 +17,7 @@ pub struct Measure {
     pub upgrade: UpgradeId,
     /// From the trigger to the end of the first answer of the new version, in milliseconds.
     pub handoff_ms: Option<f64>,
-    /// Longest time between two successful fresh connects during the upgrade, in milliseconds.
+    /// Longest time without a successful fresh connect while one was due, during the upgrade, in milliseconds.
     pub accept_gap_ms: Option<f64>,
     /// From the done event to the old generation gone, in milliseconds.
     pub drain_ms: Option<f64>,
@@ -150,14 +150,21 @@ fn holdings(history: &History, upgrade: UpgradeId) -> Option<Holdings> {
     })
 }
 
-/// The longest time between two successful fresh connects, one of them at least during the upgrade: a gap may begin
-/// before its end and end after it.
+/// The longest time without a successful fresh connect while one was due: from when the schedule meant the first one after a success
+/// to the next success. A pair counts where one of the two lies in the upgrade: a gap may begin before its end and end after it.
 fn accept_gap(history: &History, from: Nanos, until: Nanos) -> Option<Duration> {
-    let answered = history.load().filter(|it| it.pattern == Pattern::Fresh && it.failure().is_none());
-    let mut connects: Vec<Nanos> = answered.filter_map(|it| it.connected).collect();
+    let fresh = || history.load().filter(|it| it.pattern == Pattern::Fresh);
+    let mut connects: Vec<Nanos> = fresh().filter(|it| it.failure().is_none()).filter_map(|it| it.connected).collect();
     connects.sort_unstable();
+    let mut due: Vec<Nanos> = fresh().map(|it| it.intended).collect();
+    due.sort_unstable();
+    let gap = |pair: &[Nanos]| {
+        let next = due.get(due.partition_point(|it| *it <= pair[0])).filter(|next| **next <= pair[1]);
+        // Where none was meant in between, the second one was late.
+        pair[1].since(*next.unwrap_or(&pair[0]))
+    };
     let touching = connects.windows(2).filter(|pair| pair[1] > from && pair[0] <= until);
-    touching.map(|pair| pair[1].since(pair[0])).max()
+    touching.map(gap).max()
 }
 
 /// The nearest-rank percentile of sorted durations.
@@ -176,7 +183,8 @@ fn milliseconds(duration: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::script::{Script, answered};
+    use crate::check::script::{Script, answered, failed};
+    use crate::request::FailureClass;
 
     #[test]
     fn handoff_latency_counts_from_the_trigger_to_the_first_new_answer() {
@@ -184,7 +192,20 @@ mod tests {
         let script = script.request(answered(1001, 1002, 1)).request(answered(1030, 1032, 2));
         let measures = measures(&script.history());
         assert_eq!(measures[0].handoff_ms, Some(32.0));
-        assert_eq!(measures[0].accept_gap_ms, Some(29.0));
+    }
+
+    #[test]
+    fn the_accept_gap_counts_from_the_first_connect_that_was_due_and_failed() {
+        let check = |refused: &[u64], want: f64| {
+            let script = Script::new().trigger(1000, 1, 2).settled(1200, 1);
+            let script = script.request(answered(1001, 1002, 1)).request(answered(1030, 1032, 2));
+            let refuse = |script: Script, at: &u64| script.request(failed(*at, *at, FailureClass::Refused));
+            let history = refused.iter().fold(script, refuse).history();
+            assert_eq!(measures(&history)[0].accept_gap_ms, Some(want), "{refused:?}");
+        };
+        check(&[1006, 1011], 24.0);
+        // The load stood still in between.
+        check(&[], 0.0);
     }
 
     fn held(descriptors: &[usize]) -> Option<Slopes> {

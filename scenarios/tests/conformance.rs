@@ -1,5 +1,5 @@
-//! Target × scenario as named tests, on the machine's best tier (or `UNBROKEN_TIER`), two at a time: first all restarts, then what
-//! knows no load. Beside sixteen starts at once a load would lack processors.
+//! Target × scenario as named tests, on the machine's best tier (or `UNBROKEN_TIER`): first all restarts, two at a time, then what
+//! knows no load, four at a time. Beside sixteen starts at once a load would lack processors.
 //!
 //! What this machine lacks is ignored with the command that would install it, and fails under `UNBROKEN_REQUIRE_ALL=1`. What cannot be
 //! told because processors were lacking is told in the end; it fails where it is more than one test in a hundred.
@@ -41,11 +41,12 @@ fn main() -> ExitCode {
     let python = Program { program: "python3".to_owned(), install: "apt-get install -y python3".to_owned() };
     let programs = catalogue.programs().chain([&python]);
     let machine = run::machine::prepare(tier, programs, std::slice::from_ref(&directory)).expect("the tier works here");
-    let arguments = Arguments { test_threads: Some(threads(&machine)), ..arguments };
+    let threads = threads(&machine);
+    let at_once = |threads: usize| Arguments { test_threads: Some(threads), ..arguments.clone() };
     let with = With { builds: Arc::new(Builds::below(&directory)), machine, directory };
     let Trials { restarts, others } = trials(&catalogue, &with);
-    let restarts = libtest_mimic::run(&arguments, restarts);
-    let others = libtest_mimic::run(&arguments, others);
+    let restarts = libtest_mimic::run(&at_once(threads.restarts), restarts);
+    let others = libtest_mimic::run(&at_once(threads.others), others);
     let failed = restarts.has_failed() || others.has_failed();
     let decided = enough_is_decided(restarts.num_passed + others.num_passed);
     if failed || !decided { ExitCode::from(101) } else { ExitCode::SUCCESS }
@@ -70,11 +71,19 @@ fn undecided(text: String) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Two change no verdict (`selftest --jobs 2`, docs/results); more than there are processors would only wait. In tier C all
-/// have one network, and some the same port.
-fn threads(machine: &Machine) -> usize {
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    if machine.tier == Tier::C { 1 } else { processors.min(2) }
+/// How many tests run at a time.
+struct Threads {
+    restarts: usize,
+    others: usize,
+}
+
+/// Two under load change no verdict (`selftest --jobs 2`, docs/results); more than there are processors would only wait. The others
+/// wait most of their time: for a deadline, a supervisor's pause, what never comes. In tier C all have one network, and some
+/// the same port.
+fn threads(machine: &Machine) -> Threads {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(2);
+    let (restarts, others) = if machine.tier == Tier::C { (1, 1) } else { (processors, 2 * processors) };
+    Threads { restarts, others }
 }
 
 /// Whatever this machine lacks is a failure.

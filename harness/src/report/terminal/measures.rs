@@ -17,7 +17,7 @@ static FIGURES: [Figure; 4] = [
     Figure { name: "handoff", meaning: "trigger to the first answer of the new generation", of: |it| it.handoff_ms },
     Figure {
         name: "accept gap",
-        meaning: "longest time between two fresh connects that succeeded",
+        meaning: "longest time without a fresh connect that succeeded, while one was due",
         of: |it| it.accept_gap_ms,
     },
     Figure {
