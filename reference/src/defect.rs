@@ -30,6 +30,25 @@ impl Gap {
     }
 }
 
+/// How a wrong restart comes to refuse clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Every copy of the listener is closed, and only 50 ms later a new one is bound and a generation started.
+    Unbound,
+    /// A generation that is told to stop shuts its copy of the listener down, and with it everybody's.
+    ShutDown,
+}
+
+/// What a wrong generation goes on waiting for when it has closed its listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spin {
+    /// The number of the closed listener: poll(2) returns at once, always.
+    Number,
+    /// Its registration with epoll(7), which lives as long as anybody has the socket open: it reports each connection that
+    /// another generation has not accepted yet.
+    Registration,
+}
+
 /// Which file a wrong master executes for the next generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Executed {
@@ -232,8 +251,8 @@ pub enum Defect {
     NoZombies,
     /// On a trigger the master logs success and starts nothing; the old generation goes on.
     TookOver,
-    /// Every copy of the listener is closed, and only 50 ms later a new one is bound and a generation started.
-    NoRefused,
+    /// Clients are refused.
+    NoRefused(Refusal),
     /// Every copy of the listener is closed before the next one is bound, without SO_REUSEPORT.
     ListenerContinuity(Gap),
     /// The same with SO_REUSEPORT on both sockets, where an overlap would have been possible.
@@ -300,8 +319,8 @@ pub enum Defect {
     OldExitsIdle,
     /// A draining generation closes kept connections after an answer that does not say so.
     CloseAnnounced,
-    /// A draining generation goes on polling the number of the listener that it has closed.
-    NoSpin,
+    /// A draining generation goes on waiting for the listener that it has closed.
+    NoSpin(Spin),
     /// Whatever lies at the agreed descriptors is taken for what a master handed on.
     FalseMark,
     /// The old generation is told to drain when the new one is started, before it is ready.
@@ -472,9 +491,11 @@ impl Succession {
     #[must_use]
     pub fn after(upgrades: u32, defect: Option<Defect>) -> Self {
         match defect {
-            Some(Defect::Sequential) if upgrades >= SOUND_UPGRADES => Self::of(Some(Defect::NoRefused)),
+            Some(Defect::Sequential) if upgrades >= SOUND_UPGRADES => {
+                Self::of(Some(Defect::NoRefused(Refusal::Unbound)))
+            }
             // With many upgrades behind, as each generation sees it.
-            Some(Defect::DuringDrain) if upgrades == u32::MAX => Self::of(Some(Defect::NoRefused)),
+            Some(Defect::DuringDrain) if upgrades == u32::MAX => Self::of(Some(Defect::NoRefused(Refusal::Unbound))),
             _ => Self::of(defect),
         }
     }
@@ -484,7 +505,9 @@ impl Succession {
     pub fn of(defect: Option<Defect>) -> Self {
         match defect {
             // The simulated slow start of the new generation.
-            Some(Defect::NoRefused) => Self::Rebind { gap: Duration::from_millis(50), sharing: Sharing::Exclusive },
+            Some(Defect::NoRefused(Refusal::Unbound)) => {
+                Self::Rebind { gap: Duration::from_millis(50), sharing: Sharing::Exclusive }
+            }
             Some(Defect::ListenerContinuity(gap)) => Self::Rebind { gap: gap.duration(), sharing: Sharing::Exclusive },
             Some(Defect::ListenerContinuityReuseport(gap)) => {
                 Self::Rebind { gap: gap.duration(), sharing: Sharing::ReusePort }

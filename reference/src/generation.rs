@@ -9,8 +9,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::PollFd;
+use rustix::event::{PollFd, epoll};
 
+use crate::defect::Spin;
 use crate::further::Further;
 use crate::listener;
 use crate::log::Log;
@@ -39,12 +40,45 @@ pub enum Farewell {
     Vanish,
     /// Stay for this long when there is no connection: the mistake of [`crate::defect::Defect::OldExitsIdle`].
     Overstay(Duration),
-    /// Finish what has been begun, and go on polling the number of the closed listener: the mistake of
+    /// Finish what has been begun, and go on waiting for the closed listener: the mistake of
     /// [`crate::defect::Defect::NoSpin`].
-    Spin,
+    Spin(Spin),
     /// Take new connections as long as there are old ones: the mistake of
     /// [`crate::defect::Defect::OldStopsAccepting`].
     KeepAccepting,
+    /// Shut the listener down before it is closed: the mistake of [`crate::defect::Refusal::ShutDown`].
+    ShutDown,
+}
+
+/// What a wrong generation keeps of its listener.
+#[derive(Debug)]
+pub enum Stale {
+    /// The number that it had.
+    Number(RawFd),
+    /// An epoll(7) that it is registered with.
+    Registration(OwnedFd),
+}
+
+impl Stale {
+    /// `None` where epoll(7) refuses.
+    fn of(listener: &TcpListener, spin: Spin) -> Option<Self> {
+        match spin {
+            Spin::Number => Some(Self::Number(listener.as_raw_fd())),
+            Spin::Registration => {
+                let all = epoll::create(epoll::CreateFlags::CLOEXEC).ok()?;
+                epoll::add(&all, listener, epoll::EventData::new_u64(0), epoll::EventFlags::IN).ok()?;
+                Some(Self::Registration(all))
+            }
+        }
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            // SAFETY: the number is only polled, which for one that is closed reports POLLNVAL.
+            Self::Number(number) => unsafe { BorrowedFd::borrow_raw(*number) },
+            Self::Registration(all) => all.as_fd(),
+        }
+    }
 }
 
 /// What a serving process does beside serving, in the same loop: no second thread, so nothing to agree on with one.
@@ -115,7 +149,7 @@ pub struct Generation {
     /// Until when it stays without a reason; only a defect does.
     pub overstay: Option<Instant>,
     /// The number of the listener that it has closed, where a defect polls it.
-    pub stale: Option<RawFd>,
+    pub stale: Option<Stale>,
 }
 
 impl Generation {
@@ -202,8 +236,7 @@ impl Generation {
         let queue = self.listener.as_ref().filter(|_| !full && exhausted_until.is_none());
         // A signalfd never hangs up, so it can stand for what is not waited on.
         let absent = || poll::ignored(self.signals.as_fd());
-        // SAFETY: the number is only polled, which for one that is closed reports POLLNVAL.
-        let stale = self.stale.map(|number| unsafe { BorrowedFd::borrow_raw(number) });
+        let stale = self.stale.as_ref().map(Stale::as_fd);
         let ended = drain.ended();
         let mut entries = vec![
             poll::readable(&self.signals),
@@ -236,11 +269,15 @@ impl Generation {
             self.log.line(format_args!("{reason}, exits without draining"));
             std::process::exit(0);
         }
-        if self.farewell == Farewell::Spin {
-            self.stale = self.listener.as_ref().map(AsRawFd::as_raw_fd);
+        if let (Farewell::Spin(spin), Some(listener)) = (self.farewell, self.listener.as_deref()) {
+            self.stale = Stale::of(listener, spin);
         }
         if self.farewell == Farewell::DrainQueue {
             self.empty_queue();
+        }
+        if let (Farewell::ShutDown, Some(listener)) = (self.farewell, &self.listener) {
+            // It is open: nothing that shutdown(2) could fail of.
+            let _ = rustix::net::shutdown(listener.as_fd(), rustix::net::Shutdown::Both);
         }
         if self.farewell != Farewell::KeepAccepting {
             self.listener = None;

@@ -60,6 +60,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "restart/drain-deadline.toml",
     "restart/drain-promise.toml",
     "restart/idle-drain.toml",
+    "restart/stalled-drain.toml",
     "restart/config-test.toml",
     "restart/group.toml",
     "restart/log.toml",

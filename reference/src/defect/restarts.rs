@@ -1,6 +1,6 @@
 //! The defects that show in a restart: name, check, citation, and what goes wrong.
 
-use super::{Defect, DefectRow, Executed, Gap};
+use super::{Defect, DefectRow, Executed, Gap, Refusal, Spin};
 
 /// In the order of the catalogue.
 pub(super) static ROWS: &[DefectRow] = &[
@@ -13,10 +13,17 @@ pub(super) static ROWS: &[DefectRow] = &[
     },
     DefectRow {
         name: "no-refused",
-        defect: Defect::NoRefused,
+        defect: Defect::NoRefused(Refusal::Unbound),
         catches: "handoff/no-refused",
         report: "iodine#97, overseer#34",
         bug: "closes the listener, starts slowly (50 ms), then binds a new one: connects are refused",
+    },
+    DefectRow {
+        name: "no-refused=shutdown",
+        defect: Defect::NoRefused(Refusal::ShutDown),
+        catches: "handoff/no-refused",
+        report: "shutdown(2) acts on the socket, not on the descriptor: its other holders do not accept any more either",
+        bug: "the old generation calls shutdown(2) on the shared listener instead of closing its copy",
     },
     DefectRow {
         name: "listener-continuity=0us",
@@ -251,10 +258,17 @@ pub(super) static ROWS: &[DefectRow] = &[
     },
     DefectRow {
         name: "no-spin",
-        defect: Defect::NoSpin,
+        defect: Defect::NoSpin(Spin::Number),
         catches: "drain/no-spin",
         report: "haproxy#358",
         bug: "goes on polling the number of the listener that a draining generation has closed: poll(2) returns at once, always",
+    },
+    DefectRow {
+        name: "no-spin=epoll",
+        defect: Defect::NoSpin(Spin::Registration),
+        catches: "drain/no-spin",
+        report: "haproxy#358; epoll(7), \"Questions and answers\", 6",
+        bug: "a draining generation closes its listener and leaves the registration with epoll, which others' connections go on waking",
     },
     DefectRow {
         name: "exits",

@@ -18,7 +18,7 @@ use crate::adoption::Adoption;
 use crate::config::{Config, ConfigError};
 use crate::daemon;
 use crate::defect::{
-    Defect, Early, Entrance, Executed, KeptConnection, LongBody, Lowered, Succession, Unaware, YoungConnection,
+    Defect, Early, Entrance, Executed, KeptConnection, LongBody, Lowered, Refusal, Succession, Unaware, YoungConnection,
 };
 use crate::drain::{Drain, Patience};
 use crate::further::Further;
@@ -141,7 +141,8 @@ impl Options {
             Some(Defect::InflightCompletes) => Some(Farewell::Vanish),
             Some(Defect::OldExitsIdle) => Some(Farewell::Overstay(self.patience().timeout * OVERLONG)),
             Some(Defect::OldStopsAccepting) => Some(Farewell::KeepAccepting),
-            Some(Defect::NoSpin) => Some(Farewell::Spin),
+            Some(Defect::NoSpin(spin)) => Some(Farewell::Spin(spin)),
+            Some(Defect::NoRefused(Refusal::ShutDown)) => Some(Farewell::ShutDown),
             _ => None,
         }
     }
