@@ -58,6 +58,7 @@ fn plan() -> Plan {
         uid: 0,
         listen_hook: true,
         no_systemd: None,
+        no_task_groups: None,
         programs: std::collections::BTreeMap::new(),
     };
     let target = catalogue.target("reference/exec-inherit-signal").expect("it is embedded");

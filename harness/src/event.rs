@@ -12,6 +12,7 @@ mod rest;
 mod sink;
 mod start;
 mod supervise;
+mod withheld;
 
 use std::collections::BTreeMap;
 
@@ -36,6 +37,7 @@ pub use start::{FileKind, FileLook, Obstacle, ObstructedStart, RestartBeside, Se
 pub use supervise::{
     Absence, ComeBack, Limit, Limits, LimitsSeen, ProcessLimits, QueuedRequest, SupervisedStop, UnitMoment,
 };
+pub use withheld::{Resource, Restored, Withheld};
 
 /// One event: number, time, and what happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -410,7 +412,20 @@ pub enum What {
     },
     /// Processes were killed in the middle of an upgrade (`not_after`: they were gone).
     Killed(Killing),
-    /// The pidfile some time after a broken executable ran.
+    /// From now on the target gets no more of something that the next upgrade may need.
+    Withheld(Withheld),
+    /// The first acting step of an upgrade that goes without that is about to run.
+    TriggeredWithout {
+        /// Which upgrade.
+        upgrade: UpgradeId,
+        /// The action.
+        action: String,
+        /// What it goes without.
+        resource: Resource,
+    },
+    /// There is enough again (`not_before`: just before that).
+    Restored(Restored),
+    /// The pidfile some time after a broken executable ran, or after what was withheld was there again.
     Survived {
         /// Which upgrade.
         upgrade: UpgradeId,

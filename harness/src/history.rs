@@ -77,7 +77,7 @@ impl History {
                         it.settled = Some(event.at);
                     }
                 }
-                What::StopAsked { .. } | What::BrokenTriggered { .. } => {
+                What::StopAsked { .. } | What::BrokenTriggered { .. } | What::TriggeredWithout { .. } => {
                     if let Some(last) = upgrades.last_mut() {
                         last.window_end = last.window_end.min(event.at.not_before);
                     }
@@ -91,32 +91,64 @@ impl History {
     /// The upgrades to a broken executable, in order; `done` is when that one ran.
     #[must_use]
     pub fn broken_upgrades(&self) -> Vec<Upgrade> {
-        let mut broken: Vec<Upgrade> = Vec::new();
+        self.disturbed(
+            |what| match what {
+                What::BrokenTriggered { upgrade, .. } => Some(*upgrade),
+                _ => None,
+            },
+            |what| match what {
+                What::BrokenRan { upgrade } => Some(*upgrade),
+                _ => None,
+            },
+        )
+    }
+
+    /// The upgrades that went without something, in order; `done` is when there was enough of it again.
+    #[must_use]
+    pub fn upgrades_without(&self) -> Vec<Upgrade> {
+        self.disturbed(
+            |what| match what {
+                What::TriggeredWithout { upgrade, .. } => Some(*upgrade),
+                _ => None,
+            },
+            |what| match what {
+                What::Restored(restored) => Some(restored.upgrade),
+                _ => None,
+            },
+        )
+    }
+
+    /// Upgrades that are not made to succeed: those whose trigger the one tells, done when the other tells it.
+    fn disturbed(
+        &self,
+        triggered: impl Fn(&What) -> Option<UpgradeId>,
+        done: impl Fn(&What) -> Option<UpgradeId>,
+    ) -> Vec<Upgrade> {
+        let mut upgrades: Vec<Upgrade> = Vec::new();
         for event in &self.events {
-            match &event.what {
-                What::BrokenTriggered { upgrade, .. } => broken.push(Upgrade {
-                    id: *upgrade,
+            if let Some(id) = triggered(&event.what) {
+                upgrades.push(Upgrade {
+                    id,
                     version: Version(0),
                     trigger: event.at,
                     trigger_seq: event.seq,
                     done: None,
                     settled: None,
                     window_end: self.end(),
-                }),
-                What::BrokenRan { upgrade } => {
-                    if let Some(it) = broken.iter_mut().find(|it| it.id == *upgrade) {
-                        it.done = Some(event.at);
-                    }
-                }
-                _ => {}
+                });
             }
-            if matches!(event.what, What::BrokenTriggered { .. } | What::Triggered { .. } | What::StopAsked { .. }) {
-                for it in broken.iter_mut().filter(|it| it.trigger_seq < event.seq) {
+            if let Some(id) = done(&event.what)
+                && let Some(it) = upgrades.iter_mut().find(|it| it.id == id)
+            {
+                it.done = Some(event.at);
+            }
+            if is_trigger(&event.what) || matches!(event.what, What::StopAsked { .. }) {
+                for it in upgrades.iter_mut().filter(|it| it.trigger_seq < event.seq) {
                     it.window_end = it.window_end.min(event.at.not_before);
                 }
             }
         }
-        broken
+        upgrades
     }
 
     /// Those of them that fail in this way.
@@ -129,11 +161,11 @@ impl History {
         self.broken_upgrades().into_iter().filter(is_to).collect()
     }
 
-    /// When the first upgrade was triggered, broken or not; `None` without upgrades.
+    /// When the first upgrade was triggered, disturbed or not; `None` without upgrades.
     #[must_use]
     pub fn first_trigger(&self) -> Option<Nanos> {
-        let upgrades = self.upgrades().into_iter().chain(self.broken_upgrades());
-        upgrades.map(|upgrade| upgrade.trigger.not_before).min()
+        let triggers = self.events.iter().filter(|event| is_trigger(&event.what));
+        triggers.map(|event| event.at.not_before).min()
     }
 
     /// When the stop was asked for; the end of the run when it never was.
@@ -168,4 +200,9 @@ impl History {
     ) -> impl Iterator<Item = (&'a Event, T)> + 'a {
         self.events.iter().filter_map(move |event| pick(&event.what).map(|it| (event, it)))
     }
+}
+
+/// An upgrade of whatever kind begins.
+fn is_trigger(what: &What) -> bool {
+    matches!(what, What::Triggered { .. } | What::BrokenTriggered { .. } | What::TriggeredWithout { .. })
 }

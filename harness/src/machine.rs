@@ -29,6 +29,12 @@ impl Tier {
     pub fn isolates_processes(self) -> bool {
         matches!(self, Tier::A | Tier::B)
     }
+
+    /// The target has a mount namespace of its own: what is mounted there is seen by nobody else.
+    #[must_use]
+    pub fn isolates_mounts(self) -> bool {
+        matches!(self, Tier::A | Tier::B)
+    }
 }
 
 impl fmt::Display for Tier {
@@ -59,6 +65,10 @@ pub struct Machine {
     /// Why systemd cannot be run in a sandbox here; `None` where it can, or where nobody asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_systemd: Option<String>,
+    /// Why the number of a process's tasks cannot be bounded here (pids.max of cgroups(7)); `None` where it can, or where nobody
+    /// asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_task_groups: Option<String>,
     /// Programs that manifests ask for: name to absolute path, `None` when not found on PATH.
     pub programs: BTreeMap<String, Option<String>>,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Broken;
+use crate::event::{Broken, Resource};
 use crate::machine::{Machine, Tier};
 use crate::manifest::{Capability, Profile, Program, WatchKind};
 use crate::request::Pattern;
@@ -85,6 +85,7 @@ impl Plan {
             let reason = "the settings of its network (`launch.sysctl`) would be the host's own here".to_owned();
             return Err(NotRun::Unavailable { reason, remedy: "use tier A or B".to_owned() });
         }
+        unavailable_resource(scenario.script(), machine)?;
         let filters = scenario.script().steps.iter().any(|step| matches!(step, Step::HalfOpen { .. }));
         if filters && !machine.tier.isolates_network() {
             let reason = "its packet filter would be the host's own here".to_owned();
@@ -101,6 +102,28 @@ impl Plan {
         }
         Ok(Plan { target: target.clone(), scenario: scenario.clone(), machine: machine.clone(), seed })
     }
+}
+
+/// What a scenario withholds has to be the target's alone, and within our power.
+fn unavailable_resource(script: &Script, machine: &Machine) -> Result<(), NotRun> {
+    for step in &script.steps {
+        let Step::UpgradeWithout { resource, .. } = step else { continue };
+        let (reason, remedy) = match resource {
+            Resource::Processes => match &machine.no_task_groups {
+                Some(why) => (
+                    format!("the number of its processes cannot be bounded here: {why}"),
+                    "use tier A, where control groups can be made that have the controller `pids`",
+                ),
+                None => continue,
+            },
+            Resource::Disk if !machine.tier.isolates_mounts() => {
+                ("no file system can be mounted for it alone here".to_owned(), "use tier A or B")
+            }
+            Resource::Disk | Resource::Descriptors => continue,
+        };
+        return Err(NotRun::Unavailable { reason, remedy: remedy.to_owned() });
+    }
+    Ok(())
 }
 
 /// systemd manages control groups, and a user without privilege owns none unless they were given to them.
@@ -142,6 +165,7 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
         | Step::Sequential { .. }
         | Step::Storm { .. }
         | Step::BrokenUpgrade { .. }
+        | Step::UpgradeWithout { .. }
             if target.restart.is_none() =>
         {
             Some("the manifest has no [restart]".to_owned())
@@ -150,6 +174,9 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
             .then(|| "its restart has no `deploy`, before which its configuration could be spoilt".to_owned()),
         Step::BrokenUpgrade { .. } if !deploys_self(target) => {
             Some("no `deploy` of its restart puts a new `{self}` in place".to_owned())
+        }
+        Step::UpgradeWithout { resource: Resource::Disk, .. } if writes_to_trigger(target) => {
+            Some("its trigger is a `deploy` that writes files, for which there would be no room either".to_owned())
         }
         Step::StartRelative if !starts_self(target) => {
             Some("its launch command does not begin with `{self}`".to_owned())
@@ -205,6 +232,13 @@ fn deploys_self(target: &Target) -> bool {
     deploys(target) && target.launch.command.iter().any(Template::names_self)
 }
 
+/// What pulls its trigger is our own writing; a renamed executable alone takes no room.
+fn writes_to_trigger(target: &Target) -> bool {
+    let pulls =
+        target.restart.as_ref().is_some_and(|restart| restart.steps[restart.trigger()] == TargetRestartStep::Deploy);
+    pulls && target.files.iter().any(|file| file.content.is_versioned())
+}
+
 /// It is launched in a working directory of no meaning, by the path of our copy: that path can be made relative.
 fn starts_self(target: &Target) -> bool {
     target.launch.directory.is_none()
@@ -252,6 +286,7 @@ mod tests {
             uid: 0,
             listen_hook: true,
             no_systemd: None,
+            no_task_groups: None,
             programs: programs.collect::<BTreeMap<_, _>>(),
         }
     }

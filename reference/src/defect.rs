@@ -333,6 +333,8 @@ pub enum Defect {
     NotSticky,
     /// The master does not wait for generations that ended before they were ready.
     Reaped,
+    /// A generation that cannot be started is the end of the master.
+    OutOfResources,
     /// Each trigger starts a generation at once; one that is ready replaces those that served when it was started.
     Storm,
     /// While a generation drains the next one gets a listener of its own, bound 50 ms after the one that there was is closed.
@@ -357,6 +359,8 @@ pub enum Defect {
     UpgradeAlwaysValid,
     /// The pidfile names the next generation before that is ready.
     AfterFailedUpgrade,
+    /// At each upgrade the pidfile is written anew beside and renamed over, and nobody looks whether it could be written.
+    AfterFailedUpgradeFullDisk,
     /// A helper process in a session of its own stays alive after the stop.
     NothingLeft,
     /// A UNIX socket that the master bound keeps its file after the stop.

@@ -4,14 +4,15 @@
 //! empty would go on taking connections from its successor for as long as clients come.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, epoll};
 
 use crate::defect::Spin;
+use crate::drain::Pass;
 use crate::further::Further;
 use crate::listener;
 use crate::log::Log;
@@ -19,8 +20,8 @@ use crate::poll;
 use crate::service::Service;
 use crate::signal::{Request, Signals};
 
-/// Pause after accept(2) failed for want of descriptors or memory: waiting for a connection to end is usually enough, but another
-/// process may be the one that frees something.
+/// Pause after accept(2) failed for want of descriptors or memory, or a thread could not be made: waiting for a connection to end is
+/// usually enough, but another process may be the one that frees something.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Stack of a connection thread; the handler needs a few pages, and the default of 2 MiB would bound the number of connections.
@@ -144,6 +145,8 @@ pub struct Generation {
     pub connections_max: Option<usize>,
     /// How many connections are still served before one is forgotten; only a defect forgets any.
     pub forgets_after: Option<u32>,
+    /// Connections that were accepted, and for which no thread could be made yet.
+    pub unserved: Vec<Unserved>,
     /// How it ends.
     pub farewell: Farewell,
     /// Until when it stays without a reason; only a defect does.
@@ -167,6 +170,7 @@ impl Generation {
             listener_closed: None,
             connections_max: None,
             forgets_after: None,
+            unserved: Vec::new(),
             farewell: Farewell::Drain,
             overstay: None,
             stale: None,
@@ -199,6 +203,7 @@ impl Generation {
             }
             let woken = self.wait(exhausted_until.take(), beside)?;
             drain.acknowledge_ended();
+            exhausted_until = self.begin_waiting();
             // Signals before the queue: from the order to stop on not one more connection is taken.
             while let Some(request) = self.signals.next()? {
                 match request {
@@ -221,7 +226,7 @@ impl Generation {
                 self.successor = None;
             }
             if woken.connection {
-                exhausted_until = self.accept(None);
+                exhausted_until = self.accept(None).or(exhausted_until);
             }
             for at in woken.further {
                 exhausted_until = self.accept(Some(at)).or(exhausted_until);
@@ -291,6 +296,9 @@ impl Generation {
     /// Takes one connection if there is one, from the first queue or from a further one; the time to pause for if the system is
     /// exhausted.
     fn accept(&mut self, further: Option<usize>) -> Option<Instant> {
+        if !self.unserved.is_empty() {
+            return Some(Instant::now() + EXHAUSTED_PAUSE);
+        }
         let accepted = match further {
             None => listener::accept(self.listener.as_deref()?),
             Some(at) => listener::accept(self.further.as_ref()?.sockets().get(at)?),
@@ -313,8 +321,7 @@ impl Generation {
             Some(left) => *left -= 1,
             None => {}
         }
-        self.begin(stream);
-        None
+        self.begin(stream)
     }
 
     /// Takes what waits in the queue of a listener that ends with this generation: at most a queue full, or clients that come
@@ -322,26 +329,50 @@ impl Generation {
     fn empty_queue(&mut self) {
         for _ in 0..listener::BACKLOG {
             match self.listener.as_deref().map(listener::accept) {
-                Some(Ok(Some(stream))) => self.begin(stream),
+                Some(Ok(Some(stream))) => drop(self.begin(stream)),
                 // Also on an error: the rest is lost, or moved by the kernel.
                 _ => return,
             }
         }
     }
 
-    /// Serves a connection on a thread of its own.
-    fn begin(&self, stream: std::net::TcpStream) {
-        let service = Arc::clone(&self.service);
+    /// Serves a connection; the time to pause for if it has to wait for that.
+    fn begin(&mut self, stream: TcpStream) -> Option<Instant> {
         // Counted here, not in the thread: the drain must not miss a connection whose thread has not run yet.
-        let pass = service.drain.enter();
-        let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || {
-            service.serve(stream);
-            drop(pass);
-        });
-        if let Err(error) = thread {
-            self.log.line(format_args!("cannot start a thread, connection dropped: {error}"));
-        }
+        let pass = self.service.drain.enter();
+        self.begin_or_keep(Unserved { stream, pass })
     }
+
+    /// Serves those for which there was no thread, as far as there are threads now.
+    fn begin_waiting(&mut self) -> Option<Instant> {
+        let waiting = std::mem::take(&mut self.unserved);
+        waiting.into_iter().filter_map(|connection| self.begin_or_keep(connection)).max()
+    }
+
+    /// On a thread of its own. Where none can be made the connection is kept: its client has been told that it is connected.
+    fn begin_or_keep(&mut self, connection: Unserved) -> Option<Instant> {
+        let service = Arc::clone(&self.service);
+        let handed = Arc::new(Mutex::new(Some(connection)));
+        let taken = Arc::clone(&handed);
+        let take = |from: &Mutex<Option<Unserved>>| from.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || {
+            if let Some(Unserved { stream, pass }) = take(&taken) {
+                service.serve(stream);
+                drop(pass);
+            }
+        });
+        let error = thread.err()?;
+        self.log.line(format_args!("cannot start a thread, a connection waits: {error}"));
+        self.unserved.extend(take(&handed));
+        Some(Instant::now() + EXHAUSTED_PAUSE)
+    }
+}
+
+/// A connection that is open, counted, and not served yet.
+#[derive(Debug)]
+pub struct Unserved {
+    stream: TcpStream,
+    pass: Pass,
 }
 
 /// What a wait found besides signals, which are always looked at.

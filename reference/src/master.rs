@@ -561,6 +561,9 @@ impl Master {
             (Some(pidfile), _) if self.settings.defect == Some(Defect::UpgradeAlwaysValid) => {
                 pidfile.unlink_and_create()?
             }
+            (Some(pidfile), _) if self.settings.defect == Some(Defect::AfterFailedUpgradeFullDisk) => {
+                pidfile.rewrite_unchecked()?
+            }
             _ => {}
         }
         Ok(())
@@ -595,6 +598,9 @@ impl Master {
         }
         if let Err(error) = self.start_successor() {
             self.log.line(format_args!("upgrade failed: {error}"));
+            if self.settings.defect == Some(Defect::OutOfResources) {
+                std::process::exit(1);
+            }
             self.listing.abandon();
             self.announce_reloaded(false);
             self.schedule_respawn(false);

@@ -228,10 +228,25 @@ impl Pidfile {
     /// # Errors
     /// [`PidfileError`]; the old file stays then.
     pub fn rewrite(&mut self) -> Result<(), PidfileError> {
+        self.rewrite_by(|file| file.write_all(own_line().as_bytes()))
+    }
+
+    /// The same whether or not it could be written: the mistake of [`crate::defect::Defect::AfterFailedUpgradeFullDisk`].
+    ///
+    /// # Errors
+    /// As [`rewrite`](Self::rewrite), but for those of write(2).
+    pub fn rewrite_unchecked(&mut self) -> Result<(), PidfileError> {
+        self.rewrite_by(|file| {
+            let _ = file.write_all(own_line().as_bytes());
+            Ok(())
+        })
+    }
+
+    fn rewrite_by(&mut self, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), PidfileError> {
         let replaced = || -> io::Result<File> {
             let mode = self.file.metadata()?.mode() & 0o7777;
             let (temporary, mut file) = create_beside(&self.path, mode)?;
-            file.write_all(own_line().as_bytes())?;
+            write(&mut file)?;
             temporary.rename_over(&self.path)?;
             Ok(file)
         };

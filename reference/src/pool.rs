@@ -209,7 +209,11 @@ impl Pool {
     /// Starts a worker. One that cannot be started at all is a failed upgrade, or tried again later.
     fn start(&mut self) -> Result<(), MasterError> {
         let Some(listener) = &self.listener else { return Ok(()) };
-        let (ready, said) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+        let (ready, said) = match rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC) {
+            Ok(pipe) => pipe,
+            // For want of descriptors: those that serve have theirs.
+            Err(errno) => return self.failed(&format_args!("cannot start a worker: {errno}")),
+        };
         let further = self.listing.sockets();
         let mut handed = vec![listener.as_fd(), said.as_fd(), self.life_line.0.as_fd()];
         handed.extend(further.iter().map(AsFd::as_fd));

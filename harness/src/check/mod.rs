@@ -170,6 +170,7 @@ pub static CHECKS: &[&Check] = &[
     &rollback::bad_config::CHECK,
     &rollback::dies_after_ready::CHECK,
     &rollback::reported::CHECK,
+    &rollback::out_of_resources::CHECK,
     &trigger::storm::CHECK,
     &trigger::during_drain::CHECK,
     &trigger::at_start::CHECK,

@@ -271,6 +271,7 @@ fn plan(steps: Vec<Step>, supervisor: Option<Supervisor>) -> Plan {
         uid: 0,
         listen_hook: true,
         no_systemd: None,
+        no_task_groups: None,
         programs: BTreeMap::new(),
     };
     let scenario = Scenario(Written {

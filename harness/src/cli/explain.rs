@@ -122,6 +122,9 @@ fn step_words(step: &Step) -> String {
         }
         Step::Prepare { versions } => format!("prepare: the executables of the next versions, {versions}"),
         Step::KillInUpgrade { side, ms } => format!("kill-in-upgrade: the {} side, then {ms} ms of load", side.word()),
+        Step::UpgradeWithout { resource, ms, after_ms } => {
+            format!("upgrade-without ({}): {ms} ms of load, and {after_ms} ms with enough of it", resource.word())
+        }
         Step::KillAfterUpgrade { ms } => format!("kill-after-upgrade: the new generation, then {ms} ms of load"),
         Step::Sequential { upgrades } => format!("sequential: {upgrades} upgrades"),
         Step::Storm { triggers, within_ms } => format!("storm: {triggers} triggers within {within_ms} ms"),

@@ -9,6 +9,11 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 
+use super::pidfd::{HostPid, Pidfd, PidfdError};
+use crate::target::Signal;
+
+pub mod tasks;
+
 /// How long the kernel may take to end every process of a group after SIGKILL.
 const END: Duration = Duration::from_secs(30);
 
@@ -20,15 +25,22 @@ pub fn place(name: &str) -> io::Result<PathBuf> {
     let own = fs::read_to_string("/proc/self/cgroup")?;
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let missing = || io::Error::new(io::ErrorKind::NotFound, "no cgroup version 2 hierarchy is mounted");
-    Ok(directory(&own, &mounts).ok_or_else(missing)?.join(name))
+    Ok(version_2(&own, &mounts).ok_or_else(missing)?.join(name))
 }
 
 /// Where the group that we are in lies: `/proc/self/cgroup` names it, `/proc/self/mountinfo` the hierarchy's place.
-fn directory(own: &str, mounts: &str) -> Option<PathBuf> {
+fn version_2(own: &str, mounts: &str) -> Option<PathBuf> {
     let within = own.lines().find_map(|line| line.strip_prefix("0::"))?;
+    hierarchy(mounts, |kind, _options| kind == "cgroup2", within)
+}
+
+/// Where a group lies of the hierarchy that is known by the kind of its mount and the options of its superblock.
+fn hierarchy(mounts: &str, is_it: impl Fn(&str, &str) -> bool, within: &str) -> Option<PathBuf> {
     let mount = mounts.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
-        after.starts_with("cgroup2 ").then(|| before.split(' ').nth(4)).flatten()
+        let mut words = after.split(' ');
+        let (kind, options) = (words.next()?, words.nth(1)?);
+        is_it(kind, options).then(|| before.split(' ').nth(4)).flatten()
     })?;
     Some(Path::new(mount).join(within.trim_start_matches('/')))
 }
@@ -48,11 +60,37 @@ pub fn enter(group: &Path) -> io::Result<()> {
 /// [`io::ErrorKind::TimedOut`] when somebody outlives SIGKILL by 30 s; and those of rmdir(2).
 pub fn end(group: &Path) -> io::Result<()> {
     match fs::write(group.join("cgroup.kill"), "1") {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !group.exists() => return Ok(()),
-        result => result?,
+        Ok(()) => {
+            await_empty(group)?;
+            remove(group)
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Err(_) if group.exists() => end_each(group),
+        Err(_) => Ok(()),
     }
-    await_empty(group)?;
-    remove(group)
+}
+
+/// The same in a version 1 hierarchy, which kills nobody: one after the other, until there is nobody left. It has no groups below.
+fn end_each(group: &Path) -> io::Result<()> {
+    let deadline = Instant::now() + END;
+    while Instant::now() < deadline {
+        let members = fs::read_to_string(group.join("cgroup.procs"))?;
+        let mut members = members.lines().filter_map(|pid| pid.parse().ok()).peekable();
+        if members.peek().is_none() {
+            return fs::remove_dir(group);
+        }
+        for pid in members {
+            let ended = Pidfd::open(HostPid(pid)).and_then(|process| {
+                process.send_signal(Signal(libc::SIGKILL))?;
+                Ok(process.wait(deadline.saturating_duration_since(Instant::now())))
+            });
+            match ended {
+                Ok(_) | Err(PidfdError::NoSuchProcess) => {}
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::TimedOut, "a process outlives SIGKILL"))
 }
 
 fn await_empty(group: &Path) -> io::Result<()> {
@@ -98,11 +136,11 @@ mod tests {
     fn our_group_is_found_in_a_pure_and_in_a_hybrid_hierarchy() {
         let mounts = "30 25 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n\
                       41 30 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw\n";
-        let found = |own| directory(own, mounts);
+        let found = |own| version_2(own, mounts);
         assert_eq!(found("8:pids:/\n0::/\n"), Some(PathBuf::from("/sys/fs/cgroup/unified")));
         assert_eq!(found("0::/user.slice/a\n"), Some(PathBuf::from("/sys/fs/cgroup/unified/user.slice/a")));
         assert_eq!(found("8:pids:/\n"), None);
-        assert_eq!(directory("0::/\n", "30 25 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n"), None);
+        assert_eq!(version_2("0::/\n", "30 25 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n"), None);
     }
 
     #[test]

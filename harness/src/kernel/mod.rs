@@ -13,3 +13,4 @@ pub mod pidfd;
 pub mod seccomp;
 pub mod tcp;
 pub mod timer;
+pub mod tmpfs;

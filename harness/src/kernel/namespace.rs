@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::sched::{CloneFlags, unshare};
+use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use thiserror::Error;
@@ -17,6 +18,9 @@ pub enum NamespaceError {
     /// unshare(2): EPERM where it is forbidden, EINVAL once the process has a second thread.
     #[error("make a user namespace (unshare)")]
     User(#[source] io::Error),
+    /// unshare(2), or making the mounts private (mount(2)).
+    #[error("make a mount namespace (unshare)")]
+    Mounts(#[source] io::Error),
     /// The id maps of user_namespaces(7).
     #[error("write {file}")]
     Map {
@@ -56,6 +60,18 @@ pub fn enter_user_namespace() -> Result<(), NamespaceError> {
         std::fs::write(file, content).map_err(|source| NamespaceError::Map { file, source })?;
     }
     Ok(())
+}
+
+/// Moves the calling thread, and whatever it begins from then on, into a mount namespace of its own: a copy of what it saw, with
+/// which nobody else's mounts come and go. It ends with the last of them, and all that was mounted there (mount_namespaces(7)).
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN in its user namespace.
+pub fn enter_mount_namespace() -> Result<(), NamespaceError> {
+    // Its working directory is its own from here, too.
+    unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| NamespaceError::Mounts(errno.into()))?;
+    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
+        .map_err(|errno| NamespaceError::Mounts(errno.into()))
 }
 
 /// Brings `lo` up in the calling thread's network namespace; a new one begins with it down.

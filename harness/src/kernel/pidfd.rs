@@ -123,6 +123,42 @@ impl Pidfd {
             .map_err(|errno| PidfdError::new("copy a descriptor of a process (pidfd_getfd)", errno.into()))
     }
 
+    /// Its number in our own pid namespace, as long as it lives or is a zombie: of another process once it was reaped (pidfs, in
+    /// proc_pid_fdinfo(5)).
+    ///
+    /// # Errors
+    /// [`PidfdError::NoSuchProcess`] once it was reaped, and where our namespace has no number for it.
+    pub fn host_pid(&self) -> Result<HostPid, PidfdError> {
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.fd.as_raw_fd()))
+            .map_err(|source| PidfdError::Call { action: "find a process's number (fdinfo)", source })?;
+        let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+        pid.filter(|pid| *pid > 0).map(HostPid).ok_or(PidfdError::NoSuchProcess)
+    }
+
+    /// Sets the soft limit of its descriptors' numbers (RLIMIT_NOFILE): a new one has to be below. Those that are open stay. Gives
+    /// the limit before. It must be nobody's to reap meanwhile but a process's that we hold up, or its number could be another's.
+    ///
+    /// # Errors
+    /// [`PidfdError::NoSuchProcess`] once it has ended; those of prlimit(2): EINVAL above the hard limit.
+    pub fn limit_descriptors(&self, soft: u64) -> Result<u64, PidfdError> {
+        let failed = || PidfdError::new("limit a process's descriptors (prlimit)", io::Error::last_os_error());
+        let HostPid(pid) = self.host_pid()?;
+        if self.has_exited() {
+            return Err(PidfdError::NoSuchProcess);
+        }
+        let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the structure outlives the call; without a new limit nothing is changed.
+        if unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut before) } != 0 {
+            return Err(failed());
+        }
+        let after = libc::rlimit { rlim_cur: soft, rlim_max: before.rlim_max };
+        // SAFETY: as above; the old limit is known already.
+        if unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const after, std::ptr::null_mut()) } != 0 {
+            return Err(failed());
+        }
+        Ok(before.rlim_cur)
+    }
+
     /// Reaps it, a child of this process that has ended or is about to. `Unknown` when it was reaped elsewhere (SIGCHLD
     /// ignored). Blocks until it has ended.
     ///
@@ -212,6 +248,26 @@ mod tests {
         assert_eq!(pidfd.reap().expect("it is our child"), ExitStatus::Code(7));
         assert!(matches!(pidfd.exit_info(), Some(ExitStatus::Code(7)) | None));
         assert_eq!(pidfd.reap().expect("reaped elsewhere is no error"), ExitStatus::Unknown);
+    }
+
+    #[test]
+    fn its_number_is_known_until_it_was_reaped() {
+        let (child, pidfd) = child("exit 0");
+        assert!(pidfd.wait(Duration::from_secs(10)));
+        assert_eq!(pidfd.host_pid().expect("a zombie has its number"), HostPid(child.id().cast_signed()));
+        pidfd.reap().expect("it is our child");
+        assert!(matches!(pidfd.host_pid(), Err(PidfdError::NoSuchProcess)));
+    }
+
+    #[test]
+    fn a_process_without_descriptors_goes_on_with_those_that_it_has() {
+        let (mut child, pidfd) = child("read line <&2; read line < /dev/null || echo none");
+        let before = pidfd.limit_descriptors(3).expect("it is our child");
+        assert!(before > 3);
+        assert_eq!(pidfd.limit_descriptors(before).expect("it is our child"), 3);
+        child.kill().expect("it is our child");
+        child.wait().expect("it is our child");
+        assert!(matches!(pidfd.limit_descriptors(3), Err(PidfdError::NoSuchProcess)));
     }
 
     #[test]

@@ -27,6 +27,7 @@ fn machine(tier: Tier) -> Machine {
         uid: if tier == Tier::A { 0 } else { 1000 },
         listen_hook: tier == Tier::A,
         no_systemd: None,
+        no_task_groups: None,
         programs: BTreeMap::from([("nginx".to_owned(), None)]),
     }
 }

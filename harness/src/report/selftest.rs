@@ -144,6 +144,7 @@ mod tests {
             uid: 0,
             listen_hook: true,
             no_systemd: None,
+            no_task_groups: None,
             programs: BTreeMap::new(),
         };
         let report = SelftestReport {

@@ -42,6 +42,7 @@ pub fn prepare<'a>(
     let listen_hook = sandbox::probe_listen_hook();
     // While there is still the right to become whoever the tier makes of us.
     let no_systemd = sandbox::probe_systemd(probed.tier);
+    let no_task_groups = sandbox::probe_task_groups(probed.tier);
     sandbox::enter(probed.tier, directories)?;
     let find = |it: &Program| {
         let path = super::start::find_program(&it.program).map(|path| path.display().to_string());
@@ -56,6 +57,7 @@ pub fn prepare<'a>(
         uid,
         listen_hook,
         no_systemd,
+        no_task_groups,
         programs: programs.into_iter().map(find).collect(),
     })
 }

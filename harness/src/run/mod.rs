@@ -2,8 +2,8 @@
 //!
 //! - [`store`]: a run on disk; `recorder` writes its events
 //! - `stage`: everything that lives while a run lives, and the scenario's steps
-//! - `start`, `upgrade`, `broken`, `killing`, `drain`, `storm`, `rest`, `hold`, `marked`, `change`, `stall`, `hup`, `rotate`, `stop`: the
-//!   steps; `census`: who is who; `deploy`: files and versions
+//! - `start`, `upgrade`, `broken`, `killing`, `without`, `drain`, `storm`, `rest`, `hold`, `marked`, `change`, `stall`, `hup`, `rotate`, `stop`: the
+//!   steps; `census`: who is who; `deploy`: files and versions; `disk`: a file system that can be full
 //! - `launcher`, `daemon`: what a daemon is launched from, and what still ties it to its launcher; `second`: a start while
 //!   it runs; `obstructed`: starts with something in the pidfile's place; `control`: the target's own commands, and a
 //!   successor's pidfile; `race`: several starts at once; `beside`: a start beside the helpers of one that was killed
@@ -21,6 +21,7 @@ mod change;
 mod control;
 mod daemon;
 mod deploy;
+mod disk;
 mod drain;
 mod early_stop;
 mod half_open;
@@ -50,9 +51,11 @@ mod supervised;
 mod systemd;
 mod unit;
 mod upgrade;
+mod without;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -65,6 +68,7 @@ use crate::plan::Plan;
 use crate::progress;
 pub use crate::run::build::Builds;
 use crate::run::deploy::DeployError;
+use crate::run::disk::Disk;
 use crate::run::recorder::Recorder;
 use crate::run::stage::{Setting, Stage};
 use crate::run::store::{Account, StoreError};
@@ -230,8 +234,8 @@ pub fn execute(plan: &Plan, execution: Execution<'_>) -> Result<(), RunError> {
     store::write_plan(&directory, plan)?;
     let (recorder, sink) = Recorder::start(&directory)?;
     let (clock, sink_of_run, stop) = (Clock::start(), sink.clone(), stop.clone());
-    let setting = Setting { plan, product, clock, sink: sink_of_run, stop, progress, run_dir: &directory };
-    let played = play(setting);
+    let setting = Setting { plan, product, clock, sink: sink_of_run, stop, progress, run_dir: &directory, disk: None };
+    let played = if disk::is_needed(plan) { play_on_disk(setting) } else { play(setting) };
     let lost_events = sink.lost();
     drop(sink);
     recorder.finish()?;
@@ -257,6 +261,19 @@ fn describe(error: &dyn std::error::Error) -> String {
         source = inner.source();
     }
     text
+}
+
+/// The same with the target's directory on a file system of its own, on a thread that nobody else's mounts are seen by.
+fn play_on_disk(setting: Setting<'_>) -> Result<(LoadRecord, LoadRecord), RunError> {
+    let on_disk = || {
+        let disk = Arc::new(Disk::mount(&setting.run_dir.join("target"))?);
+        let played = play(Setting { disk: Some(Arc::clone(&disk)), ..setting });
+        let kept = disk.keep();
+        let records = played?;
+        kept?;
+        Ok(records)
+    };
+    std::thread::scope(|scope| scope.spawn(on_disk).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
 }
 
 fn play(setting: Setting<'_>) -> Result<(LoadRecord, LoadRecord), RunError> {

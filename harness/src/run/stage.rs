@@ -24,6 +24,7 @@ use crate::run::RunError;
 use crate::run::census::Main;
 use crate::run::daemon::Ties;
 use crate::run::deploy::Deployer;
+use crate::run::disk::Disk;
 use crate::run::hold::HeldStream;
 use crate::run::observers::{Observers, OutputWritten, open_diag};
 use crate::run::settings;
@@ -70,6 +71,8 @@ pub(super) struct Stage<'a> {
     pub(super) ack_filter: Option<AckFilter>,
     /// The systemd that runs the target, if one does.
     pub(super) systemd: Option<Systemd>,
+    /// The file system of its directory, where that is one of its own.
+    pub(super) disk: Option<Arc<Disk>>,
     /// Connections that never end, until the stop.
     pub(super) held: Vec<HeldStream>,
     /// The files of UNIX sockets that were bound when the stop was asked for.
@@ -95,12 +98,14 @@ pub(super) struct Setting<'a> {
     pub(super) stop: Stop,
     pub(super) progress: progress::Listener<'a>,
     pub(super) run_dir: &'a Path,
+    /// What lies under the target's directory, where that is not the file system of `run_dir`.
+    pub(super) disk: Option<Arc<Disk>>,
 }
 
 impl<'a> Stage<'a> {
     /// Makes the sandbox, deploys version 1 and starts the observers: they watch before the target lives.
     pub(super) fn set(setting: Setting<'a>) -> Result<Stage<'a>, RunError> {
-        let Setting { plan, product, clock, sink, stop, progress, run_dir } = setting;
+        let Setting { plan, product, clock, sink, stop, progress, run_dir, disk } = setting;
         progress(Progress::Phase(Phase::Sandbox));
         sink.put_at(clock.now(), What::Phase(Phase::Sandbox));
         let target_dir = run_dir.join("target");
@@ -138,6 +143,7 @@ impl<'a> Stage<'a> {
             filling: Vec::new(),
             ack_filter: None,
             systemd: None,
+            disk,
             held: Vec::new(),
             socket_files: Vec::new(),
             logs: Vec::new(),
@@ -223,7 +229,9 @@ impl<'a> Stage<'a> {
             Step::Initialised => self.await_initialised(),
             Step::Upgrade | Step::UpgradeLogged | Step::UpgradeListeners => self.upgrade_step(step),
             Step::Sequential { .. } | Step::BrokenUpgrade { .. } => self.upgrade_step(step),
-            Step::KillInUpgrade { .. } | Step::KillAfterUpgrade { .. } => self.upgrade_step(step),
+            Step::KillInUpgrade { .. } | Step::KillAfterUpgrade { .. } | Step::UpgradeWithout { .. } => {
+                self.upgrade_step(step)
+            }
             Step::Storm { triggers, within_ms } => self.storm(*triggers, std::time::Duration::from_millis(*within_ms)),
             Step::ConfigTests { tests } => self.config_tests(*tests),
             Step::WatchHeld { ms } => self.watch_held(Duration::from_millis(*ms)),
@@ -249,6 +257,9 @@ impl<'a> Stage<'a> {
             Step::BrokenUpgrade { ms, fault } => self.broken_upgrade(*fault, Duration::from_millis(*ms)),
             Step::KillInUpgrade { side, ms } => self.kill_in_upgrade(*side, Duration::from_millis(*ms)),
             Step::KillAfterUpgrade { ms } => self.kill_after_upgrade(Duration::from_millis(*ms)),
+            Step::UpgradeWithout { resource, ms, after_ms } => {
+                self.upgrade_without(*resource, Duration::from_millis(*ms), Duration::from_millis(*after_ms))
+            }
             other => unreachable!("`{}` upgrades nothing", other.word()),
         }
     }

@@ -328,7 +328,7 @@ impl Stage<'_> {
     }
 
     /// Whether this version, or a later one, has answered by now.
-    fn answers(&self, wanted: Version) -> bool {
+    pub(super) fn answers(&self, wanted: Version) -> bool {
         let newest = self.load.as_ref().and_then(crate::load::Load::newest_version);
         let seen = newest.is_some_and(|(version, _)| version >= wanted);
         seen || (self.patterns.is_empty() && self.probed_version() >= Some(wanted))

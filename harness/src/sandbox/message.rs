@@ -158,6 +158,8 @@ pub(super) enum Request {
 pub(super) enum Owned {
     /// A control group, with everybody in it.
     Group(PathBuf),
+    /// One that can bound its tasks.
+    TaskGroup(PathBuf),
     /// A directory, with everything in it.
     Directory(PathBuf),
 }
@@ -165,7 +167,7 @@ pub(super) enum Owned {
 impl Owned {
     pub(super) fn place(&self) -> &Path {
         match self {
-            Owned::Group(place) | Owned::Directory(place) => place,
+            Owned::Group(place) | Owned::TaskGroup(place) | Owned::Directory(place) => place,
         }
     }
 
@@ -176,7 +178,7 @@ impl Owned {
     /// Ends and removes it. One that is not there is what was wanted.
     pub(super) fn end(&self) -> io::Result<()> {
         match self {
-            Owned::Group(place) => cgroup::end(place),
+            Owned::Group(place) | Owned::TaskGroup(place) => cgroup::end(place),
             Owned::Directory(place) => match fs::remove_dir_all(place) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 result => result,

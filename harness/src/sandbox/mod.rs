@@ -32,6 +32,6 @@ pub use enter::{EnterError, enter};
 pub use hog::Hog;
 pub use message::{SpawnRequest, Standing, Step};
 pub use orphan::{ORPHAN_NAME, Orphan};
-pub use probe::{TierProbe, probe, probe_listen_hook, probe_systemd};
+pub use probe::{TierProbe, probe, probe_listen_hook, probe_systemd, probe_task_groups};
 pub use role::{SYSTEMD, run_if_asked};
 pub use world::{Exit, Sandbox, SandboxError, Spawned};

@@ -13,6 +13,7 @@ use super::enter::enter;
 use super::message::SpawnRequest;
 use super::role::{PROBE, SYSTEMD, handed};
 use super::world::Sandbox;
+use crate::kernel::cgroup::tasks;
 use crate::kernel::clock::Clock;
 use crate::kernel::clone::{Namespaces, Role, execute_self};
 use crate::kernel::seccomp::{Hold, ListenHook, hold_calls};
@@ -38,6 +39,11 @@ const LISTEN: &CStr = c"listen";
 /// The questions whether systemd has what it needs, in each tier that has namespaces.
 const SYSTEMD_IN_A: &CStr = c"systemd in A";
 const SYSTEMD_IN_B: &CStr = c"systemd in B";
+
+/// The questions whether the number of a process's tasks can be bounded, in each tier.
+const TASKS_IN_A: &CStr = c"tasks in A";
+const TASKS_IN_B: &CStr = c"tasks in B";
+const TASKS_IN_C: &CStr = c"tasks in C";
 
 /// Decides the tier: the requested one or, where it does not work, the next lower. Each attempt is a process of its own
 /// that makes a whole sandbox and takes it down; the caller is not disturbed. To be asked before [`enter`].
@@ -73,6 +79,17 @@ pub fn probe_systemd(tier: Tier) -> Option<String> {
         Tier::B => attempt(SYSTEMD_IN_B).err(),
         Tier::C => Some("it needs namespaces of its own".to_owned()),
     }
+}
+
+/// Why the number of a process's tasks cannot be bounded in a sandbox of this tier here; `None` where it can.
+#[must_use]
+pub fn probe_task_groups(tier: Tier) -> Option<String> {
+    let question = match tier {
+        Tier::A => TASKS_IN_A,
+        Tier::B => TASKS_IN_B,
+        Tier::C => TASKS_IN_C,
+    };
+    attempt(question).err()
 }
 
 fn word(tier: Tier) -> &'static CStr {
@@ -115,6 +132,9 @@ pub(super) fn run(question: Option<OsString>) {
         Some("listen") => try_listen_hook(),
         Some("systemd in A") => try_systemd(Tier::A),
         Some("systemd in B") => try_systemd(Tier::B),
+        Some("tasks in A") => try_task_group(Tier::A),
+        Some("tasks in B") => try_task_group(Tier::B),
+        Some("tasks in C") => try_task_group(Tier::C),
         _ => Err("an unknown question".to_owned()),
     };
     // Nobody to tell is nobody to care.
@@ -144,6 +164,26 @@ fn try_systemd(tier: Tier) -> Result<(), String> {
     sandbox.teardown().map_err(|error| sentence(&error))?;
     // It says nothing unless something fails.
     if text.is_empty() { Ok(()) } else { Err(text.trim_end().to_owned()) }
+}
+
+fn try_task_group(tier: Tier) -> Result<(), String> {
+    enter(tier, &[]).map_err(|error| sentence(&error))?;
+    let sandbox = Sandbox::create(tier, Clock::start()).map_err(|error| sentence(&error))?;
+    let group = sandbox.own_task_group().map_err(|error| sentence(&error))?;
+    let failed = |error: io::Error| sentence(&error);
+    tasks::bound(&group, Some(1)).map_err(failed)?;
+    // Into it, as the target's main process: who may make a group may still not be allowed to move a process there.
+    let null = File::options().read(true).write(true).open("/dev/null").map_err(failed)?;
+    let request = SpawnRequest {
+        program: "/bin/sleep".to_owned(),
+        argv: ["sleep", "1000"].map(str::to_owned).to_vec(),
+        ..Default::default()
+    };
+    let stdio = [null.try_clone().map_err(failed)?.into(), null.try_clone().map_err(failed)?.into(), null.into()];
+    let moved = sandbox.spawn(&request, stdio).map_err(|error| sentence(&error))?;
+    let pid = moved.pidfd.host_pid().map_err(|error| sentence(&error))?;
+    tasks::admit(&group, pid).map_err(failed)?;
+    sandbox.teardown().map_err(|error| sentence(&error))
 }
 
 fn try_listen_hook() -> Result<(), String> {

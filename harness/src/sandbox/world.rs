@@ -19,7 +19,7 @@ use super::role::{GUARDIAN, INIT};
 use crate::clock::Nanos;
 use crate::event::ExitStatus;
 use crate::id::Pid;
-use crate::kernel::cgroup;
+use crate::kernel::cgroup::{self, tasks};
 use crate::kernel::clock::{Clock, monotonic};
 use crate::kernel::clone::{CloneError, Namespaces, Role, execute_self};
 use crate::kernel::pidfd::{Pidfd, PidfdError};
@@ -246,6 +246,16 @@ impl Sandbox {
         let failed = |source| SandboxError::Resource { action: "make a control group", source };
         let known = |it: &Owned| matches!(it, Owned::Group(_));
         self.own(known, failed, || Ok(Owned::Group(cgroup::place(&fresh_name())?)))
+    }
+
+    /// A control group of the world's own that can bound how many tasks are in it; else as [`Sandbox::own_group`].
+    ///
+    /// # Errors
+    /// [`SandboxError::Resource`] where such groups cannot be made.
+    pub fn own_task_group(&self) -> Result<PathBuf, SandboxError> {
+        let failed = |source| SandboxError::Resource { action: "make a control group that bounds its tasks", source };
+        let known = |it: &Owned| matches!(it, Owned::TaskGroup(_));
+        self.own(known, failed, || Ok(Owned::TaskGroup(tasks::place(&fresh_name())?)))
     }
 
     /// A directory of the world's own among the temporary ones, which ends with it. Asked again it is the same. Its name is

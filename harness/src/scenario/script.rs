@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Broken, Obstacle, Side};
+use crate::event::{Broken, Obstacle, Resource, Side};
 use crate::manifest::{Capability, Profile, Program};
 use crate::request::Pattern;
 
@@ -265,6 +265,16 @@ pub enum Step {
         /// How long.
         ms: u64,
     },
+    /// The restart steps while the target gets no more of something that an upgrade may need; the load goes on this long until
+    /// there is enough of it again, and after that. What comes of the upgrade is the target's business.
+    UpgradeWithout {
+        /// What it goes without.
+        resource: Resource,
+        /// For how long.
+        ms: u64,
+        /// How long the load goes on then.
+        after_ms: u64,
+    },
     /// One upgrade until the old generation is gone, and numbered requests before, meanwhile and after (capability `log`).
     UpgradeLogged,
     /// One upgrade until the old generation is gone, and a request to each further address before, again and again meanwhile, and
@@ -438,6 +448,7 @@ impl Step {
             Step::BrokenUpgrade { .. } => "broken-upgrade",
             Step::KillInUpgrade { .. } => "kill-in-upgrade",
             Step::KillAfterUpgrade { .. } => "kill-after-upgrade",
+            Step::UpgradeWithout { .. } => "upgrade-without",
             Step::UpgradeLogged => "upgrade-logged",
             Step::UpgradeListeners => "upgrade-listeners",
             Step::Sequential { .. } => "sequential",

@@ -125,6 +125,7 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
             | Step::BrokenUpgrade { .. }
             | Step::KillInUpgrade { .. }
             | Step::KillAfterUpgrade { .. }
+            | Step::UpgradeWithout { .. }
             | Step::UpgradeLogged
             | Step::UpgradeListeners
             | Step::Sequential { .. }
@@ -244,6 +245,8 @@ impl Order {
                 self.upgraded = true;
             }
             Step::KillAfterUpgrade { .. } | Step::UpgradeLogged | Step::UpgradeListeners => self.upgraded = true,
+            // It may have succeeded.
+            Step::UpgradeWithout { .. } => self.upgraded = true,
             Step::WatchDrain { .. } | Step::WatchHeld { .. } if !self.upgraded => {
                 return refuse("nothing was upgraded", "put `upgrade` before it");
             }
@@ -334,6 +337,7 @@ fn is_under_load(step: &Step) -> bool {
             | Step::KillInUpgrade { .. }
             | Step::KillAfterUpgrade { .. }
             | Step::BrokenUpgrade { .. }
+            | Step::UpgradeWithout { .. }
             | Step::Sequential { .. }
             | Step::Storm { .. }
     )
@@ -370,6 +374,8 @@ fn is_of_none(step: &Step) -> bool {
             | Step::BrokenUpgrade { ms: 0, .. }
             | Step::KillInUpgrade { ms: 0, .. }
             | Step::KillAfterUpgrade { ms: 0 }
+            | Step::UpgradeWithout { ms: 0, .. }
+            | Step::UpgradeWithout { after_ms: 0, .. }
             | Step::Sequential { upgrades: 0 }
             | Step::Storm { triggers: 0, .. }
     )

@@ -327,6 +327,13 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "says after an upgrade that failed what it says after one that succeeded",
     },
     DefectRow {
+        name: "out-of-resources",
+        defect: Defect::OutOfResources,
+        catches: "rollback/out-of-resources",
+        report: "icinga2#8427",
+        bug: "exits when the next generation cannot be started",
+    },
+    DefectRow {
         name: "storm",
         defect: Defect::Storm,
         catches: "trigger/storm",
@@ -416,6 +423,13 @@ pub(super) static ROWS: &[DefectRow] = &[
         catches: "pidfile/after-failed-upgrade",
         report: "tableflip",
         bug: "writes the next generation's pid into its pidfile as soon as that is started",
+    },
+    DefectRow {
+        name: "after-failed-upgrade=full-disk",
+        defect: Defect::AfterFailedUpgradeFullDisk,
+        catches: "pidfile/after-failed-upgrade",
+        report: "wazuh#821",
+        bug: "renames the pidfile into its place without a look whether it could be written",
     },
     DefectRow {
         name: "nothing-left",

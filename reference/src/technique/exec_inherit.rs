@@ -380,6 +380,7 @@ fn serve_as(manner: Manner, options: &Options) -> Result<(), String> {
         listener_closed,
         connections_max: config.connections_max,
         forgets_after: None,
+        unserved: Vec::new(),
         farewell: options.farewell().unwrap_or(manner.farewell),
         overstay: None,
         stale: None,

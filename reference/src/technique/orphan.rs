@@ -311,6 +311,7 @@ impl Daemon {
             listener_closed: None,
             connections_max: None,
             forgets_after: (options.defect == Some(Defect::Threads)).then_some(SERVED_BETWEEN),
+            unserved: Vec::new(),
             farewell: Farewell::Drain,
             overstay: None,
             stale: None,

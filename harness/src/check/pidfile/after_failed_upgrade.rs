@@ -17,8 +17,9 @@ pub static CHECK: Check = Check {
     requirement: "After an upgrade that failed the pidfile names the main process of the generation that goes on serving.",
     source: "the meaning of a rollback: the state before it; nginx(8), \"Upgrading Executable on the Fly\"",
     reports: &["tableflip"],
-    observed: "After the upgrade to an executable that exits at once, and the time for which the scenario lets the load go on: the bytes of \
-               the pidfile, against the nearest process that is, or is an ancestor of, every process that holds a listener.",
+    observed: "After the upgrade to an executable that exits at once, or one that lacked something, and the time for which the scenario \
+               lets the load go on: the bytes of the pidfile, against the nearest process that is, or is an ancestor of, every \
+               process that holds a listener.",
     needs: &[],
     observers: &[],
     chance: false,
@@ -32,7 +33,11 @@ fn decide(history: &History) -> Vec<Finding> {
         _ => None,
     });
     let findings: Vec<Finding> = looks.map(|(event, (id, look, survivor))| one(event, id, look, survivor)).collect();
-    if findings.is_empty() { vec![Finding::inconclusive("no upgrade to a broken executable failed")] } else { findings }
+    if findings.is_empty() {
+        vec![Finding::inconclusive("no upgrade was triggered that was to fail")]
+    } else {
+        findings
+    }
 }
 
 fn one(event: &Event, id: UpgradeId, look: &FileLook, survivor: Option<Pid>) -> Finding {

@@ -49,7 +49,7 @@ fn one(history: &History, upgrade: &Upgrade) -> Vec<Finding> {
     findings.extend(main_ended(history, upgrade));
     findings.push(match upgrade.done {
         None => Finding::inconclusive("what was broken was never taken up").of(upgrade.id),
-        Some(ran) => served(history, upgrade, ran.not_after),
+        Some(ran) => served(history, upgrade, "what was broken had been taken up", ran.not_after),
     });
     findings
 }
@@ -61,16 +61,16 @@ pub(super) fn served_until(history: &History, upgrade: &Upgrade, ran: Nanos) -> 
     next.map_or(upgrade.window_end, |next| next.min(upgrade.window_end))
 }
 
-/// The old generation answers what begins after the new one has failed.
-fn served(history: &History, upgrade: &Upgrade, ran: Nanos) -> Finding {
+/// What begins after something (`since`), which was at `ran`, is answered.
+pub(super) fn served(history: &History, upgrade: &Upgrade, since: &str, ran: Nanos) -> Finding {
     let until = served_until(history, upgrade, ran);
     let begun = || history.load().filter(|it| it.began >= ran && it.began < until);
     let answered = begun().filter(|it| it.failure().is_none() && it.ended <= until).count();
     let seconds = until.since(ran).as_secs_f64();
     let fresh = begun().filter(|it| it.pattern == Pattern::Fresh).count();
     let text = format!(
-        "{answered} requests that began after what was broken had been taken up ({ran}) were answered until {until}; {fresh} \
-         fresh connections in {seconds:.3} s"
+        "{answered} requests that began after {since} ({ran}) were answered until {until}; {fresh} fresh connections in \
+         {seconds:.3} s"
     );
     let evidence = Evidence::text(text).event(upgrade.trigger_seq);
     // Half of what must be offered: an old generation that serves answers within milliseconds.
@@ -85,7 +85,8 @@ fn served(history: &History, upgrade: &Upgrade, ran: Nanos) -> Finding {
     }
 }
 
-fn main_ended(history: &History, upgrade: &Upgrade) -> Option<Finding> {
+/// The main process has ended before the next upgrade was triggered.
+pub(super) fn main_ended(history: &History, upgrade: &Upgrade) -> Option<Finding> {
     let main = history.find(|what| match what {
         What::Main { image } => Some(*image),
         _ => None,
