@@ -2,6 +2,7 @@
 //! checks read nothing else (besides the request records).
 
 mod broken;
+mod change;
 mod control;
 mod held;
 mod killing;
@@ -22,9 +23,10 @@ use crate::clock::Interval;
 use crate::id::{Cookie, Image, Pid, UpgradeId, Version};
 
 pub use broken::Broken;
+pub use change::{PidfileChange, ProcessChange};
 pub use control::{CommandedStatus, CommandedStop, DatedLook, RelativeStart, Stranger, Succession};
 pub use held::{HeldChange, HeldEnd};
-pub use killing::{Killing, Side};
+pub use killing::{Killing, Side, Suspension};
 pub use launch::{
     Answer, Artefact, DaemonPortrait, Identity, LauncherReturn, LauncherTies, Occasion, OpenDescriptor,
     ProcessPortrait, StartFrom, ThreadPortrait,
@@ -111,59 +113,6 @@ pub enum ExitStatus {
     Signal(i32),
     /// It is gone; its status could not be learnt.
     Unknown,
-}
-
-/// A change in the process tree, by sampling `/proc` of the target's pid namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ProcessChange {
-    /// First seen (a fork, or an exec that made a new image of the same pid).
-    Appeared {
-        /// Parent at that sample.
-        ppid: Pid,
-        /// Session id.
-        session: Pid,
-        /// Controlling terminal, 0 for none.
-        tty: i32,
-        /// Command name (`comm`).
-        name: String,
-        /// Executable link, with " (deleted)" after its file was replaced; empty when unreadable.
-        executable: String,
-    },
-    /// Its parent changed.
-    Reparented {
-        /// The new parent.
-        ppid: Pid,
-    },
-    /// It left its session or its terminal (setsid(2)): the first sight of a daemon often comes before that.
-    MovedSession {
-        /// The session id now.
-        session: Pid,
-        /// The controlling terminal now, 0 for none.
-        tty: i32,
-    },
-    /// Gone, or a zombie.
-    Gone,
-}
-
-/// What inotify said of the pidfile's name, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PidfileChange {
-    /// IN_CREATE of the name.
-    Created,
-    /// IN_MODIFY: written or truncated in place.
-    Modified,
-    /// IN_CLOSE_WRITE.
-    ClosedAfterWrite,
-    /// IN_DELETE of the name.
-    Deleted,
-    /// IN_MOVED_FROM: renamed away.
-    MovedAway,
-    /// IN_MOVED_TO: another file renamed over (or to) the name.
-    MovedOver,
-    /// Not an event: the state when watching began or at a named instant.
-    Read,
 }
 
 /// A process, listener or file that should not be there after the stop.
@@ -412,6 +361,13 @@ pub enum What {
     },
     /// Processes were killed in the middle of an upgrade (`not_after`: they were gone).
     Killed(Killing),
+    /// Processes were stopped with SIGSTOP in the middle of an upgrade (`not_after`: they stood still).
+    SideSuspended(Suspension),
+    /// Those of them that lived still were continued (`not_before`: just before that).
+    SideContinued {
+        /// Which upgrade.
+        upgrade: UpgradeId,
+    },
     /// From now on the target gets no more of something that the next upgrade may need.
     Withheld(Withheld),
     /// The first acting step of an upgrade that goes without that is about to run.
@@ -562,6 +518,8 @@ pub enum What {
     },
     /// It goes on.
     Unstalled,
+    /// Busy processes of ours began beside the target, one for each processor; they end when the load does.
+    Pressed,
     /// The load began sending these patterns.
     LoadBegan {
         /// Their words.

@@ -1,8 +1,8 @@
 //! However the command ends, and whenever, it leaves nothing: SIGKILL, SIGTERM and Ctrl-C at random instants of each
 //! phase, in every tier, with full lists of processes, namespaces, mounts, cgroups, files and listeners before and after.
 //!
-//! Each cell (one tier, one kind of ending) has pid, mount, network and cgroup namespaces of its own, and a control group
-//! where the runner may make one, so that its lists hold nothing of strangers and can be compared whole. This executable is the runner and, by its first argument, the
+//! Each cell (one tier, one kind of ending) has pid, mount, network and cgroup namespaces of its own, and control groups
+//! where the runner may make some, so that its lists hold nothing of strangers and can be compared whole. This executable is the runner and, by its first argument, the
 //! process that enters the namespaces and the first process in them.
 //!
 //! `UNBROKEN_KILLS=N` kills per phase and tier (default 1), `UNBROKEN_SEED=S` repeats the instants,
@@ -22,7 +22,7 @@ mod report;
 mod walls;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use cell::{Assignment, Line, Row};
@@ -32,8 +32,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
-        ["enter", assignment, uid] => walls::enter(assignment, uid, None),
-        ["enter", assignment, uid, group] => walls::enter(assignment, uid, Some(Path::new(group))),
+        ["enter", assignment, uid, ref groups @ ..] => walls::enter(assignment, uid, groups),
         ["first", assignment, uid] => {
             let ended = walls::raise(uid).and_then(|()| cell::play(&Assignment::parse(assignment)));
             if let Err(reason) = ended {
@@ -53,12 +52,12 @@ fn all(filter: &str) -> ExitCode {
     let kills = number("UNBROKEN_KILLS").map_or(1, |number| number.try_into().expect("it fits 32 bits"));
     say(&format!("seed {seed}, {kills} kills per phase and tier"));
     let cells = Assignment::all(seed, kills).into_iter().filter(|it| it.name().contains(filter));
-    let started: Vec<(Assignment, Option<PathBuf>, Child)> = cells.map(start).collect();
+    let started: Vec<(Assignment, Vec<PathBuf>, Child)> = cells.map(start).collect();
     let required = std::env::var_os("UNBROKEN_REQUIRE_ALL").is_some_and(|value| value == "1");
     let (mut ok, mut rows) = (true, Vec::new());
-    for (assignment, group, child) in started {
+    for (assignment, groups, child) in started {
         let output = child.wait_with_output().expect("a cell ends");
-        let removed = group.map_or(Ok(()), |group| cgroup::end(&group));
+        let removed = groups.iter().try_for_each(|group| cgroup::end(group));
         let told: Vec<Line> = String::from_utf8_lossy(&output.stdout)
             .lines()
             .map(|line| serde_json::from_str(line).expect("a cell tells in lines of JSON"))
@@ -109,17 +108,17 @@ fn verdict(name: &str, rows: &[Row]) -> bool {
     ok
 }
 
-/// Starts a cell, in a control group of its own where this user may make one.
-fn start(assignment: Assignment) -> (Assignment, Option<PathBuf>, Child) {
-    let group = walls::control_group(&assignment);
+/// Starts a cell, in control groups of its own where this user may make some.
+fn start(assignment: Assignment) -> (Assignment, Vec<PathBuf>, Child) {
+    let groups = walls::control_groups(&assignment);
     let child = Command::new(std::env::current_exe().expect("it has a path"))
         .args(["enter", &assignment.text(), &rustix::process::geteuid().as_raw().to_string()])
-        .args(&group)
+        .args(&groups)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .expect("this executable is executable");
-    (assignment, group, child)
+    (assignment, groups, child)
 }
 
 fn say(line: &str) {

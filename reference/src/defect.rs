@@ -347,6 +347,10 @@ pub enum Defect {
     KilledNew,
     /// The same when an old one is.
     KilledOld,
+    /// A generation that has not said within 300 ms that it is ready is taken for one that is.
+    SuspendedNew,
+    /// Generations take turns at the listener: a new one accepts when the one before has given it up.
+    SuspendedOld,
     /// The master keeps the readiness pipe of every generation.
     Descriptors,
     /// The master does not wait for generations that have drained.

@@ -7,6 +7,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
@@ -99,6 +100,18 @@ fn prepared(socket: OwnedFd) -> std::net::TcpStream {
     // Fails only for a connection that is already dead, where reading will tell, and for a UNIX socket, which knows no such delay.
     let _ = stream.set_nodelay(true);
     stream
+}
+
+/// The gap of a defect, in which nobody listens. Short ones are waited out on the processor: a sleep would be longer than they are.
+pub fn absent_for(gap: Duration) {
+    if gap >= Duration::from_millis(1) {
+        std::thread::sleep(gap);
+        return;
+    }
+    let end = Instant::now() + gap;
+    while Instant::now() < end {
+        std::hint::spin_loop();
+    }
 }
 
 #[cfg(test)]

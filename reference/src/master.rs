@@ -54,6 +54,9 @@ const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 /// In the defect of triggers at the start: many times what a trigger takes that follows on readiness.
 const DEAF: Duration = Duration::from_secs(1);
 
+/// In the defect of generations that stand still: how long the old one is left in peace. Less than an initialisation takes.
+const IMPATIENT: Duration = Duration::from_millis(300);
+
 /// In the defects of generations that are killed: nobody listens for this long. Many times what a client needs to notice.
 const BEGINNING: Duration = Duration::from_millis(300);
 
@@ -218,7 +221,7 @@ impl Master {
             self.reap(&readable)?;
             self.reap_orphans()?;
             self.hear_ready()?;
-            self.enforce_deadlines();
+            self.enforce_deadlines()?;
             self.begin_upgrade_if_due();
             self.beat();
         }
@@ -429,7 +432,7 @@ impl Master {
             slave.child.reap()?;
         }
         self.listener = None;
-        hold(BEGINNING);
+        listener::absent_for(BEGINNING);
         self.listener = Some(listener::bind(self.address, listener::Sharing::Exclusive)?);
         self.spawn(None)
     }
@@ -570,14 +573,19 @@ impl Master {
     }
 
     /// Ends the children that take too long.
-    fn enforce_deadlines(&mut self) {
+    fn enforce_deadlines(&mut self) -> Result<(), MasterError> {
         let now = Instant::now();
+        let is_late = |slave: &Slave| slave.is_starting() && slave.deadline().is_some_and(|deadline| deadline <= now);
+        if let (Some(Defect::SuspendedNew), Some(late)) = (self.settings.defect, self.slaves.iter().position(is_late)) {
+            self.promote(late)?;
+        }
         for slave in &mut self.slaves {
             if slave.deadline().is_some_and(|deadline| deadline <= now) {
                 self.log.line(format_args!("{} takes too long, killed", slave.name()));
                 slave.kill();
             }
         }
+        Ok(())
     }
 
     /// One upgrade at a time; a generation that cannot even be started is a failed upgrade, not the end.
@@ -632,7 +640,7 @@ impl Master {
             Succession::Rebind { gap, sharing } => {
                 self.silence_old_generation()?;
                 self.listener = None;
-                hold(gap);
+                listener::absent_for(gap);
                 self.listener = Some(listener::bind(self.address, sharing)?);
                 self.spawn(None)
             }
@@ -663,7 +671,11 @@ impl Master {
         // Also when there are none: a stray number must not be believed.
         let program = self.settings.program.clone().with_variable(inherit::FURTHER, further.len().to_string())?;
         let child = program.spawn(&handed)?;
-        let patience = if self.settings.defect == Some(Defect::Hangs) { NEVER } else { self.settings.ready_timeout };
+        let patience = match self.settings.defect {
+            Some(Defect::Hangs) => NEVER,
+            Some(Defect::SuspendedNew) if self.ever_ready => IMPATIENT,
+            _ => self.settings.ready_timeout,
+        };
         let deadline = Instant::now() + patience;
         let slave = Slave { child, ready, stage: Stage::Starting { deadline, own_listener } };
         self.log.line(format_args!("started {}", slave.name()));
@@ -678,16 +690,4 @@ impl Master {
 /// Killed, and not by the master, which kills with SIGKILL.
 fn is_crash(exit: Exit) -> bool {
     matches!(exit, Exit::Signal(signal) if signal != libc::SIGKILL)
-}
-
-/// The gap of a defect, when nobody listens. Short ones are waited out on the processor: a sleep would be longer than they are.
-fn hold(gap: Duration) {
-    if gap >= Duration::from_millis(1) {
-        std::thread::sleep(gap);
-        return;
-    }
-    let end = Instant::now() + gap;
-    while Instant::now() < end {
-        std::hint::spin_loop();
-    }
 }

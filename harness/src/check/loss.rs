@@ -74,6 +74,14 @@ pub(super) const ANY_REQUEST: Loss<'static> = Loss {
     lost: &|request| request.failure().is_some(),
 };
 
+/// The same but for the races of keep-alive, which an upgrade that succeeds may have: they are drain/keepalive-race's.
+pub(super) const WITHOUT_RACES: Loss<'static> = Loss {
+    lost: &|request| {
+        request.failure().is_some_and(|class| !matches!(class, FailureClass::Crossed | FailureClass::Unread))
+    },
+    ..ANY_REQUEST
+};
+
 /// "3 of 4012 connects refused, 1.204 s – 1.219 s", and what the first socket said.
 pub(super) fn describe(
     class: FailureClass,

@@ -177,6 +177,8 @@ pub static CHECKS: &[&Check] = &[
     &trigger::sequential::CHECK,
     &trigger::killed_new::CHECK,
     &trigger::killed_old::CHECK,
+    &trigger::suspended_new::CHECK,
+    &trigger::suspended_old::CHECK,
     &leak::descriptors::CHECK,
     &leak::processes::CHECK,
     &leak::environment::CHECK,

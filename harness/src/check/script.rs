@@ -287,6 +287,7 @@ fn plan(steps: Vec<Step>, supervisor: Option<Supervisor>) -> Plan {
         supervisor,
         unit: Vec::new(),
         socket: false,
+        pressed: false,
         requires: Vec::new(),
         checks: Vec::new(),
         steps,

@@ -125,6 +125,9 @@ fn step_words(step: &Step) -> String {
         Step::UpgradeWithout { resource, ms, after_ms } => {
             format!("upgrade-without ({}): {ms} ms of load, and {after_ms} ms with enough of it", resource.word())
         }
+        Step::SuspendInUpgrade { side, ms, after_ms } => {
+            format!("suspend-in-upgrade: the {} side for {ms} ms, then {after_ms} ms of load", side.word())
+        }
         Step::KillAfterUpgrade { ms } => format!("kill-after-upgrade: the new generation, then {ms} ms of load"),
         Step::Sequential { upgrades } => format!("sequential: {upgrades} upgrades"),
         Step::Storm { triggers, within_ms } => format!("storm: {triggers} triggers within {within_ms} ms"),

@@ -50,6 +50,7 @@ fn baseline(target: &Target) -> Scenario {
         supervisor: None,
         unit: Vec::new(),
         socket: false,
+        pressed: false,
         requires: Vec::new(),
         checks: vec!["life/nothing-left".to_owned()],
         steps: vec![

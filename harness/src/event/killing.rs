@@ -1,4 +1,4 @@
-//! A SIGKILL in the middle of an upgrade.
+//! A SIGKILL, or a SIGSTOP, in the middle of an upgrade.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,5 +34,16 @@ pub struct Killing {
     /// Which side.
     pub side: Side,
     /// Who of it lived and was killed.
+    pub images: Vec<Image>,
+}
+
+/// One side of an upgrade stood still from then on, as soon as the other one was there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// Which upgrade.
+    pub upgrade: UpgradeId,
+    /// Which side.
+    pub side: Side,
+    /// Who of it lived and stands still.
     pub images: Vec<Image>,
 }

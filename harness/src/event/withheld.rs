@@ -38,7 +38,7 @@ pub struct Withheld {
     pub resource: Resource,
     /// How much there is: tasks of the main process's control group; numbers of its descriptors; bytes of the file system.
     pub limit: u64,
-    /// How much of that is in use, as it was read back.
+    /// How much of that was in use right after that.
     pub used: u64,
 }
 

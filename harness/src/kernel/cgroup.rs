@@ -1,7 +1,7 @@
 //! A control group of our own: made below the one that we are in, ended and removed with everything in it (cgroups(7)).
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -59,8 +59,10 @@ pub fn enter(group: &Path) -> io::Result<()> {
 /// # Errors
 /// [`io::ErrorKind::TimedOut`] when somebody outlives SIGKILL by 30 s; and those of rmdir(2).
 pub fn end(group: &Path) -> io::Result<()> {
-    match fs::write(group.join("cgroup.kill"), "1") {
-        Ok(()) => {
+    // Opened only: a name that is not there cannot be made here, which is another error.
+    match fs::File::options().write(true).open(group.join("cgroup.kill")) {
+        Ok(mut kill) => {
+            kill.write_all(b"1")?;
             await_empty(group)?;
             remove(group)
         }
@@ -127,8 +129,7 @@ fn remove(group: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::process::Command;
+    use std::process::{Command, Stdio};
 
     use super::*;
 
@@ -143,16 +144,38 @@ mod tests {
         assert_eq!(version_2("0::/\n", "30 25 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n"), None);
     }
 
+    fn made(place: io::Result<PathBuf>) -> Option<PathBuf> {
+        let made = place.and_then(|group| fs::create_dir(&group).map(|()| group));
+        let told =
+            |error: &io::Error| drop(writeln!(io::stderr(), "unavailable: control groups of one's own ({error})"));
+        made.inspect_err(told).ok()
+    }
+
+    #[test]
+    fn a_full_group_takes_no_task_more_and_ends_with_everybody_in_it() {
+        let Some(group) = made(tasks::place(&format!("unbroken-tasks-{}", std::process::id()))) else { return };
+        // What stands in parentheses is a process of its own.
+        let script = "read go; (exit 0) || exit 7";
+        let mut shell = Command::new("/bin/sh").args(["-c", script]).stdin(Stdio::piped()).spawn().expect("a shell");
+        tasks::admit(&group, HostPid(shell.id().cast_signed())).expect("move it");
+        assert_eq!(tasks::count(&group).expect("count"), 1);
+        tasks::bound(&group, Some(1)).expect("bound");
+        shell.stdin.as_mut().expect("it is piped").write_all(b"\n").expect("it reads");
+        // Without a process it gives up (dash: "Cannot fork").
+        assert!(!shell.wait().expect("wait").success());
+        assert_eq!(tasks::refused(&group).expect("count"), 1);
+        tasks::bound(&group, None).expect("bound no more");
+        let mut sleeper = Command::new("sleep").arg("1000").spawn().expect("sleep");
+        tasks::admit(&group, HostPid(sleeper.id().cast_signed())).expect("move it");
+        end(&group).expect("end");
+        assert!(!group.exists());
+        assert!(!sleeper.wait().expect("wait").success());
+        end(&group).expect("one that is not there");
+    }
+
     #[test]
     fn a_group_ends_with_everybody_in_it() {
-        let group = place(&format!("unbroken-test-{}", std::process::id()));
-        let group = match group.and_then(|group| fs::create_dir(&group).map(|()| group)) {
-            Ok(group) => group,
-            Err(error) => {
-                let _told = writeln!(io::stderr(), "unavailable: control groups of one's own ({error})");
-                return;
-            }
-        };
+        let Some(group) = made(place(&format!("unbroken-test-{}", std::process::id()))) else { return };
         let below = group.join("below");
         fs::create_dir(&below).expect("a group below");
         let mut sleeper = Command::new("sleep").arg("1000").spawn().expect("sleep");

@@ -1,23 +1,52 @@
-//! An upgrade in the middle of which one side is killed.
+//! An upgrade in the middle of which one side is killed, or stands still.
 
 use std::time::Duration;
 
 use crate::clock::Interval;
-use crate::event::{Killing, Phase, Side, What};
+use crate::event::{Killing, Phase, Side, Suspension, What};
 use crate::id::{Image, Pid, UpgradeId};
 use crate::manifest::MainProcess;
 use crate::run::census::Main;
 use crate::run::daemon::KILL_LIMIT;
+use crate::run::stall::{CONT, STOP};
 use crate::run::supervised::KILL;
-use crate::run::upgrade::{describe, yes};
+use crate::run::upgrade::{Before, describe, yes};
 use crate::run::{RunError, Stage};
-use crate::target::{Signal, TargetRestartStep};
+use crate::target::TargetRestartStep;
 
 impl Stage<'_> {
     /// The restart steps, with a SIGKILL after the trigger; the load goes on for `after`. Whether the upgrade comes about is
     /// nobody's business.
     pub(super) fn kill_in_upgrade(&mut self, side: Side, after: Duration) -> Result<(), RunError> {
-        let Some(restart) = self.plan.target.restart.clone() else { return Ok(()) };
+        self.strike_in_upgrade(side, |stage, upgrade, processes| stage.kill_side(upgrade, side, processes))?;
+        if self.stop.pause(after) {
+            return Err(RunError::Interrupted);
+        }
+        if self.plan.target.main == MainProcess::Pidfile { self.find_main() } else { Ok(()) }
+    }
+
+    /// The same with a SIGSTOP, and a SIGCONT after `lasts`.
+    pub(super) fn suspend_in_upgrade(&mut self, side: Side, lasts: Duration, after: Duration) -> Result<(), RunError> {
+        let suspend = |stage: &Self, upgrade, processes: &[Main]| stage.suspend_side(upgrade, side, processes, lasts);
+        let before = self.strike_in_upgrade(side, suspend)?;
+        if self.stop.pause(after) {
+            return Err(RunError::Interrupted);
+        }
+        if self.plan.target.main == MainProcess::Pidfile {
+            self.find_main()?;
+        }
+        // Where it has come about all the same, the generation before is to go.
+        self.last_upgrade = before.filter(|before| self.answers(before.version));
+        Ok(())
+    }
+
+    /// The restart steps; as soon as somebody new holds the listener, one side is struck.
+    fn strike_in_upgrade(
+        &mut self,
+        side: Side,
+        strike: impl Fn(&Self, UpgradeId, &[Main]) -> Result<(), RunError>,
+    ) -> Result<Option<Before>, RunError> {
+        let Some(restart) = self.plan.target.restart.clone() else { return Ok(None) };
         self.await_steady_load()?;
         let before = self.before_upgrade()?;
         let known = self.living()?;
@@ -40,17 +69,14 @@ impl Stage<'_> {
                 && let Some(born) = self.await_born(&known)?
             {
                 let born = if side == Side::New { self.with_descendants(born)? } else { born };
-                self.kill_side(before.id, side, if side == Side::New { &born } else { &old })?;
+                strike(self, before.id, if side == Side::New { &born } else { &old })?;
             }
             if let Err(reason) = outcome {
                 self.action_failed(&describe(step), &reason);
                 break;
             }
         }
-        if self.stop.pause(after) {
-            return Err(RunError::Interrupted);
-        }
-        if self.plan.target.main == MainProcess::Pidfile { self.find_main() } else { Ok(()) }
+        Ok(Some(before))
     }
 
     /// One upgrade, and a SIGKILL to the new generation as soon as it is done; the load goes on for `after`.
@@ -90,11 +116,7 @@ impl Stage<'_> {
     fn with_descendants(&self, mut born: Vec<Main>) -> Result<Vec<Main>, RunError> {
         let mut stopped = 0;
         while stopped < born.len() {
-            for process in &born[stopped..] {
-                let gone = process.pidfd.send_signal(Signal(libc::SIGSTOP)).is_err();
-                let stands = || yes(gone || self.state(process.image).is_none_or(|state| state == 'T'));
-                let _stands = self.within(self.plan.target.deadlines.stop, stands)?;
-            }
+            self.stop_each(&born[stopped..])?;
             stopped = born.len();
             let has = |pid: Pid| born.iter().any(|process| process.image.pid == pid);
             let children = self.sandbox.procfs().scan()?;
@@ -106,6 +128,43 @@ impl Stage<'_> {
             born.extend(more);
         }
         Ok(born)
+    }
+
+    /// Stops them with SIGSTOP, and waits until they stand still.
+    fn stop_each(&self, processes: &[Main]) -> Result<(), RunError> {
+        for process in processes {
+            let gone = process.pidfd.send_signal(STOP).is_err();
+            let stands = || yes(gone || self.state(process.image).is_none_or(|state| state == 'T'));
+            let _stands = self.within(self.plan.target.deadlines.stop, stands)?;
+        }
+        Ok(())
+    }
+
+    /// Stops those that live, and continues them after that time. Were we to end meanwhile, they end with the sandbox: SIGKILL
+    /// asks nobody who stands still.
+    fn suspend_side(
+        &self,
+        upgrade: UpgradeId,
+        side: Side,
+        processes: &[Main],
+        lasts: Duration,
+    ) -> Result<(), RunError> {
+        let began = self.clock.now();
+        self.stop_each(processes)?;
+        let living = processes.iter().filter(|process| !process.pidfd.has_exited());
+        let images = living.map(|process| process.image).collect();
+        let what = What::SideSuspended(Suspension { upgrade, side, images });
+        self.sink.put(Interval::new(began, self.clock.now()), what);
+        if self.stop.pause(lasts) {
+            return Err(RunError::Interrupted);
+        }
+        let until = self.clock.now();
+        for process in processes {
+            // Whoever was given up meanwhile needs no signal.
+            let _gone = process.pidfd.send_signal(CONT);
+        }
+        self.sink.put(Interval::new(until, self.clock.now()), What::SideContinued { upgrade });
+        Ok(())
     }
 
     /// Kills those that live, and waits until they are gone.

@@ -31,7 +31,7 @@ use crate::run::settings;
 use crate::run::start::Launched;
 use crate::run::systemd::Systemd;
 use crate::run::upgrade::Before;
-use crate::sandbox::{Canary, Sandbox};
+use crate::sandbox::{Canary, Hog, Sandbox};
 use crate::scenario::{Step, Supervisor};
 use crate::target::TargetEndpoint;
 use crate::wait::Stop;
@@ -73,6 +73,8 @@ pub(super) struct Stage<'a> {
     pub(super) systemd: Option<Systemd>,
     /// The file system of its directory, where that is one of its own.
     pub(super) disk: Option<Arc<Disk>>,
+    /// What keeps the processors busy.
+    pressure: Option<Hog>,
     /// Connections that never end, until the stop.
     pub(super) held: Vec<HeldStream>,
     /// The files of UNIX sockets that were bound when the stop was asked for.
@@ -144,6 +146,7 @@ impl<'a> Stage<'a> {
             ack_filter: None,
             systemd: None,
             disk,
+            pressure: None,
             held: Vec::new(),
             socket_files: Vec::new(),
             logs: Vec::new(),
@@ -229,9 +232,8 @@ impl<'a> Stage<'a> {
             Step::Initialised => self.await_initialised(),
             Step::Upgrade | Step::UpgradeLogged | Step::UpgradeListeners => self.upgrade_step(step),
             Step::Sequential { .. } | Step::BrokenUpgrade { .. } => self.upgrade_step(step),
-            Step::KillInUpgrade { .. } | Step::KillAfterUpgrade { .. } | Step::UpgradeWithout { .. } => {
-                self.upgrade_step(step)
-            }
+            Step::KillInUpgrade { .. } | Step::KillAfterUpgrade { .. } => self.upgrade_step(step),
+            Step::SuspendInUpgrade { .. } | Step::UpgradeWithout { .. } => self.upgrade_step(step),
             Step::Storm { triggers, within_ms } => self.storm(*triggers, std::time::Duration::from_millis(*within_ms)),
             Step::ConfigTests { tests } => self.config_tests(*tests),
             Step::WatchHeld { ms } => self.watch_held(Duration::from_millis(*ms)),
@@ -257,6 +259,9 @@ impl<'a> Stage<'a> {
             Step::BrokenUpgrade { ms, fault } => self.broken_upgrade(*fault, Duration::from_millis(*ms)),
             Step::KillInUpgrade { side, ms } => self.kill_in_upgrade(*side, Duration::from_millis(*ms)),
             Step::KillAfterUpgrade { ms } => self.kill_after_upgrade(Duration::from_millis(*ms)),
+            Step::SuspendInUpgrade { side, ms, after_ms } => {
+                self.suspend_in_upgrade(*side, Duration::from_millis(*ms), Duration::from_millis(*after_ms))
+            }
             Step::UpgradeWithout { resource, ms, after_ms } => {
                 self.upgrade_without(*resource, Duration::from_millis(*ms), Duration::from_millis(*after_ms))
             }
@@ -318,6 +323,7 @@ impl<'a> Stage<'a> {
 
     fn begin_load(&mut self, patterns: &[Pattern]) -> Result<(), RunError> {
         self.phase(Phase::Load);
+        self.press()?;
         self.ensure_load()?;
         // What the endpoint does not offer is not asked for; the checks that need it say so.
         let endpoint = &self.plan.target.endpoints[0];
@@ -328,6 +334,16 @@ impl<'a> Stage<'a> {
         self.patterns.extend(&patterns);
         let patterns = patterns.iter().map(|pattern| pattern.word().to_owned()).collect();
         self.sink.put_at(self.clock.now(), What::LoadBegan { patterns });
+        Ok(())
+    }
+
+    /// Keeps the processors busy, where the scenario says so.
+    fn press(&mut self) -> Result<(), RunError> {
+        if self.plan.scenario.script().pressed && self.pressure.is_none() {
+            let hog = Hog::start().map_err(|error| RunError::Environment(format!("failed to {error}")))?;
+            self.pressure = Some(hog);
+            self.sink.put_at(self.clock.now(), What::Pressed);
+        }
         Ok(())
     }
 
@@ -372,6 +388,7 @@ impl<'a> Stage<'a> {
             load.quiesce()?;
             self.sink.put_at(self.clock.now(), What::LoadStopped);
         }
+        self.pressure = None;
         Ok(())
     }
 

@@ -81,5 +81,5 @@ impl Stage<'_> {
 }
 
 /// SIGSTOP cannot be caught: the process stands still whatever it is doing.
-const STOP: Signal = Signal(libc::SIGSTOP);
-const CONT: Signal = Signal(libc::SIGCONT);
+pub(super) const STOP: Signal = Signal(libc::SIGSTOP);
+pub(super) const CONT: Signal = Signal(libc::SIGCONT);

@@ -98,7 +98,9 @@ impl Stage<'_> {
             }
             Resource::Descriptors => {
                 let Some(main) = &self.main else { return Ok(None) };
-                let limit = first_free(&self.descriptors_of(main.image.pid)?);
+                let open = self.descriptors_of(main.image.pid)?;
+                // Not below their number: poll(2) takes no more descriptors than this limit, and nobody is to fail for that.
+                let limit = first_free(&open).max(open.len() as u64);
                 let before = main.pidfd.limit_descriptors(limit).map_err(failed)?;
                 let open = self.descriptors_of(main.image.pid)?;
                 let used = open.iter().filter(|number| **number < limit).count();

@@ -93,6 +93,12 @@ pub enum ScriptProblem {
         /// The step's word.
         step: &'static str,
     },
+    /// A step that takes the main process out of what its supervisor has put it into.
+    #[error("`{step}` cannot be taken under a supervisor")]
+    NeedsNoSupervisor {
+        /// The step's word.
+        step: &'static str,
+    },
     /// A step that needs a socket which systemd holds.
     #[error("`{step}` needs a socket that systemd holds")]
     NeedsSocket {
@@ -128,6 +134,7 @@ impl ScriptProblem {
             ScriptProblem::NeedsTerminal { .. } => "set `launcher = \"terminal\"`".to_owned(),
             ScriptProblem::NeedsSupervisor { .. } => "set `supervisor = \"supervisord\"`".to_owned(),
             ScriptProblem::NeedsSystemd { .. } => "set `supervisor = \"systemd\"`".to_owned(),
+            ScriptProblem::NeedsNoSupervisor { .. } => "leave `supervisor` out".to_owned(),
             ScriptProblem::NeedsSocket { .. } => "set `socket = true`".to_owned(),
             ScriptProblem::Zero => "write a number from 1 on".to_owned(),
             ScriptProblem::Pattern { .. } => {

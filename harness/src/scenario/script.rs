@@ -50,6 +50,9 @@ pub struct Script {
     /// Programs that the scenario needs beside the target's own.
     #[serde(default)]
     pub requires: Vec<Program>,
+    /// A busy process for each processor runs beside the target, from the first load until `quiesce`.
+    #[serde(default)]
+    pub pressed: bool,
     /// Ids of the checks that judge it.
     pub checks: Vec<String>,
     /// What is done, in order.
@@ -259,6 +262,16 @@ pub enum Step {
         /// How long.
         ms: u64,
     },
+    /// The restart steps; as soon as a process that began after the trigger holds the listener, this side of the upgrade is stopped
+    /// with SIGSTOP (the new one with all that it has started), continued this much later, and the load goes on.
+    SuspendInUpgrade {
+        /// Whom.
+        side: Side,
+        /// For how long.
+        ms: u64,
+        /// How long the load goes on then.
+        after_ms: u64,
+    },
     /// One upgrade; as soon as it is done the new generation is killed, with all that it has started, and the load goes on this
     /// long (capability `respawn`).
     KillAfterUpgrade {
@@ -447,6 +460,7 @@ impl Step {
             Step::Upgrade => "upgrade",
             Step::BrokenUpgrade { .. } => "broken-upgrade",
             Step::KillInUpgrade { .. } => "kill-in-upgrade",
+            Step::SuspendInUpgrade { .. } => "suspend-in-upgrade",
             Step::KillAfterUpgrade { .. } => "kill-after-upgrade",
             Step::UpgradeWithout { .. } => "upgrade-without",
             Step::UpgradeLogged => "upgrade-logged",

@@ -126,6 +126,7 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
             | Step::KillInUpgrade { .. }
             | Step::KillAfterUpgrade { .. }
             | Step::UpgradeWithout { .. }
+            | Step::SuspendInUpgrade { .. }
             | Step::UpgradeLogged
             | Step::UpgradeListeners
             | Step::Sequential { .. }
@@ -173,6 +174,9 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
     }
     if *step == Step::KillMain && script.supervisor.is_none() {
         return Err(ScriptProblem::NeedsSupervisor { step: step.word() });
+    }
+    if matches!(step, Step::UpgradeWithout { .. }) && script.supervisor.is_some() {
+        return Err(ScriptProblem::NeedsNoSupervisor { step: step.word() });
     }
     launcher_fits(script, step)
 }
@@ -246,7 +250,7 @@ impl Order {
             }
             Step::KillAfterUpgrade { .. } | Step::UpgradeLogged | Step::UpgradeListeners => self.upgraded = true,
             // It may have succeeded.
-            Step::UpgradeWithout { .. } => self.upgraded = true,
+            Step::UpgradeWithout { .. } | Step::SuspendInUpgrade { .. } => self.upgraded = true,
             Step::WatchDrain { .. } | Step::WatchHeld { .. } if !self.upgraded => {
                 return refuse("nothing was upgraded", "put `upgrade` before it");
             }
@@ -338,6 +342,7 @@ fn is_under_load(step: &Step) -> bool {
             | Step::KillAfterUpgrade { .. }
             | Step::BrokenUpgrade { .. }
             | Step::UpgradeWithout { .. }
+            | Step::SuspendInUpgrade { .. }
             | Step::Sequential { .. }
             | Step::Storm { .. }
     )
@@ -376,6 +381,8 @@ fn is_of_none(step: &Step) -> bool {
             | Step::KillAfterUpgrade { ms: 0 }
             | Step::UpgradeWithout { ms: 0, .. }
             | Step::UpgradeWithout { after_ms: 0, .. }
+            | Step::SuspendInUpgrade { ms: 0, .. }
+            | Step::SuspendInUpgrade { after_ms: 0, .. }
             | Step::Sequential { upgrades: 0 }
             | Step::Storm { triggers: 0, .. }
     )

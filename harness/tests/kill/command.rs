@@ -23,8 +23,8 @@ pub(crate) struct Act {
     pub(crate) phases: &'static [&'static str],
 }
 
-/// Two, so that whoever waits for a load need not first wait for a systemd.
-pub(crate) const ACTS: [Act; 2] = [
+/// Apart, so that whoever waits for a load need not first wait for a systemd.
+pub(crate) const ACTS: [Act; 3] = [
     // A start that is held in its system calls, a terminal that is closed, a socket with a name, and a systemd where there can
     // be one. Before its first line the command probes the machine.
     Act {
@@ -41,6 +41,16 @@ pub(crate) const ACTS: [Act; 2] = [
     Act {
         check: &["reference/exec-inherit-signal", "restart/upgrade-under-load"],
         phases: &["load", "trigger", "drain", "teardown"],
+    },
+    // A control group of the target's own, a limit of its descriptors, and a file system that is mounted for it alone.
+    Act {
+        check: &[
+            "reference/exec-inherit-signal",
+            "restart/without-processes",
+            "restart/without-descriptors",
+            "restart/without-disk",
+        ],
+        phases: &["trigger"],
     },
 ];
 

@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigHandler, signal};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{Signal, set_parent_process_death_signal};
-use unbroken::kernel::cgroup;
+use unbroken::kernel::cgroup::{self, tasks};
 use unbroken::kernel::namespace::loopback_up;
 
 use super::cell::{Assignment, Line, tell};
@@ -28,23 +28,32 @@ pub(crate) const PLACE: &str = "/tmp/place";
 /// Where programs leave things.
 pub(crate) const EMPTIED: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/run"];
 
-/// A control group for a cell, which the user of tier B may manage; `None` where none can be made.
-pub(crate) fn control_group(assignment: &Assignment) -> Option<PathBuf> {
+/// Control groups for a cell, which the user of tier B may manage: where one can be made, and another one where those that bound
+/// their tasks are a hierarchy of their own.
+pub(crate) fn control_groups(assignment: &Assignment) -> Vec<PathBuf> {
     let name = format!("unbroken-cell-{}-{}", std::process::id(), assignment.name().replace("::", "-"));
-    let group = cgroup::place(&name).ok()?;
-    fs::create_dir(&group).ok()?;
+    let mut groups: Vec<PathBuf> = cgroup::place(&name).into_iter().collect();
+    // Below the first it would be the cell's anyway.
+    groups.extend(tasks::place(&name).ok().filter(|it| it.parent().is_some_and(|above| !is_version_2(above))));
+    groups.retain(|group| fs::create_dir(group).is_ok());
     if rustix::process::geteuid().is_root() && assignment.name().starts_with('B') {
         // As `--tier B` becomes that user; what has to be given away is in cgroups(7), "Delegation".
-        let files = ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"].map(|file| group.join(file));
-        files.iter().for_each(|file| chown(file, Some(NOBODY), Some(NOBODY)).expect("root gives away what it owns"));
+        let files = ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"];
+        let given = groups.iter().flat_map(|group| files.map(|file| group.join(file))).filter(|it| it.exists());
+        given.for_each(|file| chown(file, Some(NOBODY), Some(NOBODY)).expect("root gives away what it owns"));
     }
-    Some(group)
+    groups
+}
+
+fn is_version_2(group: &Path) -> bool {
+    group.join("cgroup.controllers").exists()
 }
 
 /// Enters the namespaces and starts the first process in them; `uid` is the user's.
-pub(crate) fn enter(assignment: &str, uid: &str, group: Option<&Path>) -> ExitCode {
-    // Before the namespace is made: its root is the group that we are in.
-    let entered = group.map_or(Ok(()), cgroup::enter).map_err(|error| format!("a control group of its own: {error}"));
+pub(crate) fn enter(assignment: &str, uid: &str, groups: &[&str]) -> ExitCode {
+    // Before the namespace is made: its root are the groups that we are in.
+    let entered = groups.iter().try_for_each(|group| cgroup::enter(Path::new(group)));
+    let entered = entered.map_err(|error| format!("a control group of its own: {error}"));
     if let Err(reason) = entered.and_then(|()| unshare_all(uid)) {
         tell(&Line::Unavailable(reason));
         return ExitCode::SUCCESS;

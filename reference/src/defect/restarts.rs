@@ -376,6 +376,20 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "begins anew when an old generation is killed: kills the new one, closes the listener, and binds it 300 ms later",
     },
     DefectRow {
+        name: "suspended-new",
+        defect: Defect::SuspendedNew,
+        catches: "trigger/suspended-new",
+        report: "sanic#2619",
+        bug: "replaces the old generation 300 ms after the new one was started, whether that is ready or not",
+    },
+    DefectRow {
+        name: "suspended-old",
+        defect: Defect::SuspendedOld,
+        catches: "trigger/suspended-old",
+        report: "fastsocket#39",
+        bug: "has a lock for whoever accepts, which the old generation keeps until it drains",
+    },
+    DefectRow {
         name: "descriptors",
         defect: Defect::Descriptors,
         catches: "leak/descriptors",

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -368,7 +368,10 @@ fn serve_as(manner: Manner, options: &Options) -> Result<(), String> {
     enter(Entrance::of(options.defect), &inherited.listener).map_err(|error| refused(&error))?;
     // A defect that binds anew waits for this end of file to know that the old copy of the listener is closed.
     let rebinds = Succession::after(u32::MAX, options.defect) != Succession::Shared;
-    let listener_closed = Some(inherited.ready).filter(|_| rebinds);
+    let listener_closed = match options.defect {
+        Some(Defect::SuspendedOld) => Some(take_turns(options).map_err(|error| refused(&error))?),
+        _ => Some(inherited.ready).filter(|_| rebinds),
+    };
     let generation = Generation {
         listener: Some(Arc::new(inherited.listener)),
         further: Some(Arc::new(Further::from(further))),
@@ -387,6 +390,15 @@ fn serve_as(manner: Manner, options: &Options) -> Result<(), String> {
     };
     // A hangup for the whole group (a terminal that closes) is the master's business.
     generation.run(&mut || {}).map_err(|error| format!("slave-{} failed: {error}", std::process::id()))
+}
+
+/// The mistake of [`Defect::SuspendedOld`]: waits until nobody else may accept. Closed, the file lets the next one.
+fn take_turns(options: &Options) -> std::io::Result<OwnedFd> {
+    let mut path = options.pidfile.clone().unwrap_or_else(|| PathBuf::from("listener"));
+    path.set_extension("lock");
+    let lock = File::options().create(true).append(true).open(path)?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+    Ok(lock.into())
 }
 
 /// From readiness to the first accept(2): nothing in between, unless a defect pauses there.

@@ -62,7 +62,7 @@ pub(super) fn served_until(history: &History, upgrade: &Upgrade, ran: Nanos) -> 
 }
 
 /// What begins after something (`since`), which was at `ran`, is answered.
-pub(super) fn served(history: &History, upgrade: &Upgrade, since: &str, ran: Nanos) -> Finding {
+pub(in crate::check) fn served(history: &History, upgrade: &Upgrade, since: &str, ran: Nanos) -> Finding {
     let until = served_until(history, upgrade, ran);
     let begun = || history.load().filter(|it| it.began >= ran && it.began < until);
     let answered = begun().filter(|it| it.failure().is_none() && it.ended <= until).count();

@@ -2,13 +2,14 @@
 
 use crate::check::Check;
 use crate::check::handoff::took_over;
-use crate::check::loss::{Loss, losses_of};
+use crate::check::loss::{WITHOUT_RACES, losses_of};
 use crate::check::rollback::exits::{main_ended, served};
-use crate::clock::Interval;
+use crate::clock::{Interval, Nanos};
 use crate::event::{Event, Resource, Restored, What, Withheld};
 use crate::history::{History, Upgrade};
+use crate::id::Version;
 use crate::manifest::{MainProcess, Profile};
-use crate::request::{FailureClass, Pattern, Request};
+use crate::request::{Pattern, Request};
 use crate::verdict::{Evidence, Finding, Level};
 
 /// The check.
@@ -22,26 +23,18 @@ pub static CHECK: Check = Check {
     source: "fork(2), EAGAIN; open(2), EMFILE; write(2), ENOSPC: each of them may be gone in a moment",
     reports: &["icinga2#8427", "wazuh#821"],
     observed: "Before the trigger the main process is alone in a control group that takes no task more (pids.max); or its limit of \
-               open files is lowered to the first number that is free (prlimit(2)); or the file system of its directory is bounded \
+               open files is lowered to their number, or to the first one that is free (prlimit(2)); or the file system of its directory is bounded \
                to what is in use. Workers keep what they have. From the trigger until the next step no request is lost (races on \
                kept connections apart); a request on a kept connection is answered in `answer_ms`, also meanwhile; what begins \
                when there is enough again is answered; the main process lives, unless another one has taken over; and the next \
                upgrade takes over. Whoever serves in the main process lacks it for new connections, too: these may wait in the \
-               queue until then. Where nobody was refused a task, or a byte, a pass is inconclusive.",
+               queue until then. Where nobody was refused a task, or a byte, or where something was left and the new version answered \
+               with it, a pass is inconclusive.",
     needs: &[],
     observers: &["processes"],
     chance: false,
     unproven_bare: None,
     decide,
-};
-
-/// Every request, but the races of keep-alive, which are drain/keepalive-race's.
-const LOST: Loss<'static> = Loss {
-    what: "requests",
-    concerns: &|request| request.failure() != Some(FailureClass::HarnessFault),
-    lost: &|request| {
-        request.failure().is_some_and(|class| !matches!(class, FailureClass::Crossed | FailureClass::Unread))
-    },
 };
 
 fn decide(history: &History) -> Vec<Finding> {
@@ -53,14 +46,15 @@ fn decide(history: &History) -> Vec<Finding> {
 }
 
 fn one(history: &History, upgrade: &Upgrade) -> Vec<Finding> {
-    let mut findings = losses_of(history, upgrade, &LOST);
+    let mut findings = losses_of(history, upgrade, &WITHOUT_RACES);
     let replaced = history.plan.target.main == MainProcess::Pidfile && successor(history, upgrade);
     findings.extend(main_ended(history, upgrade).filter(|_| !replaced));
     let Some((withheld, restored)) = lack(history, upgrade) else {
         findings.push(Finding::inconclusive("nothing was withheld from it").of(upgrade.id));
         return findings;
     };
-    findings.push(in_force(withheld, restored).of(upgrade.id));
+    let came_about = newest(history, restored.0.at.not_before) > newest(history, upgrade.trigger.not_before);
+    findings.push(in_force(withheld, restored, came_about).of(upgrade.id));
     findings.push(meanwhile(history, upgrade, restored.0.at).of(upgrade.id));
     findings.push(served(history, upgrade, "there was enough again", restored.0.at.not_after));
     let next = history.upgrades().into_iter().find(|next| next.trigger_seq > upgrade.trigger_seq);
@@ -95,8 +89,17 @@ fn successor(history: &History, upgrade: &Upgrade) -> bool {
         .any(|event| event.seq > upgrade.trigger_seq && event.at.not_before < upgrade.window_end)
 }
 
-/// It could not be had, and somebody has tried.
-fn in_force((begin, withheld): (&Event, &Withheld), (end, restored): (&Event, &Restored)) -> Finding {
+/// The newest version that has answered by then.
+fn newest(history: &History, by: Nanos) -> Option<Version> {
+    history.load().filter(|it| it.ended <= by).filter_map(Request::version).max()
+}
+
+/// It could not be had, and somebody has tried. What little was left is no matter where the upgrade has not come about with it.
+fn in_force(
+    (begin, withheld): (&Event, &Withheld),
+    (end, restored): (&Event, &Restored),
+    came_about: bool,
+) -> Finding {
     let Withheld { resource, limit, used, .. } = withheld;
     let (from, until) = (begin.at.not_after, end.at.not_before);
     let text = match (resource, restored.refused) {
@@ -112,8 +115,13 @@ fn in_force((begin, withheld): (&Event, &Withheld), (end, restored): (&Event, &R
             if refused == Some(1) { "refused" } else { "taken" }
         ),
     };
-    let evidence = Evidence::text(text).event(begin.seq).event(end.seq);
-    if used < limit || restored.refused == Some(0) { Finding::inconclusive(evidence) } else { Finding::pass(evidence) }
+    let outcome = if came_about { "a new version answered meanwhile" } else { "no new version answered meanwhile" };
+    let evidence = Evidence::text(format!("{text}; {outcome}")).event(begin.seq).event(end.seq);
+    if restored.refused == Some(0) || (used < limit && came_about) {
+        Finding::inconclusive(evidence)
+    } else {
+        Finding::pass(evidence)
+    }
 }
 
 /// Kept connections are served while it lacks it. Those that began so late that they may be answered after that prove nothing.
@@ -154,6 +162,7 @@ mod tests {
     use super::*;
     use crate::check::script::{Script, answered, failed};
     use crate::id::UpgradeId;
+    use crate::request::FailureClass;
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
 
     const UPGRADE: UpgradeId = UpgradeId(1);
@@ -164,6 +173,7 @@ mod tests {
         let action = "signal HUP".to_owned();
         let script = Script::new()
             .main(1, 1)
+            .request(answered(900, 901, 1))
             .event(1000, What::Withheld(Withheld { upgrade: UPGRADE, resource, limit: 9, used: 9 }))
             .event(1001, What::TriggeredWithout { upgrade: UPGRADE, action, resource })
             .event(3000, What::Restored(Restored { upgrade: UPGRADE, resource, refused }));
@@ -227,6 +237,22 @@ mod tests {
         check(processes().trigger(4000, 2, 3).request(answered(4100, 4101, 3)), Fail);
         let script = (3010..3990).step_by(4).fold(processes(), |script, at| script.request(answered(at, at + 1, 1)));
         check(script.trigger(4000, 2, 3).request(answered(4100, 4101, 1)), Fail);
+    }
+
+    #[test]
+    fn what_was_left_is_no_matter_unless_the_upgrade_came_about_with_it() {
+        let left = |script: Script| {
+            let mut history = script.history();
+            let withheld = history.events.iter_mut().find_map(|event| match &mut event.what {
+                What::Withheld(withheld) => Some(withheld),
+                _ => None,
+            });
+            withheld.expect("it is told").used = 8;
+            decide(&history).iter().map(|it| it.verdict).max()
+        };
+        let descriptors = || without(Resource::Descriptors, None, 2);
+        assert_eq!(left(then(descriptors())), Some(Pass));
+        assert_eq!(left(then(descriptors().request(answered(2000, 2001, 2)))), Some(Inconclusive));
     }
 
     #[test]

@@ -7,3 +7,6 @@ pub mod killed_new;
 pub mod killed_old;
 pub mod sequential;
 pub mod storm;
+mod suspended;
+pub mod suspended_new;
+pub mod suspended_old;
