@@ -22,7 +22,7 @@
 //! | [`activation`] | a listener that a supervisor bound, descriptors that it kept |
 //! | [`fdpass`] | giving the listeners to a process that is no child, and being replaced by it |
 //! | [`drain`] | telling every connection at once, and counting them out |
-//! | [`service`], [`http`] | HTTP/1.1, thread per connection, an end without a race |
+//! | [`service`], [`http`], [`echo`] | HTTP/1.1 or raw echo, thread per connection, an end without a race |
 //! | [`watch`] | a finished change of a file, however it was written |
 //! | [`notify`], [`watchdog`] | telling a supervisor: ready, reloading, stopping, alive; leaving descriptors with it |
 //! | [`pidfile`] | atomic, locked, removed by its owner only |
@@ -39,10 +39,12 @@ pub mod activation;
 pub mod adoption;
 pub mod config;
 pub mod confine;
+mod connection;
 pub mod control;
 pub mod daemon;
 pub mod defect;
 pub mod drain;
+pub mod echo;
 pub mod environment;
 pub mod fdpass;
 pub mod further;

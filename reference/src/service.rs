@@ -1,4 +1,5 @@
-//! The service: one thread per connection, blocking HTTP/1.1, and a drain that no client can notice as a failure.
+//! The service: one thread per connection, blocking HTTP/1.1 (or [raw echo](crate::echo)), and a drain that no client can notice as a
+//! failure.
 //!
 //! | Request | Answer |
 //! |---|---|
@@ -15,29 +16,40 @@
 //! bytes sends a reset, which can overtake and destroy the answer (RFC 9112 §9.6, "lingering close").
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use clap::ValueEnum;
+
+use crate::connection::{Connection, Dialogue, Next};
 use crate::defect::{KeptConnection, LongBody, YoungConnection};
 use crate::drain::Drain;
+use crate::echo::Echo;
 use crate::http::{self, BadRequest, Head};
 use crate::log::Log;
-use crate::poll;
-
-/// Longest time to wait, without progress, for the client to close after the last answer; nginx's `lingering_timeout` is 5 s, but a
-/// drain should not hang on clients that never close.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// Longest delay that `/slow` accepts, so that a typing error does not hold a thread for ever.
-const DELAY_MS_MAX: u64 = 600_000;
+pub(crate) const DELAY_MS_MAX: u64 = 600_000;
 
 /// Period of the pattern of `/stream`: a prime, so that a lost, repeated or swapped block of any usual size shows.
 const PATTERN_PERIOD: u64 = 251;
 
+/// What is spoken on the connections of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http,
+    /// Whatever comes is sent back.
+    Echo,
+}
+
 /// What one generation serves.
 #[derive(Debug)]
 pub struct Service {
+    /// How it speaks.
+    pub protocol: Protocol,
     /// `X-Version` of every answer.
     pub version: u64,
     /// The end of this generation.
@@ -53,25 +65,27 @@ pub struct Service {
 }
 
 impl Service {
-    /// One that does everything right, and logs no requests.
+    /// One that speaks HTTP, does everything right, and logs no requests.
     #[must_use]
     pub fn new(version: u64, drain: Arc<Drain>) -> Self {
         let (kept, young, long) = (KeptConnection::Answer, YoungConnection::Await, LongBody::Finish);
-        Self { version, drain, kept, requests: None, young, long }
+        Self { protocol: Protocol::Http, version, drain, kept, requests: None, young, long }
+    }
+
+    /// The same with another protocol.
+    #[must_use]
+    pub fn speaking(self, protocol: Protocol) -> Self {
+        Self { protocol, ..self }
     }
 
     /// Serves one connection until its end. A client that goes away is not an error of the server.
     pub fn serve(&self, stream: TcpStream) {
-        let mut connection = Connection { service: self, stream, unread: Vec::new(), fresh: true };
-        let _ = connection.run();
+        let mut connection = Connection::new(self, stream);
+        let _ = match self.protocol {
+            Protocol::Http => connection.run::<Http>(),
+            Protocol::Echo => connection.run::<Echo>(),
+        };
     }
-}
-
-/// Whether the connection can carry another request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    Keep,
-    Close,
 }
 
 /// What is written after a head.
@@ -89,126 +103,36 @@ impl Body {
     }
 }
 
-/// One connection and what has been received but not used.
-struct Connection<'a> {
-    service: &'a Service,
-    stream: TcpStream,
-    unread: Vec<u8>,
-    /// No request has been received yet.
-    fresh: bool,
+/// Heads, each with its body.
+struct Http;
+
+impl Dialogue for Http {
+    /// Nobody knows where a request ends that cannot be understood, or where the next one begins.
+    type Request = Result<Head, BadRequest>;
+
+    fn parse(unread: &[u8], _is_all: bool) -> Option<(Self::Request, usize)> {
+        match http::parse(unread) {
+            Ok(head) => head.map(|(head, length)| (Ok(head), length)),
+            Err(bad) => Some((Err(bad), unread.len())),
+        }
+    }
+
+    fn discard(connection: &mut Connection<'_>, request: &Self::Request) -> io::Result<()> {
+        request.as_ref().map_or(Ok(()), |head| connection.read_body(head.body_length).map(|_checksum| ()))
+    }
+
+    fn answer(connection: &mut Connection<'_>, request: Self::Request) -> io::Result<Next> {
+        match request {
+            Ok(head) => connection.exchange(&head),
+            Err(BadRequest(reason)) => {
+                let head = Head { closes: true, ..Head::default() };
+                connection.respond(&head, "400 Bad Request", &Body::Text(format!("{reason}\n")))
+            }
+        }
+    }
 }
 
 impl Connection<'_> {
-    /// Request after request.
-    fn run(&mut self) -> io::Result<()> {
-        while self.wait_for_request()? {
-            if self.breaks_off()? {
-                return Ok(());
-            }
-            let next = match self.read_head()? {
-                Ok(Some(_)) if self.drops_late() => return Ok(()),
-                Ok(Some(head)) => self.exchange(&head)?,
-                Ok(None) => return Ok(()),
-                Err(BadRequest(reason)) => {
-                    let head = Head { closes: true, ..Head::default() };
-                    self.respond(&head, "400 Bad Request", &Body::Text(format!("{reason}\n")))?
-                }
-            };
-            self.fresh = false;
-            if next == Next::Close {
-                break;
-            }
-        }
-        self.linger()
-    }
-
-    /// Waits for the first byte of the next request; `false` if the connection is to be closed instead.
-    ///
-    /// A connection that has not sent its first request is never closed as idle: its client has just connected and is about to
-    /// send, and nothing has told it otherwise.
-    fn wait_for_request(&self) -> io::Result<bool> {
-        if !self.unread.is_empty() {
-            return Ok(true);
-        }
-        let drain = &self.service.drain;
-        let signal = drain.signal();
-        loop {
-            let mut entries = [poll::readable(&self.stream), poll::readable(&signal)];
-            if drain.has_begun() {
-                // Without the drain signal: it stays readable, and polling it again would spin.
-                let idle_until = match (self.fresh, self.service.young) {
-                    (true, YoungConnection::CloseUnused) => Some(Instant::now()),
-                    (true, _) => None,
-                    (false, _) => drain.idle_until(),
-                };
-                return poll::until(&mut entries[..1], idle_until);
-            }
-            poll::until(&mut entries, None)?;
-            if poll::fired(&entries[0]) {
-                return Ok(true);
-            }
-        }
-    }
-
-    /// The mistake of [`YoungConnection::DropLate`].
-    fn drops_late(&self) -> bool {
-        self.fresh && self.service.young == YoungConnection::DropLate && self.service.drain.has_begun()
-    }
-
-    /// Where the defects of kept and of young connections strike; a correct server never breaks off.
-    fn breaks_off(&mut self) -> io::Result<bool> {
-        if !self.service.drain.has_begun() {
-            return Ok(false);
-        }
-        let manner = match (self.fresh, self.service.young) {
-            (false, _) => self.service.kept,
-            (true, YoungConnection::Swallow) => KeptConnection::Swallow,
-            (true, _) => KeptConnection::Answer,
-        };
-        match manner {
-            KeptConnection::Answer | KeptConnection::CloseUnannounced => Ok(false),
-            KeptConnection::CloseUnread => Ok(true),
-            KeptConnection::Swallow => {
-                if let Ok(Some(head)) = self.read_head()? {
-                    self.read_body(head.body_length)?;
-                }
-                Ok(true)
-            }
-        }
-    }
-
-    /// Reads until a head is complete; `None` at the end of the stream.
-    fn read_head(&mut self) -> io::Result<Result<Option<Head>, BadRequest>> {
-        loop {
-            match http::parse(&self.unread) {
-                Ok(None) => {}
-                Ok(Some((head, length))) => {
-                    self.unread.drain(..length);
-                    return Ok(Ok(Some(head)));
-                }
-                Err(bad) => return Ok(Err(bad)),
-            }
-            if self.service.young == YoungConnection::CutHalf && !self.unread.is_empty() && self.is_cut()? {
-                return Ok(Ok(None));
-            }
-            let mut piece = [0_u8; 4096];
-            let length = self.stream.read(&mut piece)?;
-            if length == 0 {
-                return Ok(Ok(None));
-            }
-            self.unread.extend_from_slice(&piece[..length]);
-        }
-    }
-
-    /// Whether the drain begins before more of a request arrives: the mistake of [`YoungConnection::CutHalf`] and
-    /// [`LongBody::CutRequest`].
-    fn is_cut(&self) -> io::Result<bool> {
-        let signal = self.service.drain.signal();
-        let mut entries = [poll::readable(&self.stream), poll::readable(&signal)];
-        poll::until(&mut entries, None)?;
-        Ok(!poll::fired(&entries[0]))
-    }
-
     /// Reads the body that belongs to the head and answers.
     fn exchange(&mut self, head: &Head) -> io::Result<Next> {
         if head.expects_continue && head.body_length > 0 {
@@ -299,29 +223,6 @@ impl Connection<'_> {
             _ => Ok(()),
         }
     }
-
-    /// Closes the sending half, then reads and drops until the client closes, or makes no progress for [`LINGER`].
-    fn linger(&mut self) -> io::Result<()> {
-        self.stream.shutdown(Shutdown::Write)?;
-        let mut unsent = u64::MAX;
-        let mut piece = vec![0_u8; 16 * 1024];
-        let mut patience = Instant::now() + LINGER;
-        loop {
-            if poll::until(&mut [poll::readable(&self.stream)], Some(patience))? {
-                if self.stream.read(&mut piece)? == 0 {
-                    return Ok(());
-                }
-                continue;
-            }
-            // A slow reader is progress: as long as it takes bytes, an early close might reset what is still to be sent.
-            let now_unsent = bytes_unsent(&self.stream);
-            if now_unsent == 0 || now_unsent >= unsent {
-                return Ok(());
-            }
-            unsent = now_unsent;
-            patience = Instant::now() + LINGER;
-        }
-    }
 }
 
 /// Routing. The delay of `/slow` is the handler's simulated work.
@@ -348,15 +249,6 @@ fn answer(head: &Head, checksum: u64) -> (&'static str, Body) {
     }
 }
 
-/// SIOCOUTQ (tcp(7)): bytes that the peer has not acknowledged.
-fn bytes_unsent(stream: &TcpStream) -> u64 {
-    use std::os::fd::AsRawFd;
-    let mut count: libc::c_int = 0;
-    // SAFETY: TIOCOUTQ (the same number as SIOCOUTQ) stores one int at the given address.
-    let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
-    if result < 0 { 0 } else { u64::try_from(count).unwrap_or(0) }
-}
-
 /// Start value of FNV-1a, 64 bits (draft-eastlake-fnv).
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 
@@ -370,6 +262,7 @@ mod tests {
     use super::*;
     use crate::drain::Patience;
     use std::net::TcpListener;
+    use std::time::Instant;
 
     /// A connection to a service in a thread.
     fn served(kept: KeptConnection) -> (TcpStream, Arc<Drain>, std::thread::JoinHandle<()>) {
@@ -382,8 +275,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let client = TcpStream::connect(listener.local_addr().expect("name")).expect("connect");
         let stream = listener.accept().expect("accept").0;
-        let service =
-            Service { version: 3, drain: Arc::clone(&drain), kept, young, long: LongBody::Finish, requests: None };
+        let service = Service { kept, young, ..Service::new(3, Arc::clone(&drain)) };
         (client, drain, std::thread::spawn(move || service.serve(stream)))
     }
 

@@ -31,7 +31,7 @@ use crate::master::{self, Held, Settings};
 use crate::notify::{Newline, Notifier};
 use crate::poll;
 use crate::process::{self, Program};
-use crate::service::Service;
+use crate::service::{Protocol, Service};
 use crate::signal::Signals;
 use crate::technique::watching::Watching;
 use crate::version;
@@ -50,6 +50,9 @@ pub struct Options {
     /// Address to listen on; port 0 takes a free one and prints it ("master listening on ADDRESS")
     #[arg(long, default_value = "127.0.0.1:10086")]
     pub address: SocketAddr,
+    /// What is spoken on its connections
+    #[arg(long, value_enum, default_value_t)]
+    pub protocol: Protocol,
     /// File with further addresses to listen on, one a line: `127.0.0.1:80`, `127.0.0.1:81-89`, `[::1]:80`, `unix:PATH`,
     /// `unix:@NAME`. Read for each generation: what is new there is added, what is not there any more dropped
     #[arg(long, value_name = "PATH")]
@@ -126,6 +129,7 @@ impl Options {
     /// What a generation serves.
     fn service(&self, drain: Arc<Drain>) -> std::io::Result<Service> {
         Ok(Service {
+            protocol: self.protocol,
             version: version::own()?,
             drain,
             kept: KeptConnection::of(self.defect),

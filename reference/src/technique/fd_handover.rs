@@ -30,7 +30,7 @@ use crate::listener::{self, Sharing};
 use crate::log::Log;
 use crate::pidfile::Pidfile;
 use crate::process;
-use crate::service::Service;
+use crate::service::{Protocol, Service};
 use crate::signal::Signals;
 use crate::version;
 
@@ -43,6 +43,9 @@ pub struct Options {
     /// Address to listen on; the instance that is started first binds it
     #[arg(long, default_value = "127.0.0.1:10086")]
     pub address: SocketAddr,
+    /// What is spoken on its connections
+    #[arg(long, value_enum, default_value_t)]
+    pub protocol: Protocol,
     /// File with further addresses to listen on, one a line: `127.0.0.1:80`, `127.0.0.1:81-89`, `[::1]:80`, `unix:PATH`,
     /// `unix:@NAME`. Each instance reads it anew: it adds what is new there, and drops what is not there any more
     #[arg(long, value_name = "PATH")]
@@ -114,7 +117,8 @@ pub fn run(options: &Options) -> Result<(), String> {
     let queues = Arc::new(Queues { first: Arc::new(listener), further: Arc::new(further) });
     let patience = Duration::from_millis(options.ready_timeout_ms);
     let successor = hand_over_when_asked(&door, &queues, patience, &log).map_err(failed("wait at its socket"))?;
-    let mut generation = Generation::new(Arc::clone(&queues.first), Service::new(version, drain), signals, log.clone());
+    let service = Service::new(version, drain).speaking(options.protocol);
+    let mut generation = Generation::new(Arc::clone(&queues.first), service, signals, log.clone());
     generation.further = Some(Arc::clone(&queues.further));
     generation.successor = Some(successor);
     drop(queues);

@@ -299,7 +299,8 @@ impl Daemon {
             _ => {}
         }
         log.line(format_args!("listening on {}, version {version}", options.address));
-        let service = Service { requests: Some(log.clone()), ..Service::new(version, drain) };
+        let (protocol, requests) = (options.protocol, Some(log.clone()));
+        let service = Service { protocol, requests, ..Service::new(version, drain) };
         let generation = Generation {
             listener: self.listener.map(Arc::new),
             further: None,

@@ -29,7 +29,7 @@ use crate::log::Log;
 use crate::notify::Notifier;
 use crate::pool::{self, Settings};
 use crate::process::{self, Program};
-use crate::service::Service;
+use crate::service::{Protocol, Service};
 use crate::signal::Signals;
 use crate::technique::watching::Watching;
 use crate::version;
@@ -70,6 +70,9 @@ pub struct Options {
     /// Address to listen on; port 0 takes a free one and prints it ("master listening on ADDRESS")
     #[arg(long, default_value = "127.0.0.1:10086")]
     pub address: SocketAddr,
+    /// What is spoken on its connections
+    #[arg(long, value_enum, default_value_t)]
+    pub protocol: Protocol,
     /// File with further addresses to listen on, one a line: `127.0.0.1:80`, `127.0.0.1:81-89`, `[::1]:80`, `unix:PATH`,
     /// `unix:@NAME`. Read for each upgrade: what is new there is added, what is not there any more dropped
     #[arg(long, value_name = "PATH")]
@@ -149,7 +152,8 @@ fn serve(options: &Options) -> Result<(), String> {
     log.line(format_args!("serves version {version}"));
     // Ready: everything that can fail has been done. The pipe ends when the listener is given up.
     let _ = rustix::io::write(&inherited.ready, b"\n");
-    let mut generation = Generation::new(Arc::new(inherited.listener), Service::new(version, drain), signals, log);
+    let service = Service::new(version, drain).speaking(options.protocol);
+    let mut generation = Generation::new(Arc::new(inherited.listener), service, signals, log);
     generation.further = Some(Arc::new(Further::from(further)));
     generation.alive = Some(inherited.alive);
     generation.listener_closed = Some(inherited.ready);

@@ -31,7 +31,7 @@ use crate::notify::{self, Notifier};
 use crate::pidfile::{Pidfile, PidfileError};
 use crate::poll;
 use crate::process::{self, Program};
-use crate::service::Service;
+use crate::service::{Protocol, Service};
 use crate::signal::Signals;
 use crate::version;
 
@@ -82,6 +82,9 @@ pub struct Options {
     /// Address to listen on; port 0 takes a free one and prints it ("main-PID listening on ADDRESS")
     #[arg(long, default_value = "127.0.0.1:10086")]
     pub address: SocketAddr,
+    /// What is spoken on its connections
+    #[arg(long, value_enum, default_value_t)]
+    pub protocol: Protocol,
     /// File to hold the pid, written atomically when it serves, removed at the end
     #[arg(long, value_name = "PATH")]
     pub pidfile: Option<PathBuf>,
@@ -189,7 +192,8 @@ impl Life<'_> {
         loop {
             let [idle_grace, timeout] =
                 [self.options.idle_grace_ms, self.options.drain_timeout_ms].map(Duration::from_millis);
-            let service = Service::new(self.version, Drain::new(Patience { idle_grace, timeout })?);
+            let service = Service::new(self.version, Drain::new(Patience { idle_grace, timeout })?)
+                .speaking(self.options.protocol);
             let mut generation = Generation::new(self.listener.try_clone()?, service, signals, self.log.clone());
             generation.connections_max =
                 self.options.connections_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX));

@@ -16,7 +16,7 @@ use crate::listener::{self, Sharing};
 use crate::log::Log;
 use crate::notify::{Newline, Notifier};
 use crate::process;
-use crate::service::Service;
+use crate::service::{Protocol, Service};
 use crate::signal::Signals;
 use crate::version;
 
@@ -26,6 +26,9 @@ pub struct Options {
     /// Address to listen on: of the listener that is handed over, or of one's own where none is
     #[arg(long, default_value = "127.0.0.1:10086")]
     pub address: SocketAddr,
+    /// What is spoken on its connections
+    #[arg(long, value_enum, default_value_t)]
+    pub protocol: Protocol,
     /// Descriptor that gets a newline when it serves, and is closed then
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(3..))]
     pub notify_fd: Option<i32>,
@@ -62,7 +65,8 @@ pub fn run(options: &Options) -> Result<(), String> {
         newline.ready();
     }
     notifier.ready_as(&format!("serving version {version}"));
-    let generation = Generation::new(listener, Service::new(version, drain), signals, log);
+    let service = Service::new(version, drain).speaking(options.protocol);
+    let generation = Generation::new(listener, service, signals, log);
     // A hangup is the holder's business.
     generation.run(&mut || {}).map_err(|error| format!("slave-{} failed: {error}", std::process::id()))
 }

@@ -36,7 +36,7 @@ use crate::notify::{self, Notifier};
 use crate::pidfile::{Pidfile, PidfileError};
 use crate::poll;
 use crate::process::{self, Program};
-use crate::service::Service;
+use crate::service::{Protocol, Service};
 use crate::signal::{Request, Signals};
 use crate::technique::takeover::steward::Steward;
 use crate::technique::watching::Watching;
@@ -96,6 +96,9 @@ pub struct Options {
     /// Address to listen on; port 0 takes a free one and prints it ("main-PID listening on ADDRESS")
     #[arg(long, default_value = "127.0.0.1:10086")]
     pub address: SocketAddr,
+    /// What is spoken on its connections
+    #[arg(long, value_enum, default_value_t)]
+    pub protocol: Protocol,
     /// File with further addresses to listen on, one a line: `127.0.0.1:80`, `127.0.0.1:81-89`, `[::1]:80`, `unix:PATH`,
     /// `unix:@NAME`. Each process reads it anew: it adds what is new there, and drops what is not there any more
     #[arg(long, value_name = "PATH")]
@@ -197,7 +200,8 @@ pub fn run(options: &Options) -> Result<(), String> {
     };
     log.line(format_args!("serves version {version}"));
     steward.notifier.ready_as(&steward.serving());
-    let mut generation = Generation::new(estate.listener, Service::new(version, drain), signals, log);
+    let service = Service::new(version, drain).speaking(options.protocol);
+    let mut generation = Generation::new(estate.listener, service, signals, log);
     generation.further = Some(further);
     generation.connections_max = options.connections_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
     generation.run(&mut steward).map_err(failed("go on"))?;

@@ -13,6 +13,7 @@ use crate::daemon::Manner;
 use crate::defect::Defect;
 use crate::environment::{self, Environment};
 use crate::logfile::LogFile;
+use crate::service::Protocol;
 
 /// The command line.
 #[derive(Args, Clone, Debug)]
@@ -23,6 +24,9 @@ pub struct Options {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:10099")]
     pub address: SocketAddr,
+    /// What is spoken on its connections
+    #[arg(long, value_enum, default_value_t)]
+    pub protocol: Protocol,
     /// File to hold the daemon's pid, written before the launcher returns, removed at the end
     #[arg(long, value_name = "PATH", default_value = "child_process.pid")]
     pub pidfile: PathBuf,
