@@ -323,7 +323,7 @@ mod tests {
     use crate::check::script::{Script, answered, failed};
     use crate::event::{Answer, StartFrom};
     use crate::id::{Image, Pid};
-    use crate::manifest::Profile;
+    use crate::manifest::{Profile, Protocol};
     use crate::request::Pattern;
     use crate::scenario::{Launcher, Scenario};
 
@@ -480,6 +480,26 @@ mod tests {
         };
         assert_eq!(after(1250), Verdict::Inconclusive, "the declared maximum is 1000 ms");
         assert_eq!(after(1350), Verdict::Fail);
+    }
+
+    #[test]
+    fn what_raw_echo_has_no_word_for_is_not_judged() {
+        let mut history = loaded().request(answered(1001, 1002, 2)).history();
+        let endpoint = &mut history.plan.target.endpoints[0];
+        (endpoint.protocol, endpoint.version_header) = (Protocol::Echo, None);
+        let checks = [
+            ("drain/close-announced", "word for the end of a connection"),
+            ("life/rebind-at-once", "word for the end of a connection"),
+            ("handoff/old-stops-accepting", "versions"),
+            ("drain/stream-intact", "answers of their own"),
+            ("drain/upload-completes", "bodies"),
+        ];
+        let outcome = outcome(history, &checks.map(|(check, _)| check));
+        for (result, (check, lacked)) in outcome.results.iter().zip(checks) {
+            let reason = format!("the endpoint `http` speaks raw echo, which has no {lacked}");
+            assert_eq!(result.status, Status::Unsupported(reason), "{check}");
+        }
+        assert_eq!(outcome.results.len(), checks.len());
     }
 
     #[test]

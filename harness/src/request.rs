@@ -25,7 +25,7 @@ pub enum Pattern {
     Idle,
     /// A connection whose first request comes 0.3 to 1.5 s after its handshake.
     Silent,
-    /// A connection that sends half a request head at once and the rest 0.3 to 1.5 s later.
+    /// A connection that sends half a request head, or half a line, at once and the rest 0.3 to 1.5 s later.
     Half,
     /// A client with a small receive buffer that reads a long answer slowly until the upgrade is done, then the rest.
     Reader,
@@ -85,7 +85,7 @@ pub enum FailureClass {
     UnsolicitedAnswer,
     /// No response by the deadline.
     Hung,
-    /// Fewer bytes than Content-Length, or no last chunk (RFC 9112 §8).
+    /// Fewer bytes than Content-Length, or no last chunk (RFC 9112 §8); of an echo, fewer than were sent.
     Truncated,
     /// Reused connection, idle, nothing sent: RST.
     IdleReset,
@@ -97,7 +97,7 @@ pub enum FailureClass {
     Unread,
     /// Reused, request sent, no response byte: EOF, CLOSE_WAIT, all acknowledged: read, and answered with nothing.
     Taken,
-    /// Not HTTP, a wrong request id, or a wrong body.
+    /// Not HTTP, a wrong request id, or a wrong body; of an echo, other bytes than were sent.
     WrongAnswer,
     /// Status 5xx.
     ServerError,
@@ -178,8 +178,8 @@ pub struct SocketEvidence {
 pub enum Ending {
     /// Answered whole, with the right id.
     Answered {
-        /// HTTP status.
-        status: u16,
+        /// HTTP status; raw echo has none.
+        status: Option<u16>,
         /// The version that the answer carried, where the manifest says how answers carry it.
         version: Option<Version>,
         /// The answer announced the close of its connection (`Connection: close`).
@@ -197,7 +197,7 @@ pub enum Ending {
 /// One request, from the instant it was meant to be sent. All instants are stamped at the system call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// Unique within the run; sent as `X-Request-Id`.
+    /// Unique within the run; sent as `X-Request-Id`, or in the line to be echoed.
     pub id: u64,
     /// The pattern that sent it.
     pub pattern: Pattern,
@@ -275,7 +275,7 @@ pub struct LoadAccount {
     pub ended: u64,
     /// Kept connections that the server closed while idle (a clean FIN, nothing lost).
     pub idle_closes: u64,
-    /// Closes of a kept connection that followed an answer without `Connection: close`.
+    /// Closes of a kept connection that followed an answer without `Connection: close`, where an answer can carry it.
     pub unannounced_closes: u64,
     /// Connections that we closed with unread bytes (they move the server-side abort counters of our namespace).
     pub own_aborts: u64,

@@ -128,6 +128,14 @@ const REFERENCES: &[Case] = &[
     ("the new version is never deployed", "\"deploy\", ", ""),
     ("no answer carries the version", "version_header = \"X-Version\"\n", ""),
     ("nothing depends on the version", "version {version}\n", ""),
+    ("a header in an echo", "version_header = \"X-Version\"", "version_header = \"X-Version\"\nprotocol = \"echo\""),
+    ("a body in an echo", "version_header = \"X-Version\"", "upload = { path = \"/upload\" }\nprotocol = \"echo\""),
+    ("no echo carries the version", "version_header = \"X-Version\"", "protocol = \"echo\""),
+    (
+        "no echo carries the version that is waited for",
+        "version_header = \"X-Version\"|{ wait = \"new-main\" }|done = \"new-version\"",
+        "protocol = \"echo\"|{ wait = \"new-version\" }|done = \"steps\"",
+    ),
     ("stalled workers never exit", "{ wait = \"new-main\" }", "{ wait = \"old-workers-exit\" }"),
     ("with stalled workers it is never done", "done = \"new-version\"", "done = \"old-main-exit\""),
 ];

@@ -65,18 +65,12 @@ fn endpoint() -> BoxedStrategy<Endpoint> {
     let slow = (text(), number()).prop_map(|(path, takes_ms)| Slow { path, takes_ms });
     let stream = (text(), number(), number()).prop_map(|(path, bytes, period)| Stream { path, bytes, period });
     let upload = text().prop_map(|path| Upload { path });
-    (text(), text(), text(), of(slow), of(stream), of(upload), of(any::<u32>()), of(text()), of(text()))
-        .prop_map(|(name, address, path, slow, stream, upload, backlog, version_header, echo_header)| Endpoint {
-            name,
-            address,
-            protocol: Protocol::Http1,
-            path,
-            slow,
-            stream,
-            upload,
-            backlog,
-            version_header,
-            echo_header,
+    let protocol = prop_oneof![Just(Protocol::Http1), Just(Protocol::Echo)];
+    let asked = (text(), of(slow), of(stream), of(upload));
+    (text(), text(), protocol, asked, of(any::<u32>()), of(text()), of(text()))
+        .prop_map(|(name, address, protocol, asked, backlog, version_header, echo_header)| {
+            let (path, slow, stream, upload) = asked;
+            Endpoint { name, address, protocol, path, slow, stream, upload, backlog, version_header, echo_header }
         })
         .boxed()
 }

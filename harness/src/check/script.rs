@@ -29,7 +29,11 @@ pub(crate) fn image(pid: i32) -> Image {
 
 /// A fresh request that was answered by this version.
 pub(crate) fn answered(began: u64, ended: u64, version: u32) -> Request {
-    request(began, ended, Ending::Answered { status: 200, version: Some(Version(version)), close_announced: true })
+    request(
+        began,
+        ended,
+        Ending::Answered { status: Some(200), version: Some(Version(version)), close_announced: true },
+    )
 }
 
 /// A fresh request that failed.

@@ -6,10 +6,10 @@ use crate::clock::Nanos;
 use crate::event::What;
 use crate::history::{History, Upgrade};
 use crate::id::UpgradeId;
-use crate::manifest::Capability;
+use crate::manifest::{Capability, Protocol};
 use crate::request::{Pattern, Request};
 use crate::scenario::Step;
-use crate::target::{Target, TargetFurther};
+use crate::target::{Target, TargetEndpoint, TargetFurther};
 
 /// A precondition of a verdict. The numbers are the load floors of the catalogue, per upgrade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +18,8 @@ pub enum Witness {
     Upgrades,
     /// Answers carry the version that gave them.
     Versions,
+    /// A request and its answer can say that they are the last ones on their connection.
+    Announcements,
     /// The target listens on other addresses in each version.
     MovingListeners,
     /// The target has a way to tell whoever asked for an upgrade what became of it.
@@ -87,7 +89,11 @@ impl Witness {
     #[must_use]
     pub fn is_of_load(self) -> bool {
         match self {
-            Witness::Upgrades | Witness::Versions | Witness::ReplyChannel | Witness::MovingListeners => false,
+            Witness::Upgrades
+            | Witness::Versions
+            | Witness::Announcements
+            | Witness::ReplyChannel
+            | Witness::MovingListeners => false,
             Witness::FreshLoad
             | Witness::BusyLoad
             | Witness::RequestsInFlight
@@ -109,7 +115,12 @@ impl Witness {
             Witness::UploadHalfSent => Pattern::Upload,
             Witness::Versions => {
                 let endpoint = target.endpoints.first().filter(|_| !target.tells_versions())?;
-                return Some(format!("the endpoint `{}` names no `version_header`", endpoint.name));
+                return Some(lacks(endpoint, "versions", "`version_header`"));
+            }
+            Witness::Announcements => {
+                let endpoint = target.endpoints.first().filter(|endpoint| !endpoint.announces_ends())?;
+                let text = "speaks raw echo, which has no word for the end of a connection";
+                return Some(format!("the endpoint `{}` {text}", endpoint.name));
             }
             Witness::MovingListeners => {
                 let text = "no address of `also` has `{version}` in it";
@@ -130,14 +141,21 @@ impl Witness {
             | Witness::BacklogNotEmpty
             | Witness::HandshakesHalfOpen => return None,
         };
-        let key = if pattern == Pattern::Reader { "long answer (`stream`)" } else { "request with a body (`upload`)" };
         let endpoint = target.endpoints.first().filter(|endpoint| !endpoint.offers(pattern))?;
-        Some(format!("the endpoint `{}` names no {key}", endpoint.name))
+        Some(if pattern == Pattern::Reader {
+            lacks(endpoint, "answers of their own", "long answer (`stream`)")
+        } else {
+            lacks(endpoint, "bodies", "request with a body (`upload`)")
+        })
     }
 
     /// Looks at a history: one sighting per upgrade.
     #[must_use]
     pub fn look(self, history: &History) -> Vec<Sighting> {
+        // Of the manifest, with upgrades or without.
+        if self == Witness::Announcements {
+            return Vec::new();
+        }
         let upgrades = history.upgrades();
         if upgrades.is_empty() {
             return vec![Sighting { upgrade: None, met: false, text: "no upgrade was triggered".to_owned() }];
@@ -152,9 +170,11 @@ impl Witness {
     fn one(self, history: &History, upgrade: &Upgrade) -> Sighting {
         let (met, text) = match self {
             // Of the run and of the manifest, not of an upgrade.
-            Witness::Upgrades | Witness::Versions | Witness::ReplyChannel | Witness::MovingListeners => {
-                (true, String::new())
-            }
+            Witness::Upgrades
+            | Witness::Versions
+            | Witness::Announcements
+            | Witness::ReplyChannel
+            | Witness::MovingListeners => (true, String::new()),
             Witness::FreshLoad => fresh(history, upgrade),
             Witness::BusyLoad => busy(history, upgrade),
             Witness::RequestsInFlight => in_flight(history, upgrade),
@@ -167,6 +187,14 @@ impl Witness {
             Witness::HandshakesHalfOpen => half_open(history, upgrade),
         };
         Sighting { upgrade: Some(upgrade.id), met, text }
+    }
+}
+
+/// What an endpoint's protocol does not have, or what the manifest does not name of it.
+fn lacks(endpoint: &TargetEndpoint, spoken: &str, named: &str) -> String {
+    match endpoint.protocol {
+        Protocol::Http1 => format!("the endpoint `{}` names no {named}", endpoint.name),
+        Protocol::Echo => format!("the endpoint `{}` speaks raw echo, which has no {spoken}", endpoint.name),
     }
 }
 

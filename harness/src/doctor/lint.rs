@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::manifest::{Capability, Done, Profile};
+use crate::manifest::{Capability, Done, Profile, Protocol};
 use crate::target::{Claim, Target, TargetEndpoint, TargetReady, TargetRestart, TargetRestartStep};
 
 /// Shorter deadlines pass on a busy machine although nothing is wrong; the null targets, which wait for what will never
@@ -118,6 +118,10 @@ fn endpoint(endpoint: &TargetEndpoint) -> Vec<Advice> {
         }
         Some(_) => {}
     }
+    if endpoint.protocol == Protocol::Echo {
+        // It has no headers, and is told apart by itself.
+        return found;
+    }
     if endpoint.version_header.is_none() {
         found.push(advice(
             key("version_header"),
@@ -160,7 +164,11 @@ fn restart(target: &Target, restart: &TargetRestart) -> Vec<Advice> {
         Done::Steps => found.push(advice(
             "restart.done",
             "that the last step returned proves nothing: the upgrade may not even have begun",
-            if versioned { "done = \"new-version\"" } else { "name a `version_header`, then done = \"new-version\"" },
+            match target.endpoints.first().map(|it| it.protocol) {
+                Some(Protocol::Echo) => "done = { output = \"…\" } with what it writes when it has handed over",
+                _ if versioned => "done = \"new-version\"",
+                _ => "name a `version_header`, then done = \"new-version\"",
+            },
         )),
         Done::OldMainExit => {}
     }
@@ -276,6 +284,20 @@ mod tests {
     #[test]
     fn a_weak_done_event_is_told() {
         check("done = \"new-version\"", "done = \"steps\"", &["restart.done"]);
+    }
+
+    #[test]
+    fn an_echo_is_not_told_to_send_headers() {
+        let text = WHOLE.replace("version_header = \"X-Version\"", "protocol = \"echo\"");
+        let text = text.replace("echo_header = \"X-Request-Id\"", "");
+        let got = |done: &str| -> Vec<Advice> {
+            let text = text.replace("done = \"new-version\"", done);
+            lint(&Target::parse(&text, "t.toml").unwrap_or_else(|error| panic!("{}", error.render(false))))
+        };
+        assert_eq!(got("done = { output = \"draining\" }"), []);
+        let weak = got("done = \"steps\"");
+        assert_eq!(weak.len(), 1, "{weak:?}");
+        assert!(weak[0].fix.contains("output"), "{weak:?}");
     }
 
     #[test]

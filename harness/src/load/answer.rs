@@ -21,8 +21,8 @@ pub(super) struct HeaderNames {
 /// What an answer said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Answer {
-    /// HTTP status.
-    pub(super) status: u16,
+    /// HTTP status; raw echo has none.
+    pub(super) status: Option<u16>,
     /// The version that it carried.
     pub(super) version: Option<Version>,
     /// It echoed the id as the manifest promises, or the manifest promises nothing.
@@ -43,7 +43,7 @@ pub(super) enum Progress {
         /// Their count.
         excess: usize,
     },
-    /// Not HTTP.
+    /// None of its protocol.
     Malformed,
 }
 
@@ -212,7 +212,7 @@ impl<'a> AnswerReader<'a> {
         *bytes = &bytes[bytes.len() - rest..];
         self.held.clear();
         // 1xx announces another head; 101 would be a change of protocol that nobody asked for.
-        if (100..200).contains(&answer.status) && answer.status != 101 {
+        if answer.status.is_some_and(|status| (100..200).contains(&status) && status != 101) {
             return;
         }
         self.answer = Some(answer);
@@ -254,7 +254,7 @@ impl<'a> AnswerReader<'a> {
             (Some(false), _) | (None, None) => Stage::UntilEnd,
         };
         let last = close || stage == Stage::UntilEnd;
-        Some((Answer { status, version, echoed, close_announced: close, last }, stage))
+        Some((Answer { status: Some(status), version, echoed, close_announced: close, last }, stage))
     }
 
     /// Takes bytes up to a line end; a whole line moves the chunked body on (RFC 9112 §7.1).
@@ -350,7 +350,8 @@ mod tests {
         let names = names();
         let mut reader = AnswerReader::new(&names, 7);
         let progress = reader.feed(wire.as_bytes());
-        let answer = reader.answer().map(|it| (it.status, it.version.map(|it| it.0), it.echoed, it.close_announced));
+        let status = |it: Answer| it.status.expect("HTTP has one");
+        let answer = reader.answer().map(|it| (status(it), it.version.map(|it| it.0), it.echoed, it.close_announced));
         assert_eq!((progress, answer), want, "{wire:?}");
     }
 

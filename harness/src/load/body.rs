@@ -8,9 +8,10 @@ use super::answer::Sequence;
 use super::connection::Connection;
 use super::crew::asked;
 use super::driver::LoadError;
-use super::exchange::{Ask, Exchange, judge};
+use super::exchange::{Exchange, judge};
 use super::failure::Failure;
 use super::ledger::Attempt;
+use super::protocol::{Ask, Reader};
 use super::schedule::{
     PIECE_EVERY, READER_BUFFER, Rhythm, Ticker, UPLOAD_BYTES, UPLOAD_KEPT_BACK, UPLOAD_PIECE, UPLOAD_REST_PIECES,
 };
@@ -100,7 +101,8 @@ impl Exchange {
         held: &mut Held,
     ) -> Result<Ending, Failure> {
         connection.send(&ask.bytes(attempt.id), self.deadline(), attempt, &self.ledger).await?;
-        let mut reader = self.reader(attempt.id).expecting(Sequence::new(stream.bytes, stream.period));
+        let reader = self.answers.reader(ask, attempt.id);
+        let mut reader = reader.expecting(Sequence::new(stream.bytes, stream.period));
         while self.timed(held.piece()).await {
             if connection.sip(&mut reader, attempt, &self.ledger)? {
                 break;
@@ -130,12 +132,13 @@ impl Exchange {
         let body = [b'.'; UPLOAD_BYTES];
         let gauges = &self.ledger.gauges;
         gauges.opened(attempt.pattern);
-        let begun = self.dribble(connection, attempt, &body, held).await;
+        let mut reader = self.answers.reader(ask, attempt.id);
+        let begun = self.dribble(connection, (&mut reader, &mut *attempt), &body, held).await;
         gauges.closed(attempt.pattern);
-        let rest = self.trickle(connection, attempt, begun?, held).await?;
+        let rest = self.trickle(connection, (&mut reader, &mut *attempt), begun?, held).await?;
         let deadline = self.deadline();
         connection.send(rest, deadline, attempt, &self.ledger).await?;
-        let told = self.hear(connection, attempt, deadline).await?;
+        let told = self.hear(connection, &mut reader, attempt, deadline).await?;
         if told.excess { Err(connection.unsolicited()) } else { told.ending }
     }
 
@@ -143,12 +146,12 @@ impl Exchange {
     async fn dribble<'a>(
         &self,
         connection: &Connection,
-        attempt: &mut Attempt,
+        (reader, attempt): (&mut Reader<'_>, &mut Attempt),
         body: &'a [u8],
         held: &mut Held,
     ) -> Result<&'a [u8], Failure> {
         let mut left = body;
-        while self.due(connection, attempt, held.piece()).await? {
+        while self.due(connection, (&mut *reader, &mut *attempt), held.piece()).await? {
             if left.len() > UPLOAD_KEPT_BACK {
                 left = self.give_piece(connection, attempt, left, UPLOAD_PIECE).await?;
             }
@@ -160,13 +163,13 @@ impl Exchange {
     async fn trickle<'a>(
         &self,
         connection: &Connection,
-        attempt: &mut Attempt,
+        (reader, attempt): (&mut Reader<'_>, &mut Attempt),
         left: &'a [u8],
         held: &mut Held,
     ) -> Result<&'a [u8], Failure> {
         let length = left.len().div_ceil(UPLOAD_REST_PIECES).max(1);
         let mut left = left;
-        while left.len() > length && self.due(connection, attempt, held.tick()).await? {
+        while left.len() > length && self.due(connection, (&mut *reader, &mut *attempt), held.tick()).await? {
             left = self.give_piece(connection, attempt, left, length).await?;
         }
         Ok(left)
@@ -176,11 +179,11 @@ impl Exchange {
     async fn due(
         &self,
         connection: &Connection,
-        attempt: &mut Attempt,
+        (reader, attempt): (&mut Reader<'_>, &mut Attempt),
         piece: impl Future<Output = io::Result<bool>>,
     ) -> Result<bool, Failure> {
         let mut due = false;
-        connection.pause(async { due = self.timed(piece).await }, attempt).await?;
+        connection.pause(async { due = self.timed(piece).await }, reader, attempt, &self.ledger).await?;
         Ok(due)
     }
 

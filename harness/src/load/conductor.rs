@@ -11,9 +11,10 @@ use tokio::sync::watch;
 use super::body::{Body, Held};
 use super::crew::{Crew, asked};
 use super::driver::{LoadError, LoadRecord, Parked};
-use super::exchange::{Ask, Exchange};
+use super::exchange::Exchange;
 use super::kept::Kept;
 use super::ledger::Attempt;
+use super::protocol::Ask;
 use super::schedule::{
     BODY_EVERY, BUSY_CONNECTIONS, BUSY_EVERY, CANARY_EVERY, FRESH_EVERY, HALF_EVERY, IDLE_CONNECTIONS, IDLE_EVERY,
     IDLE_SPREAD, PAUSE, READERS, Random, Rhythm, SILENT_EVERY, SLOW_IN_FLIGHT, Ticker, UPLOAD_BYTES, UPLOADS,

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{Answer, AnswerReader, Progress};
+use super::answer::{Answer, Progress};
 use super::failure::{Failure, Loss, Signal, connect_failure};
 use super::ledger::{Attempt, Ledger};
+use super::protocol::Reader;
 use super::schedule::SIP_BYTES;
 use crate::kernel::tcp::{Peek, SYN_BYTES, TcpInfo, TcpSocket};
 use crate::request::{FailureClass, SocketEvidence};
@@ -118,21 +119,41 @@ impl Connection {
     }
 
     /// Leaves the connection alone until `resume`, in the middle of a request or before its first byte. What happens to
-    /// it meanwhile, or is found right before the next write, ends the request.
+    /// it meanwhile, or is found right before the next write, ends the request; but what has been sent may be answered.
     ///
     /// # Errors
     /// The failure to record.
-    pub(super) async fn pause(&self, resume: impl Future<Output = ()>, attempt: &mut Attempt) -> Result<(), Failure> {
-        let disturbed = tokio::select! {
-            biased;
-            disturbed = self.disturbance() => disturbed,
-            () = resume => self.socket.get_ref().peek(),
-        };
-        match disturbed {
-            Ok(Peek::Quiet) => Ok(()),
-            Ok(Peek::Closed) => Err(self.lost(Signal::Eof, attempt)),
-            Ok(Peek::Bytes) => Err(self.unsolicited()),
-            Err(error) => Err(self.lost(Signal::from(&error), attempt)),
+    pub(super) async fn pause(
+        &self,
+        resume: impl Future<Output = ()>,
+        reader: &mut Reader<'_>,
+        attempt: &mut Attempt,
+        ledger: &Ledger,
+    ) -> Result<(), Failure> {
+        let mut resume = std::pin::pin!(resume);
+        let mut over = false;
+        loop {
+            let found = tokio::select! {
+                biased;
+                disturbed = self.disturbance(), if !over => disturbed,
+                () = &mut resume, if !over => {
+                    over = true;
+                    self.socket.get_ref().peek()
+                }
+                else => self.socket.get_ref().peek(),
+            };
+            match found {
+                Ok(Peek::Quiet) => return Ok(()),
+                Ok(Peek::Closed) => return Err(self.lost(Signal::Eof, attempt)),
+                Ok(Peek::Bytes) if reader.may_begin_early() && attempt.bytes_received < attempt.bytes_sent => {
+                    self.sip(reader, attempt, ledger)?;
+                    if attempt.bytes_received > attempt.bytes_sent {
+                        return Err(self.unsolicited());
+                    }
+                }
+                Ok(Peek::Bytes) => return Err(self.unsolicited()),
+                Err(error) => return Err(self.lost(Signal::from(&error), attempt)),
+            }
         }
     }
 
@@ -219,7 +240,7 @@ impl Connection {
     /// The failure to record.
     pub(super) async fn receive(
         &mut self,
-        reader: &mut AnswerReader<'_>,
+        reader: &mut Reader<'_>,
         deadline: Instant,
         attempt: &mut Attempt,
         ledger: &Ledger,
@@ -234,13 +255,13 @@ impl Connection {
         self.sent_before += attempt.bytes_sent;
         match reader.answer() {
             Some(answer) => Ok((answer, excess)),
-            None => Err(self.wrong("not HTTP", attempt)),
+            None => Err(self.wrong(reader.malformed(), attempt)),
         }
     }
 
     async fn read_answer(
         &self,
-        reader: &mut AnswerReader<'_>,
+        reader: &mut Reader<'_>,
         attempt: &mut Attempt,
         ledger: &Ledger,
     ) -> Result<usize, Failure> {
@@ -263,12 +284,7 @@ impl Connection {
     ///
     /// # Errors
     /// The failure to record.
-    pub(super) fn sip(
-        &self,
-        reader: &mut AnswerReader<'_>,
-        attempt: &mut Attempt,
-        ledger: &Ledger,
-    ) -> Result<bool, Failure> {
+    pub(super) fn sip(&self, reader: &mut Reader<'_>, attempt: &mut Attempt, ledger: &Ledger) -> Result<bool, Failure> {
         let mut buffer = [0u8; SIP_BYTES];
         match self.socket.get_ref().read(&mut buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
@@ -283,7 +299,7 @@ impl Connection {
     fn digest(
         &self,
         read: io::Result<&[u8]>,
-        reader: &mut AnswerReader<'_>,
+        reader: &mut Reader<'_>,
         attempt: &mut Attempt,
         ledger: &Ledger,
     ) -> Result<Option<usize>, Failure> {
@@ -296,7 +312,7 @@ impl Connection {
                 match reader.feed(bytes) {
                     Progress::More => Ok(None),
                     Progress::Whole { excess } => Ok(Some(excess)),
-                    Progress::Malformed => Err(self.wrong("not HTTP", attempt)),
+                    Progress::Malformed => Err(self.wrong(reader.malformed(), attempt)),
                 }
             }
             Err(error) => Err(self.lost(Signal::from(&error), attempt)),

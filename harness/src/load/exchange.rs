@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::answer::{Answer, AnswerReader, HeaderNames};
+use super::answer::Answer;
 use super::connection::{Connection, Idle};
 use super::failure::Failure;
 use super::ledger::{Attempt, Ledger};
+use super::protocol::{Answers, Ask, Reader};
 use crate::request::{Ending, FailureClass};
 use crate::target::TargetEndpoint;
 
@@ -18,45 +19,9 @@ pub(super) struct Exchange {
     pub(super) ledger: Ledger,
     to: SocketAddr,
     limit: Duration,
-    names: HeaderNames,
-}
-
-/// Which request is sent.
-#[derive(Debug, Clone)]
-pub(super) struct Ask {
-    before_id: String,
-    after_id: String,
-}
-
-impl Ask {
-    /// GET of `path` that ends its connection.
-    pub(super) fn once(endpoint: &TargetEndpoint, path: &str) -> Ask {
-        Ask { before_id: before_id("GET", endpoint, path), after_id: "\r\nConnection: close\r\n\r\n".to_owned() }
-    }
-
-    /// GET of `path` that leaves its connection open.
-    pub(super) fn kept(endpoint: &TargetEndpoint, path: &str) -> Ask {
-        Ask { before_id: before_id("GET", endpoint, path), after_id: "\r\n\r\n".to_owned() }
-    }
-
-    /// The head of a POST to `path` with a body of this length, that ends its connection.
-    pub(super) fn post(endpoint: &TargetEndpoint, path: &str, bytes: usize) -> Ask {
-        let after_id = format!("\r\nContent-Length: {bytes}\r\nConnection: close\r\n\r\n");
-        Ask { before_id: before_id("POST", endpoint, path), after_id }
-    }
-
-    /// Half of the head's bytes before the request id: no server can answer that.
-    pub(super) fn half(&self) -> usize {
-        self.before_id.len() / 2
-    }
-
-    pub(super) fn bytes(&self, id: u64) -> Vec<u8> {
-        format!("{}{id}{}", self.before_id, self.after_id).into_bytes()
-    }
-}
-
-fn before_id(method: &str, endpoint: &TargetEndpoint, path: &str) -> String {
-    format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nX-Request-Id: ", endpoint.address)
+    pub(super) answers: Answers,
+    /// An answer can say that it is the last one on its connection.
+    pub(super) ends_announced: bool,
 }
 
 /// A connection's part of a good ending: how the request ended, whether the connection can carry another one, and
@@ -71,8 +36,8 @@ pub(super) struct Told {
 impl Exchange {
     /// For one endpoint; `limit` is the deadline of each request, counted from its begin.
     pub(super) fn new(ledger: Ledger, endpoint: &TargetEndpoint, limit: Duration) -> Exchange {
-        let names = HeaderNames { version: endpoint.version_header.clone(), echo: endpoint.echo_header.clone() };
-        Exchange { ledger, to: endpoint.address, limit, names }
+        let ends_announced = endpoint.announces_ends();
+        Exchange { ledger, to: endpoint.address, limit, answers: Answers::of(endpoint), ends_announced }
     }
 
     /// The deadline of a request that begins now.
@@ -123,10 +88,11 @@ impl Exchange {
         let sent = connection.send(&ask.bytes(attempt.id), deadline, &mut attempt, &self.ledger).await;
         opened(true);
         let ending = match sent {
-            Ok(()) => self.hear(&mut connection, &mut attempt, deadline).await.and_then(|told| match told.excess {
-                true => Err(connection.unsolicited()),
-                false => told.ending,
-            }),
+            Ok(()) => {
+                let mut reader = self.answers.reader(ask, attempt.id);
+                let told = self.hear(&mut connection, &mut reader, &mut attempt, deadline).await;
+                told.and_then(|told| if told.excess { Err(connection.unsolicited()) } else { told.ending })
+            }
             Err(failure) => Err(failure),
         };
         // First ended, then closed: the close is no part of the request's time.
@@ -165,12 +131,13 @@ impl Exchange {
         connection.give(now, self.deadline(), attempt).await?;
         let gauges = &self.ledger.gauges;
         gauges.opened(attempt.pattern);
-        let paused = connection.pause(resume, attempt).await;
+        let mut reader = self.answers.reader(ask, attempt.id);
+        let paused = connection.pause(resume, &mut reader, attempt, &self.ledger).await;
         gauges.closed(attempt.pattern);
         paused?;
         let deadline = self.deadline();
         connection.send(later, deadline, attempt, &self.ledger).await?;
-        let told = self.hear(connection, attempt, deadline).await?;
+        let told = self.hear(connection, &mut reader, attempt, deadline).await?;
         if told.excess { Err(connection.unsolicited()) } else { told.ending }
     }
 
@@ -187,34 +154,30 @@ impl Exchange {
     ) -> Result<Told, Failure> {
         connection.carry(attempt);
         connection.send(&ask.bytes(attempt.id), deadline, attempt, &self.ledger).await?;
-        self.hear(connection, attempt, deadline).await
-    }
-
-    pub(super) fn reader(&self, id: u64) -> AnswerReader<'_> {
-        AnswerReader::new(&self.names, id)
+        self.hear(connection, &mut self.answers.reader(ask, attempt.id), attempt, deadline).await
     }
 
     pub(super) async fn hear(
         &self,
         connection: &mut Connection,
+        reader: &mut Reader<'_>,
         attempt: &mut Attempt,
         deadline: Instant,
     ) -> Result<Told, Failure> {
-        let mut reader = self.reader(attempt.id);
-        let (answer, excess) = connection.receive(&mut reader, deadline, attempt, &self.ledger).await?;
+        let (answer, excess) = connection.receive(reader, deadline, attempt, &self.ledger).await?;
         let ending = judge(answer, connection, attempt);
         Ok(Told { ending, last: answer.last, excess: excess > 0 })
     }
 }
 
-/// A whole answer is good when its status is 2xx and it answers this very request.
+/// A whole answer is good when its status, if it has one, is 2xx and it answers this very request.
 pub(super) fn judge(answer: Answer, connection: &Connection, attempt: &mut Attempt) -> Result<Ending, Failure> {
     let Answer { status, version, echoed, close_announced, .. } = answer;
-    let class = match status {
-        500..=599 => FailureClass::ServerError,
-        200..=299 if !echoed => return Err(connection.wrong("another request's id", attempt)),
-        200..=299 => return Ok(Ending::Answered { status, version, close_announced }),
-        _ => FailureClass::WrongAnswer,
+    let (class, status) = match status {
+        None | Some(200..=299) if !echoed => return Err(connection.wrong("another request's id", attempt)),
+        None | Some(200..=299) => return Ok(Ending::Answered { status, version, close_announced }),
+        Some(status @ 500..=599) => (FailureClass::ServerError, status),
+        Some(status) => (FailureClass::WrongAnswer, status),
     };
     Err(connection.answered_badly(class, &format!("status {status}"), attempt))
 }

@@ -7,8 +7,9 @@ use tokio::sync::watch;
 use super::connection::{Connection, Idle};
 use super::crew::asked;
 use super::driver::LoadError;
-use super::exchange::{Ask, Exchange};
+use super::exchange::Exchange;
 use super::failure::Failure;
+use super::protocol::Ask;
 use super::schedule::Ticker;
 use crate::clock::Nanos;
 use crate::request::{FailureClass, Pattern};
@@ -84,16 +85,14 @@ impl Kept {
         match idle {
             Idle::Quiet => {}
             Idle::Closed => {
-                self.exchange.ledger.count(|account| {
-                    account.idle_closes += 1;
-                    // An announced close would have made us close first.
-                    account.unannounced_closes += 1;
-                });
+                self.exchange.ledger.count(|account| account.idle_closes += 1);
+                // An announced close would have made us close first.
+                self.closed_unannounced();
                 self.close();
             }
             Idle::Broken(failure) => {
                 if failure.class == FailureClass::IdleReset {
-                    self.exchange.ledger.count(|account| account.unannounced_closes += 1);
+                    self.closed_unannounced();
                 }
                 self.broken = self.take().map(|connection| (connection, failure));
             }
@@ -140,13 +139,20 @@ impl Kept {
             }
             Err(failure) => {
                 if reused && closed_by_peer(failure.class) {
-                    exchange.ledger.count(|account| account.unannounced_closes += 1);
+                    self.closed_unannounced();
                 }
                 exchange.ledger.end(attempt, Err(failure));
                 self.close();
             }
         }
         self.free = exchange.ledger.clock.now();
+    }
+
+    /// The server ended the connection, and its last answer did not say so.
+    fn closed_unannounced(&self) {
+        if self.exchange.ends_announced {
+            self.exchange.ledger.count(|account| account.unannounced_closes += 1);
+        }
     }
 
     fn keep(&mut self, connection: Connection) {

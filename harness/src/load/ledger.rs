@@ -295,7 +295,7 @@ mod tests {
         let clock = Clock::with_origin(Clock::start().origin() - 10_000_000_000);
         let ledger = Ledger::new(clock, Arc::default(), 0, 1);
         let attempt = ledger.schedule(Pattern::Busy, Nanos(1), clock.now());
-        let answered = Ending::Answered { status: 200, version: None, close_announced: false };
+        let answered = Ending::Answered { status: Some(200), version: None, close_announced: false };
         ledger.end(attempt, Ok(answered));
         let account = ledger.close().expect("balanced").account;
         assert!(account.lateness_max < 5_000_000_000, "{account:?}");

@@ -10,10 +10,12 @@ mod conductor;
 mod connection;
 mod crew;
 mod driver;
+mod echo;
 mod exchange;
 mod failure;
 mod kept;
 mod ledger;
+mod protocol;
 mod schedule;
 
 #[cfg(test)]

@@ -301,7 +301,7 @@ pub struct Endpoint {
     /// The protocol spoken.
     #[serde(default)]
     pub protocol: Protocol,
-    /// Path of a request that is answered at once.
+    /// Path of a request that is answered at once; of an echo, what its line begins with.
     #[serde(default = "default_path")]
     pub path: String,
     /// A request that takes long.
@@ -370,6 +370,20 @@ pub enum Protocol {
     /// HTTP/1.1 in the clear.
     #[default]
     Http1,
+    /// Raw echo: whatever a client sends comes back byte by byte. A request is the line `PATH ID`, and its answer is the same
+    /// line.
+    Echo,
+}
+
+impl Protocol {
+    /// The word as it stands in manifests and reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Protocol::Http1 => "http1",
+            Protocol::Echo => "echo",
+        }
+    }
 }
 
 /// When a freshly launched target is ready.

@@ -2,9 +2,11 @@
 //!
 //! [`answers`] asks once, on a connection of its own; polling it is the caller's part.
 
+mod echo;
+mod half;
+mod http;
 mod probe;
 mod unix;
 
-pub use probe::{
-    NO_ANSWER, Probe, ProbeError, answers, answers_at, closed_first, half_request, inside, rest_of_request,
-};
+pub use half::HalfRequest;
+pub use probe::{NO_ANSWER, Probe, ProbeError, answers, answers_at, closed_first, inside};

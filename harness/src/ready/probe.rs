@@ -10,13 +10,12 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use thiserror::Error;
 
 use crate::id::Version;
-use crate::ready::unix;
+use crate::manifest::Protocol;
+use crate::ready::{echo, http, unix};
 use crate::target::{FurtherAddress, TargetEndpoint};
 
-/// A head larger than this is not an answer of any server that we know; it bounds our memory.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Header lines of one head; nginx and haproxy stop at about 100.
-const HEADERS_MAX: usize = 128;
+/// What is larger than this is not the head of an answer of any server that we know; it bounds our memory.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// What [`Probe::Silent`] gives as its reason when nothing but the time ran out.
 pub const NO_ANSWER: &str = "no answer within the limit";
@@ -24,7 +23,7 @@ pub const NO_ANSWER: &str = "no answer within the limit";
 /// What one request found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
-    /// Answered with 2xx.
+    /// Answered with 2xx, or with its own line.
     Answered {
         /// The version that the answer carried, where the manifest says how answers carry it.
         version: Option<Version>,
@@ -38,7 +37,7 @@ pub enum Probe {
     },
     /// An answer, and a wrong one. Not ready, and it may never be.
     Wrong {
-        /// "status 503", "not HTTP".
+        /// "status 503", "not HTTP", "other bytes than were sent".
         what: String,
     },
 }
@@ -57,7 +56,7 @@ pub enum ProbeError {
     Socket(#[source] io::Error),
 }
 
-/// Sends `GET` of the endpoint's path from inside `netns` (the caller's namespace when absent) and waits at most
+/// Sends a request of the endpoint's path from inside `netns` (the caller's namespace when absent) and waits at most
 /// `limit` for the whole answer.
 ///
 /// # Errors
@@ -90,7 +89,7 @@ pub fn inside<T: Send>(
     })
 }
 
-/// Sends one request that announces its connection's end, and keeps the connection until the server has closed it, at most
+/// Sends one request that announces its connection's end, which takes HTTP, and keeps the connection until the server has closed it, at most
 /// `limit`; whether it has.
 ///
 /// # Errors
@@ -103,7 +102,7 @@ pub fn closed_first(
     inside(netns, "close", || {
         let end = Instant::now() + limit;
         let mut stream = TcpStream::connect_timeout(&endpoint.address, limit).map_err(ProbeError::Socket)?;
-        stream.write_all(request(endpoint).as_bytes()).map_err(ProbeError::Socket)?;
+        stream.write_all(http::request(endpoint).as_bytes()).map_err(ProbeError::Socket)?;
         let mut buffer = [0u8; 4096];
         while let Some(left) = left(end) {
             stream.set_read_timeout(Some(left)).map_err(ProbeError::Socket)?;
@@ -117,43 +116,6 @@ pub fn closed_first(
         }
         Ok(false)
     })
-}
-
-fn request(endpoint: &TargetEndpoint) -> String {
-    format!("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", endpoint.path, endpoint.address)
-}
-
-/// Opens a connection to an endpoint from inside `netns` and sends half a request: a client that never ends.
-///
-/// # Errors
-/// When the harness itself could not, or the target did not take the connection.
-pub fn half_request(
-    netns: Option<BorrowedFd<'_>>,
-    endpoint: &TargetEndpoint,
-    limit: Duration,
-) -> Result<TcpStream, ProbeError> {
-    inside(netns, "hold", || {
-        let mut stream = TcpStream::connect_timeout(&endpoint.address, limit).map_err(ProbeError::Socket)?;
-        let head = format!("GET {} HTTP/1.1\r\nHost: {}\r\n", endpoint.path, endpoint.address);
-        stream.write_all(head.as_bytes()).map_err(ProbeError::Socket)?;
-        Ok(stream)
-    })
-}
-
-/// Sends the rest of the request that [`half_request`] began; how to read its answer, once `sent` was told that it is on its way.
-/// The stream must block.
-pub fn rest_of_request(
-    stream: &mut TcpStream,
-    endpoint: &TargetEndpoint,
-    limit: Duration,
-    sent: impl FnOnce(),
-) -> Probe {
-    if let Err(error) = stream.write_all(b"Connection: close\r\n\r\n") {
-        return silent(&format!("write: {error}"));
-    }
-    sent();
-    let (head, stopped) = read_answer(stream, Instant::now() + limit);
-    understand(&head, endpoint).unwrap_or_else(|| silent(&stopped))
 }
 
 /// As [`answers`], at another address and from the network namespace of the caller. A UNIX socket without a file refuses like one on
@@ -189,15 +151,35 @@ fn connected<S>(stream: io::Result<S>, exchange: impl FnOnce(S) -> Probe) -> Res
 
 /// One request and its answer.
 fn exchange(mut stream: impl Stream, endpoint: &TargetEndpoint, end: Instant) -> Probe {
-    if let Err(error) = stream.write_all(request(endpoint).as_bytes()) {
+    let request = match endpoint.protocol {
+        Protocol::Http1 => http::request(endpoint),
+        Protocol::Echo => echo::line(endpoint),
+    };
+    if let Err(error) = stream.write_all(request.as_bytes()) {
         return silent(&format!("write: {error}"));
     }
-    let (head, stopped) = read_answer(&mut stream, end);
-    understand(&head, endpoint).unwrap_or_else(|| silent(&stopped))
+    let (answer, stopped) = read_answer(&mut stream, Vec::new(), endpoint, end);
+    understand(&answer, endpoint).unwrap_or_else(|| silent(&stopped))
+}
+
+/// `None` when it is not whole.
+pub(super) fn understand(answer: &[u8], endpoint: &TargetEndpoint) -> Option<Probe> {
+    match endpoint.protocol {
+        Protocol::Http1 => http::understand(answer, endpoint),
+        Protocol::Echo => echo::understand(answer, endpoint),
+    }
+}
+
+/// No more of it need be read: a server that keeps its connection open must not cost the whole limit.
+fn is_enough(answer: &[u8], endpoint: &TargetEndpoint) -> bool {
+    match endpoint.protocol {
+        Protocol::Http1 => http::is_whole(answer),
+        Protocol::Echo => echo::understand(answer, endpoint).is_some(),
+    }
 }
 
 /// A connection whose reads can be limited.
-trait Stream: Read + Write {
+pub(super) trait Stream: Read + Write {
     fn limit_reads(&self, limit: Duration) -> io::Result<()>;
 }
 
@@ -214,63 +196,37 @@ impl Stream for UnixStream {
 }
 
 /// Reads to the end of the stream, so that our close sends FIN and not RST (a reset of ours would move the counters of
-/// a namespace that we share). Returns the beginning, and why it stopped.
-fn read_answer(stream: &mut impl Stream, end: Instant) -> (Vec<u8>, String) {
-    let mut head = Vec::new();
+/// a namespace that we share), or until there is enough. Returns the beginning, of which `answer` has come already, and why it
+/// stopped.
+pub(super) fn read_answer(
+    stream: &mut impl Stream,
+    mut answer: Vec<u8>,
+    endpoint: &TargetEndpoint,
+    end: Instant,
+) -> (Vec<u8>, String) {
     let mut buffer = [0u8; 4096];
     loop {
-        let Some(left) = left(end) else { return (head, NO_ANSWER.to_owned()) };
+        let Some(left) = left(end) else { return (answer, NO_ANSWER.to_owned()) };
         if let Err(error) = stream.limit_reads(left) {
-            return (head, format!("read: {error}"));
+            return (answer, format!("read: {error}"));
         }
         match stream.read(&mut buffer) {
-            Ok(0) => return (head, "closed without an answer".to_owned()),
+            Ok(0) => return (answer, "closed without an answer".to_owned()),
             Ok(count) => {
-                let room = HEAD_BYTES_MAX.saturating_sub(head.len()).min(count);
-                head.extend_from_slice(&buffer[..room]);
-                if is_whole(&head) {
-                    return (head, String::new());
+                let room = ANSWER_BYTES_MAX.saturating_sub(answer.len()).min(count);
+                answer.extend_from_slice(&buffer[..room]);
+                if is_enough(&answer, endpoint) {
+                    return (answer, String::new());
                 }
             }
             // The time left is looked at above.
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(error) => return (head, format!("read: {error}")),
+            Err(error) => return (answer, format!("read: {error}")),
         }
     }
 }
 
-/// It has all of its Content-Length: a server that ignores `Connection: close` must not cost the whole limit.
-fn is_whole(bytes: &[u8]) -> bool {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut response = httparse::Response::new(&mut headers);
-    let Ok(httparse::Status::Complete(head)) = response.parse(bytes) else { return false };
-    let length = header(&response, "content-length").and_then(|text| text.parse::<usize>().ok());
-    length.is_some_and(|length| bytes.len() - head >= length)
-}
-
-/// `None` when there is no whole head.
-fn understand(bytes: &[u8], endpoint: &TargetEndpoint) -> Option<Probe> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut response = httparse::Response::new(&mut headers);
-    match response.parse(bytes) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return None,
-        Err(_) => return Some(Probe::Wrong { what: "not HTTP".to_owned() }),
-    }
-    let status = response.code?;
-    if !(200..300).contains(&status) {
-        return Some(Probe::Wrong { what: format!("status {status}") });
-    }
-    let version = endpoint.version_header.as_deref().and_then(|name| header(&response, name));
-    Some(Probe::Answered { version: version.and_then(|text| text.parse().ok()).map(Version) })
-}
-
-fn header<'a>(response: &httparse::Response<'_, 'a>, name: &str) -> Option<&'a str> {
-    let found = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
-    std::str::from_utf8(found.value).ok().map(str::trim)
-}
-
-fn silent(reason: &str) -> Probe {
+pub(super) fn silent(reason: &str) -> Probe {
     Probe::Silent { reason: reason.to_owned() }
 }
 
@@ -281,13 +237,12 @@ fn left(end: Instant) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::net::{SocketAddr, TcpListener};
 
     use super::*;
-    use crate::manifest::Protocol;
 
-    fn endpoint(address: SocketAddr) -> TargetEndpoint {
+    pub(in crate::ready) fn endpoint(address: SocketAddr) -> TargetEndpoint {
         TargetEndpoint {
             name: "http".to_owned(),
             address,
@@ -304,19 +259,25 @@ mod tests {
 
     /// Asks a server that writes `answer` to one request and then closes.
     fn check(answer: &'static str, want: &Probe) {
+        check_in(Protocol::Http1, answer, want);
+    }
+
+    fn check_in(protocol: Protocol, answer: &'static str, want: &Probe) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = listener.local_addr().expect("address");
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("accept");
             let mut asked = Vec::new();
             let mut byte = [0u8; 1];
-            while !asked.ends_with(b"\r\n\r\n") {
+            let end = if protocol == Protocol::Http1 { "\r\n\r\n" } else { "\n" };
+            while !asked.ends_with(end.as_bytes()) {
                 stream.read_exact(&mut byte).expect("request");
                 asked.push(byte[0]);
             }
             stream.write_all(answer.as_bytes()).expect("answer");
         });
-        let probe = answers(None, &endpoint(address), Duration::from_secs(20)).expect("asked");
+        let endpoint = TargetEndpoint { protocol, ..endpoint(address) };
+        let probe = answers(None, &endpoint, Duration::from_secs(20)).expect("asked");
         server.join().expect("server");
         assert_eq!(&probe, want, "{answer:?}");
     }
@@ -331,6 +292,17 @@ mod tests {
         check("SSH-2.0-OpenSSH_9.2\r\n", &wrong("not HTTP"));
         check("", &silent("closed without an answer"));
         check("HTTP/1.1 200", &silent("closed without an answer"));
+    }
+
+    #[test]
+    fn an_echo_is_the_line_and_nothing_else() {
+        let wrong = |what: &str| Probe::Wrong { what: what.to_owned() };
+        check_in(Protocol::Echo, "/ 0\n", &Probe::Answered { version: None });
+        check_in(Protocol::Echo, "/ 0\n/ 0\n", &wrong("more bytes than were sent"));
+        check_in(Protocol::Echo, "/ 1\n", &wrong("other bytes than were sent"));
+        check_in(Protocol::Echo, "HTTP/1.1 400 Bad Request\r\n\r\n", &wrong("other bytes than were sent"));
+        check_in(Protocol::Echo, "/ 0", &silent("closed without an answer"));
+        check_in(Protocol::Echo, "", &silent("closed without an answer"));
     }
 
     #[test]

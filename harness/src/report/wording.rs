@@ -77,6 +77,9 @@ pub fn witness(witness: Witness) -> String {
     match witness {
         Witness::Upgrades => "at least one upgrade was triggered".to_owned(),
         Witness::Versions => "answers that carry the version that gave them (`version_header`)".to_owned(),
+        Witness::Announcements => {
+            "a protocol in which a request and its answer can say that they are the last".to_owned()
+        }
         Witness::MovingListeners => "an address of `also` that is another in each version".to_owned(),
         Witness::ReplyChannel => "a command that triggers the restart, or the capability notify".to_owned(),
         Witness::FreshLoad => {
@@ -109,7 +112,11 @@ pub fn witness(witness: Witness) -> String {
 #[must_use]
 pub fn witness_remedy(witness: Witness) -> Option<&'static str> {
     match witness {
-        Witness::Upgrades | Witness::Versions | Witness::ReplyChannel | Witness::MovingListeners => None,
+        Witness::Upgrades
+        | Witness::Versions
+        | Witness::Announcements
+        | Witness::ReplyChannel
+        | Witness::MovingListeners => None,
         Witness::FreshLoad
         | Witness::BusyLoad
         | Witness::RequestsInFlight

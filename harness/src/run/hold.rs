@@ -1,35 +1,21 @@
 //! Connections that never end: what a drain deadline is for.
 
-use std::io::ErrorKind;
-use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::clock::{Interval, Nanos};
-use crate::event::{HeldChange, HeldEnd, What};
+use crate::event::{HeldChange, What};
 use crate::id::UpgradeId;
-use crate::ready;
+use crate::ready::HalfRequest;
 use crate::run::daemon::answer;
 use crate::run::upgrade::yes;
 use crate::run::{RunError, Stage};
 
-/// A connection with half a request on it; it does not block.
+/// A connection with half a request on it.
 #[derive(Debug)]
-pub(super) struct HeldStream {
-    stream: TcpStream,
+pub(super) struct Held {
+    half: HalfRequest,
     /// When it was last known to be open.
     seen: Nanos,
-}
-
-impl HeldStream {
-    /// How it has ended, if it has.
-    fn end(&self) -> Option<HeldEnd> {
-        match self.stream.peek(&mut [0]) {
-            Ok(0) => Some(HeldEnd::Closed),
-            Ok(_) => Some(HeldEnd::Answered),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
-            Err(_) => Some(HeldEnd::Reset),
-        }
-    }
 }
 
 impl Stage<'_> {
@@ -41,10 +27,7 @@ impl Stage<'_> {
             let connections = u32::try_from(opened.len()).expect("no more than were asked for");
             self.sink.put_at(seen, What::Held { connections });
         }
-        for stream in opened {
-            stream.set_nonblocking(true)?;
-            self.held.push(HeldStream { stream, seen });
-        }
+        self.held.extend(opened.into_iter().map(|half| Held { half, seen }));
         Ok(())
     }
 
@@ -55,7 +38,7 @@ impl Stage<'_> {
         let triggered = self.last_upgrade.as_ref().and_then(|before| Some((before.id, before.triggered?)));
         let (Some((upgrade, triggered)), Some(least)) = (triggered, deadlines.drain_least) else { return Ok(()) };
         let complete_at = triggered.plus(least.saturating_sub(before_cut));
-        let mut open: Vec<(u32, HeldStream)> = (1..).zip(std::mem::take(&mut self.held)).collect();
+        let mut open: Vec<(u32, Held)> = (1..).zip(std::mem::take(&mut self.held)).collect();
         let mut latecomer = open.last().map(|(number, _)| *number);
         let all_ended = self.within(least + deadlines.drain, || {
             open.retain_mut(|(number, held)| !self.has_ended(upgrade, *number, held));
@@ -80,9 +63,9 @@ impl Stage<'_> {
     }
 
     /// Looks at a held connection, and tells when it has ended.
-    fn has_ended(&self, upgrade: UpgradeId, connection: u32, held: &mut HeldStream) -> bool {
+    fn has_ended(&self, upgrade: UpgradeId, connection: u32, held: &mut Held) -> bool {
         let now = self.clock.now();
-        let Some(end) = held.end() else {
+        let Some(end) = held.half.end(&self.plan.target.endpoints[0]) else {
             held.seen = now;
             return false;
         };
@@ -92,27 +75,24 @@ impl Stage<'_> {
     }
 
     /// Sends the rest of its request and waits for the answer.
-    fn complete_late(&self, upgrade: UpgradeId, connection: u32, held: &mut HeldStream, limit: Duration) {
+    fn complete_late(&self, upgrade: UpgradeId, connection: u32, held: &mut Held, limit: Duration) {
         let endpoint = &self.plan.target.endpoints[0];
         let tell = |at, change| self.sink.put(at, What::HeldConnection { upgrade, connection, change });
         let began = self.clock.now();
-        let probe = match held.stream.set_nonblocking(false) {
-            Ok(()) => ready::rest_of_request(&mut held.stream, endpoint, limit, || {
-                tell(Interval::new(began, self.clock.now()), HeldChange::Completed);
-            }),
-            Err(error) => ready::Probe::Silent { reason: error.to_string() },
-        };
+        let probe = held.half.complete(endpoint, limit, || {
+            tell(Interval::new(began, self.clock.now()), HeldChange::Completed);
+        });
         tell(Interval::new(began, self.clock.now()), HeldChange::Answered(answer(probe)));
     }
 
     /// So many connections with half a request on each, and whether they were all accepted.
-    pub(super) fn half_requests(&self, action: &str, connections: u32) -> Result<(Vec<TcpStream>, bool), RunError> {
+    pub(super) fn half_requests(&self, action: &str, connections: u32) -> Result<(Vec<HalfRequest>, bool), RunError> {
         let limit = self.plan.target.deadlines.request;
         let endpoint = &self.plan.target.endpoints[0];
         let mut opened = Vec::new();
         for _ in 0..connections {
-            match ready::half_request(self.sandbox.netns(), endpoint, limit) {
-                Ok(stream) => opened.push(stream),
+            match HalfRequest::open(self.sandbox.netns(), endpoint, limit) {
+                Ok(half) => opened.push(half),
                 Err(error) => self.action_failed(action, &format!("{error:?}")),
             }
         }

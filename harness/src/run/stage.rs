@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::fs;
-use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,13 +18,14 @@ use crate::manifest::Protocol;
 use crate::observe::Vantage;
 use crate::plan::Plan;
 use crate::progress::{self, Progress};
+use crate::ready::HalfRequest;
 use crate::request::Pattern;
 use crate::run::RunError;
 use crate::run::census::Main;
 use crate::run::daemon::Ties;
 use crate::run::deploy::Deployer;
 use crate::run::disk::Disk;
-use crate::run::hold::HeldStream;
+use crate::run::hold::Held;
 use crate::run::observers::{Observers, OutputWritten, open_diag};
 use crate::run::settings;
 use crate::run::start::Launched;
@@ -66,7 +66,7 @@ pub(super) struct Stage<'a> {
     pub(super) lent: Option<OwnedFd>,
     pub(super) stalled: Vec<Pidfd>,
     /// The connections by which accepting is stalled.
-    pub(super) filling: Vec<TcpStream>,
+    pub(super) filling: Vec<HalfRequest>,
     /// What keeps handshakes half-open.
     pub(super) ack_filter: Option<AckFilter>,
     /// The systemd that runs the target, if one does.
@@ -76,7 +76,7 @@ pub(super) struct Stage<'a> {
     /// What keeps the processors busy.
     pressure: Option<Hog>,
     /// Connections that never end, until the stop.
-    pub(super) held: Vec<HeldStream>,
+    pub(super) held: Vec<Held>,
     /// The files of UNIX sockets that were bound when the stop was asked for.
     pub(super) socket_files: Vec<PathBuf>,
     /// The files that hold the lines of numbered requests, read after the stop.

@@ -1,6 +1,6 @@
 //! What can be wrong between the keys of a target.
 
-use crate::manifest::{Capability, did_you_mean};
+use crate::manifest::{Capability, Protocol, did_you_mean};
 
 /// Why a target that reads well cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -110,6 +110,14 @@ pub enum TargetProblem {
         /// Its length.
         limit_ms: u64,
     },
+    /// A key that its endpoint's protocol has no use for.
+    #[error("the protocol `{}` of this endpoint has no {what}", .protocol.word())]
+    NotSpoken {
+        /// The protocol.
+        protocol: Protocol,
+        /// What the key would say.
+        what: &'static str,
+    },
     /// Nothing to repeat.
     #[error("an empty content cannot be repeated up to {bytes} bytes")]
     NothingToRepeat {
@@ -152,6 +160,9 @@ impl TargetProblem {
                 "write the number of a user and of a group without privileges (`id nobody` shows them)".to_owned()
             }
             TargetProblem::SlowerThanStart { key, .. } => format!("shorten it, or raise `deadlines.{key}`"),
+            TargetProblem::NotSpoken { .. } => {
+                "remove the key, or set `protocol = \"http1\"` where that is what the endpoint speaks".to_owned()
+            }
             TargetProblem::NothingToRepeat { .. } => "write a content, or remove `bytes`".to_owned(),
         }
     }

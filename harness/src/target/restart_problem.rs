@@ -1,5 +1,7 @@
 //! What can be wrong with a restart.
 
+use crate::manifest::Protocol;
+
 /// Why a restart cannot work as written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RestartProblem {
@@ -12,6 +14,12 @@ pub enum RestartProblem {
     /// The new version is waited for, and no answer carries a version.
     #[error("no answer of the first endpoint carries a version")]
     NoVersionHeader,
+    /// The new version is waited for, and no answer can carry a version.
+    #[error("no answer of the first endpoint carries a version: its protocol `{}` has no header", .protocol.word())]
+    NoVersionSpoken {
+        /// It.
+        protocol: Protocol,
+    },
     /// The new version is waited for and never deployed.
     #[error("the new version is waited for, but no step deploys one")]
     NothingDeployed,
@@ -35,6 +43,9 @@ impl RestartProblem {
             RestartProblem::WaitsFirst => "put the step that triggers the restart before it",
             RestartProblem::NoVersionHeader => {
                 "add `version_header` to the endpoint, or use another event: `old-main-exit`, `steps`"
+            }
+            RestartProblem::NoVersionSpoken { .. } => {
+                "use another event: `{ output = \"…\" }` or `old-main-exit` for `done`, `old-main-exit` or `new-main` for `wait`"
             }
             RestartProblem::NothingDeployed => "put the step \"deploy\" first, or set `done = \"old-main-exit\"`",
             RestartProblem::NothingVersioned => "use `{version}` in one of `files`, or start `{self}`",

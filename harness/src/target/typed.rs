@@ -214,6 +214,15 @@ impl Target {
 }
 
 impl TargetEndpoint {
+    /// A request and its answer can say that they are the last ones on their connection.
+    #[must_use]
+    pub fn announces_ends(&self) -> bool {
+        match self.protocol {
+            Protocol::Http1 => true,
+            Protocol::Echo => false,
+        }
+    }
+
     /// It has what requests of this pattern ask for.
     #[must_use]
     pub fn offers(&self, pattern: Pattern) -> bool {

@@ -11,8 +11,8 @@ use super::typed::{
 };
 use super::{Signal, Target, TargetFurther, TargetProblem, Template, TextProblem};
 use crate::manifest::{
-    Build, ConfigFile, Endpoint, File, KeyPath, LogFile, Manifest, ManifestError, Part, Privileges, Ready, Reopen,
-    SlowInit, Source, Stop,
+    Build, ConfigFile, Endpoint, File, KeyPath, LogFile, Manifest, ManifestError, Part, Privileges, Protocol, Ready,
+    Reopen, SlowInit, Source, Stop,
 };
 
 /// Above the standard streams, and below what the launch needs for itself.
@@ -321,6 +321,7 @@ impl Reader<'_> {
         let header = |key: &str, name: &Option<String>| {
             name.as_ref().map(|name| self.text(at(key), text::header(name))).transpose()
         };
+        self.is_spoken(n, endpoint)?;
         if let Some(slow) = &endpoint.slow {
             self.text(at("slow").key("path"), text::request_path(&slow.path))?;
             self.positive(at("slow").key("takes_ms"), slow.takes_ms)?;
@@ -353,6 +354,24 @@ impl Reader<'_> {
             version_header: header("version_header", &endpoint.version_header)?,
             echo_header: header("echo_header", &endpoint.echo_header)?,
         })
+    }
+
+    /// What an endpoint names is something that its protocol has.
+    fn is_spoken(&self, n: usize, endpoint: &Endpoint) -> Result<(), ManifestError> {
+        let protocol = endpoint.protocol;
+        let headers = [
+            ("stream", "answer other than its request", endpoint.stream.is_some()),
+            ("upload", "body of a request", endpoint.upload.is_some()),
+            ("version_header", "header", endpoint.version_header.is_some()),
+            ("echo_header", "header", endpoint.echo_header.is_some()),
+        ];
+        match headers.into_iter().find(|(_, _, given)| *given && protocol == Protocol::Echo) {
+            None => Ok(()),
+            Some((key, what, _)) => {
+                let at = KeyPath::of("endpoints").index(n).key(key);
+                Err(self.source.error(at, Part::Key, TargetProblem::NotSpoken { protocol, what }))
+            }
+        }
     }
 
     fn ready(&self) -> Result<TargetReady, ManifestError> {

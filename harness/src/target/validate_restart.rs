@@ -2,7 +2,9 @@
 
 use super::validate::Reader;
 use super::{RestartProblem, TargetAwait, TargetRecipient, TargetRestart, TargetRestartStep, TargetWatch, Template};
-use crate::manifest::{Await, Capability, Done, KeyPath, ManifestError, Part, Recipient, Restart, RestartStep, Watch};
+use crate::manifest::{
+    Await, Capability, Done, KeyPath, ManifestError, Part, Protocol, Recipient, Restart, RestartStep, Watch,
+};
 
 impl Reader<'_> {
     /// The restart, typed.
@@ -118,7 +120,10 @@ impl Reader<'_> {
             (None, Done::NewVersion) => at.key("done"),
             (None, Done::OldMainExit | Done::Steps | Done::Output(_)) => return Ok(()),
         };
-        let problem = if self.manifest.endpoints.first().is_some_and(|first| first.version_header.is_none()) {
+        let first = self.manifest.endpoints.first();
+        let problem = if let Some(first) = first.filter(|first| first.protocol == Protocol::Echo) {
+            RestartProblem::NoVersionSpoken { protocol: first.protocol }
+        } else if first.is_some_and(|first| first.version_header.is_none()) {
             RestartProblem::NoVersionHeader
         } else if !restart.steps.contains(&RestartStep::Deploy) {
             RestartProblem::NothingDeployed

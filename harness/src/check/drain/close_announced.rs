@@ -19,7 +19,7 @@ pub static CHECK: Check = Check {
                `Connection: close`. One that is silent for 500 ms before the load stops has ended, and one whose next request met \
                the close (`crossed`, `unread`); any other loss is judged by drain/keepalive-race and \
                drain/keepalive-swallowed alone.",
-    needs: &[Witness::Upgrades, Witness::Versions, Witness::BusyLoad],
+    needs: &[Witness::Upgrades, Witness::Announcements, Witness::Versions, Witness::BusyLoad],
     observers: &[],
     chance: false,
     unproven_bare: None,

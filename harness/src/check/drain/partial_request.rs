@@ -16,8 +16,8 @@ pub static CHECK: Check = Check {
     requirement: "A request half sent before the trigger completes after it.",
     source: "RFC 9112 §2.2, §9.6",
     reports: &["uvicorn", "haproxy -st"],
-    observed: "At least 6 connections that sent half a request head before the trigger and the rest 0.3 to 1.5 s after that \
-               half: each request is answered whole.",
+    observed: "At least 6 connections that sent half a request head, or half a line, before the trigger and the rest 0.3 to 1.5 s \
+               after that half: each request is answered whole.",
     needs: &[Witness::Upgrades, Witness::HalfLoad],
     observers: &[],
     // Certain where every upgrade loses something; an accept queue that is rarely not empty is lost by chance.

@@ -1,7 +1,7 @@
 //! drain/spread: how the ends of an old generation's connections spread over time.
 
-use crate::check::Check;
 use crate::check::drain::farewell::farewells;
+use crate::check::{Check, Witness};
 use crate::history::{History, Upgrade};
 use crate::manifest::Profile;
 use crate::verdict::{Evidence, Finding, Level};
@@ -17,7 +17,7 @@ pub static CHECK: Check = Check {
     reports: &["haproxy#1614"],
     observed: "When, after the trigger, the last answers came on the busy connections of the old generation: the first, half of \
                them, the last.",
-    needs: &[],
+    needs: &[Witness::Versions],
     observers: &[],
     chance: false,
     unproven_bare: None,

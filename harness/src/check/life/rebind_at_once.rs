@@ -1,6 +1,6 @@
 //! life/rebind-at-once: a stopped service starts again at once on the same port.
 
-use crate::check::Check;
+use crate::check::{Check, Witness};
 use crate::event::{Event, Phase, What};
 use crate::history::History;
 use crate::verdict::{Evidence, Finding, Level};
@@ -16,7 +16,7 @@ pub static CHECK: Check = Check {
     reports: &["TIME_WAIT without SO_REUSEADDR"],
     observed: "Requests with `Connection: close`, each kept open until the server has closed; inet_diag shows its port's connections \
                in TIME_WAIT, where they stay for a minute. Then the declared stop, and at once the same launch.",
-    needs: &[],
+    needs: &[Witness::Announcements],
     observers: &[],
     chance: false,
     unproven_bare: None,

@@ -11,6 +11,7 @@ use crate::load::answer::{Answer, AnswerReader, HeaderNames};
 use crate::load::connection::{Connection, Idle};
 use crate::load::failure::Failure;
 use crate::load::ledger::{Attempt, Ledger};
+use crate::load::protocol::Reader;
 use crate::request::{FailureClass, Pattern, SocketEvidence};
 use tokio::time::Instant;
 
@@ -57,7 +58,7 @@ impl Hand {
 
     async fn receive(&mut self) -> Result<(Answer, usize), Failure> {
         let names = HeaderNames::default();
-        let mut reader = AnswerReader::new(&names, self.attempt.id);
+        let mut reader = Reader::Http(AnswerReader::new(&names, self.attempt.id));
         self.connection.receive(&mut reader, self.deadline, &mut self.attempt, &self.ledger).await
     }
 }

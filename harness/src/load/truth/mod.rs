@@ -3,6 +3,7 @@
 
 mod bodies;
 mod by_hand;
+mod echo;
 mod fake_server;
 mod fixture;
 mod fresh;
