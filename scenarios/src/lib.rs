@@ -98,6 +98,8 @@ pub const TARGETS: &[Embedded] = embedded![
     "targets/reference/orphan.toml",
     "targets/reference/exec-inherit-brisk.toml",
     "targets/reference/takeover.toml",
+    "targets/reference/exec-inherit-echo.toml",
+    "targets/reference/takeover-echo.toml",
     "targets/reference/re-exec.toml",
     "targets/reference/reuseport.toml",
     "targets/reference/reuseport-safe.toml",
