@@ -21,7 +21,8 @@ pub static CHECK: Check = Check {
                drain/keepalive-swallowed alone.",
     needs: &[Witness::Upgrades, Witness::Announcements, Witness::Versions, Witness::BusyLoad],
     observers: &[],
-    chance: false,
+    // Where all connections are cut at once, those that are in the middle of an exchange prove nothing.
+    chance: true,
     unproven_bare: None,
     decide,
 };
