@@ -361,7 +361,7 @@ impl Reader<'_> {
         let protocol = endpoint.protocol;
         let headers = [
             ("stream", "answer other than its request", endpoint.stream.is_some()),
-            ("upload", "body of a request", endpoint.upload.is_some()),
+            ("upload", "request with a body", endpoint.upload.is_some()),
             ("version_header", "header", endpoint.version_header.is_some()),
             ("echo_header", "header", endpoint.echo_header.is_some()),
         ];
