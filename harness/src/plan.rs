@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Broken, Resource};
+use crate::event::{Broken, Resource, Side};
 use crate::machine::{Machine, Tier};
-use crate::manifest::{Capability, Profile, Program, WatchKind};
+use crate::manifest::{Capability, Profile, Program, Stall, WatchKind};
 use crate::request::Pattern;
 use crate::scenario::{Launcher, Scenario, Script, Step, Supervisor, Way};
 use crate::target::{Claim, Signal, Target, TargetDeadlines, TargetRecipient, TargetRestartStep, TargetStop, Template};
@@ -166,6 +166,7 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
         | Step::Storm { .. }
         | Step::BrokenUpgrade { .. }
         | Step::UpgradeWithout { .. }
+        | Step::SuspendInUpgrade { .. }
             if target.restart.is_none() =>
         {
             Some("the manifest has no [restart]".to_owned())
@@ -197,6 +198,9 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
         },
         Step::Orphan if matches!(target.stop, TargetStop::Command(_)) => {
             Some("it is stopped by a command, which would be none of its container".to_owned())
+        }
+        Step::SuspendInUpgrade { side: Side::Old, .. } if target.stall != Some(Stall::StopWorkers) => {
+            Some("nothing says that others than its main process accept (`stall = \"stop-workers\"`)".to_owned())
         }
         Step::Stall if target.stall.is_none() => Some("the manifest has no `stall`".to_owned()),
         Step::Load(patterns) if outlasts(patterns, &target.deadlines) => {
@@ -373,6 +377,20 @@ mod tests {
         let want = "unavailable: a stop command that signals whom it should not would signal processes of this machine (use tier A or B)";
         check("reference/orphan", "daemon/stop-command", &bare, Err(want));
         check("reference/orphan", "daemon/stop-command", &machine(&[]), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_be_withheld_from_the_target_alone_is_unavailable() {
+        let target = "reference/exec-inherit-signal";
+        let bare = Machine { tier: Tier::C, ..machine(&[]) };
+        let want = "unavailable: no file system can be mounted for it alone here (use tier A or B)";
+        check(target, "restart/without-disk", &bare, Err(want));
+        check(target, "restart/without-descriptors", &bare, Ok(()));
+        let poor = Machine { no_task_groups: Some("no group".to_owned()), ..machine(&[]) };
+        let want = "unavailable: the number of its processes cannot be bounded here: no group (use tier A, where control groups \
+                    can be made that have the controller `pids`)";
+        check(target, "restart/without-processes", &poor, Err(want));
+        check(target, "restart/without-processes", &machine(&[]), Ok(()));
     }
 
     #[test]

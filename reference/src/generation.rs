@@ -203,7 +203,7 @@ impl Generation {
             }
             let woken = self.wait(exhausted_until.take(), beside)?;
             drain.acknowledge_ended();
-            exhausted_until = self.begin_waiting();
+            self.begin_waiting();
             // Signals before the queue: from the order to stop on not one more connection is taken.
             while let Some(request) = self.signals.next()? {
                 match request {
@@ -226,7 +226,7 @@ impl Generation {
                 self.successor = None;
             }
             if woken.connection {
-                exhausted_until = self.accept(None).or(exhausted_until);
+                exhausted_until = self.accept(None);
             }
             for at in woken.further {
                 exhausted_until = self.accept(Some(at)).or(exhausted_until);
@@ -238,7 +238,8 @@ impl Generation {
     fn wait(&self, exhausted_until: Option<Instant>, beside: &dyn Beside) -> io::Result<Woken> {
         let drain = &self.service.drain;
         let full = self.connections_max.is_some_and(|max| drain.live() >= max);
-        let queue = self.listener.as_ref().filter(|_| !full && exhausted_until.is_none());
+        let is_exhausted = exhausted_until.is_some() || !self.unserved.is_empty();
+        let queue = self.listener.as_ref().filter(|_| !full && !is_exhausted);
         // A signalfd never hangs up, so it can stand for what is not waited on.
         let absent = || poll::ignored(self.signals.as_fd());
         let stale = self.stale.as_ref().map(Stale::as_fd);
@@ -256,7 +257,8 @@ impl Generation {
         let queues = entries.len();
         entries.extend(beside.waits());
         let own = self.overstay.or(drain.deadline()).or(exhausted_until);
-        poll::until(&mut entries, own.into_iter().chain(beside.deadline()).min())?;
+        let again = (!self.unserved.is_empty()).then(|| Instant::now() + EXHAUSTED_PAUSE);
+        poll::until(&mut entries, own.into_iter().chain(again).chain(beside.deadline()).min())?;
         Ok(Woken {
             connection: poll::fired(&entries[2]),
             master_gone: poll::fired(&entries[3]),
@@ -297,7 +299,7 @@ impl Generation {
     /// exhausted.
     fn accept(&mut self, further: Option<usize>) -> Option<Instant> {
         if !self.unserved.is_empty() {
-            return Some(Instant::now() + EXHAUSTED_PAUSE);
+            return None;
         }
         let accepted = match further {
             None => listener::accept(self.listener.as_deref()?),
@@ -321,7 +323,8 @@ impl Generation {
             Some(left) => *left -= 1,
             None => {}
         }
-        self.begin(stream)
+        self.begin(stream);
+        None
     }
 
     /// Takes what waits in the queue of a listener that ends with this generation: at most a queue full, or clients that come
@@ -329,28 +332,27 @@ impl Generation {
     fn empty_queue(&mut self) {
         for _ in 0..listener::BACKLOG {
             match self.listener.as_deref().map(listener::accept) {
-                Some(Ok(Some(stream))) => drop(self.begin(stream)),
+                Some(Ok(Some(stream))) => self.begin(stream),
                 // Also on an error: the rest is lost, or moved by the kernel.
                 _ => return,
             }
         }
     }
 
-    /// Serves a connection; the time to pause for if it has to wait for that.
-    fn begin(&mut self, stream: TcpStream) -> Option<Instant> {
+    /// Serves a connection.
+    fn begin(&mut self, stream: TcpStream) {
         // Counted here, not in the thread: the drain must not miss a connection whose thread has not run yet.
         let pass = self.service.drain.enter();
-        self.begin_or_keep(Unserved { stream, pass })
+        self.begin_or_keep(Unserved { stream, pass });
     }
 
     /// Serves those for which there was no thread, as far as there are threads now.
-    fn begin_waiting(&mut self) -> Option<Instant> {
-        let waiting = std::mem::take(&mut self.unserved);
-        waiting.into_iter().filter_map(|connection| self.begin_or_keep(connection)).max()
+    fn begin_waiting(&mut self) {
+        std::mem::take(&mut self.unserved).into_iter().for_each(|connection| self.begin_or_keep(connection));
     }
 
     /// On a thread of its own. Where none can be made the connection is kept: its client has been told that it is connected.
-    fn begin_or_keep(&mut self, connection: Unserved) -> Option<Instant> {
+    fn begin_or_keep(&mut self, connection: Unserved) {
         let service = Arc::clone(&self.service);
         let handed = Arc::new(Mutex::new(Some(connection)));
         let taken = Arc::clone(&handed);
@@ -361,10 +363,10 @@ impl Generation {
                 drop(pass);
             }
         });
-        let error = thread.err()?;
-        self.log.line(format_args!("cannot start a thread, a connection waits: {error}"));
-        self.unserved.extend(take(&handed));
-        Some(Instant::now() + EXHAUSTED_PAUSE)
+        if let Err(error) = thread {
+            self.log.line(format_args!("cannot start a thread, a connection waits: {error}"));
+            self.unserved.extend(take(&handed));
+        }
     }
 }
 

@@ -121,10 +121,11 @@ impl Program {
             }
             become_program(&self.path, &arguments, &environment, &numbers, self.ignores_sigpipe);
         }
-        let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else {
+        if pid < 0 {
             return Err(io::Error::last_os_error());
-        };
-        Child::adopt(pid)
+        }
+        // Asked of a number that is none, this would panic.
+        Child::adopt(Pid::from_raw(pid).expect("a child has a number"))
     }
 
     /// Becomes the program: the same process, with `handed` as its descriptors 3, 4, 5 …; what else is not close-on-exec stays.

@@ -14,11 +14,26 @@ use crate::run::upgrade::{Before, describe, yes};
 use crate::run::{RunError, Stage};
 use crate::target::TargetRestartStep;
 
+/// From when on a new process counts.
+#[derive(Clone, Copy)]
+enum Begun {
+    /// From its first instant.
+    Lives,
+    /// As soon as it holds a listener.
+    Listens,
+}
+
+/// The same process: a fork that has not executed yet is the same as after that.
+fn is_same(one: &Image, other: &Image) -> bool {
+    (one.pid, one.start_ticks) == (other.pid, other.start_ticks)
+}
+
 impl Stage<'_> {
     /// The restart steps, with a SIGKILL after the trigger; the load goes on for `after`. Whether the upgrade comes about is
     /// nobody's business.
     pub(super) fn kill_in_upgrade(&mut self, side: Side, after: Duration) -> Result<(), RunError> {
-        self.strike_in_upgrade(side, |stage, upgrade, processes| stage.kill_side(upgrade, side, processes))?;
+        let kill = |stage: &Self, upgrade, processes: &[Main]| stage.kill_side(upgrade, side, processes);
+        self.strike_in_upgrade(side, Begun::Listens, kill)?;
         if self.stop.pause(after) {
             return Err(RunError::Interrupted);
         }
@@ -28,24 +43,34 @@ impl Stage<'_> {
     /// The same with a SIGSTOP, and a SIGCONT after `lasts`.
     pub(super) fn suspend_in_upgrade(&mut self, side: Side, lasts: Duration, after: Duration) -> Result<(), RunError> {
         let suspend = |stage: &Self, upgrade, processes: &[Main]| stage.suspend_side(upgrade, side, processes, lasts);
-        let before = self.strike_in_upgrade(side, suspend)?;
+        // Not ready yet: whoever listens for itself does so as late as it can.
+        let begun = if side == Side::New { Begun::Lives } else { Begun::Listens };
+        let Some((before, struck)) = self.strike_in_upgrade(side, begun, suspend)? else { return Ok(()) };
+        if self.plan.target.tells_versions() {
+            // Until it has come about or was given up: who is asked for the next one meanwhile may be another by the time.
+            let is_one = |it: &Image| struck.iter().any(|of| is_same(of, it));
+            let given_up = || side == Side::New && self.living().is_ok_and(|living| !living.iter().any(is_one));
+            let over = || yes(self.answers(before.version) || given_up());
+            let _over = self.within(self.plan.target.deadlines.upgrade, over)?;
+        }
         if self.stop.pause(after) {
             return Err(RunError::Interrupted);
         }
         if self.plan.target.main == MainProcess::Pidfile {
             self.find_main()?;
         }
-        // Where it has come about all the same, the generation before is to go.
-        self.last_upgrade = before.filter(|before| self.answers(before.version));
+        // Where it has come about, the generation before is to go.
+        self.last_upgrade = Some(before).filter(|before| self.answers(before.version));
         Ok(())
     }
 
-    /// The restart steps; as soon as somebody new holds the listener, one side is struck.
+    /// The restart steps; as soon as somebody new has begun, one side is struck: who it was.
     fn strike_in_upgrade(
         &mut self,
         side: Side,
+        begun: Begun,
         strike: impl Fn(&Self, UpgradeId, &[Main]) -> Result<(), RunError>,
-    ) -> Result<Option<Before>, RunError> {
+    ) -> Result<Option<(Before, Vec<Image>)>, RunError> {
         let Some(restart) = self.plan.target.restart.clone() else { return Ok(None) };
         self.await_steady_load()?;
         let before = self.before_upgrade()?;
@@ -54,7 +79,7 @@ impl Stage<'_> {
         let old = before.holders.iter().filter(|image| Some(**image) != before.main);
         let old: Vec<Main> = old.filter_map(|image| self.identify(image.pid)).collect();
         self.phase(Phase::Trigger);
-        let trigger = restart.trigger();
+        let (trigger, mut struck) = (restart.trigger(), Vec::new());
         // Who is launched by a step of its own has not begun before that.
         let launch = restart.steps.iter().position(|step| *step == TargetRestartStep::Launch).unwrap_or(0);
         for (index, step) in restart.steps.iter().enumerate() {
@@ -66,17 +91,19 @@ impl Stage<'_> {
             }
             if index == trigger.max(launch)
                 && outcome.is_ok()
-                && let Some(born) = self.await_born(&known)?
+                && let Some(born) = self.await_born(&known, begun)?
             {
                 let born = if side == Side::New { self.with_descendants(born)? } else { born };
-                strike(self, before.id, if side == Side::New { &born } else { &old })?;
+                let processes = if side == Side::New { &born } else { &old };
+                struck.extend(processes.iter().map(|process| process.image));
+                strike(self, before.id, processes)?;
             }
             if let Err(reason) = outcome {
                 self.action_failed(&describe(step), &reason);
                 break;
             }
         }
-        Ok(Some(before))
+        Ok(Some((before, struck)))
     }
 
     /// One upgrade, and a SIGKILL to the new generation as soon as it is done; the load goes on for `after`.
@@ -84,24 +111,25 @@ impl Stage<'_> {
         let known = self.living()?;
         self.upgrade()?;
         let Some(upgrade) = self.last_upgrade.as_ref().map(|before| before.id) else { return Ok(()) };
-        if let Some(born) = self.await_born(&known)? {
+        if let Some(born) = self.await_born(&known, Begun::Listens)? {
             let born = self.with_descendants(born)?;
             self.kill_side(upgrade, Side::New, &born)?;
         }
         if self.stop.pause(after) { Err(RunError::Interrupted) } else { Ok(()) }
     }
 
-    /// Waits until a process that was not known holds a listener; the main process is who keeps the service together.
-    fn await_born(&self, known: &[Image]) -> Result<Option<Vec<Main>>, RunError> {
+    /// Waits until a process that was not known has begun; the main process is who keeps the service together.
+    fn await_born(&self, known: &[Image], begun: Begun) -> Result<Option<Vec<Main>>, RunError> {
         let main = self.main.as_ref().map(|main| main.image.pid);
-        // A fork that has not executed yet is the same process as after that.
-        let is_known =
-            |image: &Image| known.iter().any(|it| (it.pid, it.start_ticks) == (image.pid, image.start_ticks));
+        let is_known = |image: &Image| known.iter().any(|it| is_same(it, image));
         let limit = self.plan.target.deadlines.upgrade;
         let mut born = Vec::new();
         let seen = self.within(limit, || {
-            let holders = self.holders().unwrap_or_default();
-            let new = holders.into_iter().filter(|image| Some(image.pid) != main && !is_known(image));
+            let there = match begun {
+                Begun::Lives => self.living(),
+                Begun::Listens => self.holders(),
+            };
+            let new = there.unwrap_or_default().into_iter().filter(|image| Some(image.pid) != main && !is_known(image));
             born = new.filter_map(|image| self.identify(image.pid)).collect();
             yes(!born.is_empty())
         })?;

@@ -3,6 +3,7 @@
 //! What is withheld is withheld from the main process, which starts successors, and from what it begins meanwhile; workers that
 //! serve already keep what they have. A main process that serves by itself lacks it for new connections, too.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,12 +14,15 @@ use crate::kernel::cgroup::tasks;
 use crate::kernel::pidfd::PidfdError;
 use crate::manifest::MainProcess;
 use crate::process::limits;
-use crate::run::upgrade::describe;
+use crate::run::upgrade::{describe, yes};
 use crate::run::{RunError, Stage};
 use crate::target::TargetRestartStep;
 
 /// The line of `/proc/PID/limits`.
 const OPEN_FILES: &str = "Max open files";
+
+/// How long a moment is waited for in which no number is free below the last descriptor that is open: connections come and go.
+const COMPACT: Duration = Duration::from_millis(500);
 
 /// How to give it back. Whatever is not given back ends with the sandbox: no process of ours is concerned.
 enum Bound {
@@ -39,6 +43,8 @@ impl Stage<'_> {
         self.await_steady_load()?;
         let before = self.before_upgrade()?;
         self.phase(Phase::Trigger);
+        // Whoever replaces it would free its room on the disk when the last process of it ends.
+        let _executable = File::open(self.deployer.self_path()).ok();
         let (trigger, mut bound) = (restart.trigger(), None);
         for (index, step) in restart.steps.iter().enumerate() {
             // What a success would bring is not waited for.
@@ -98,7 +104,11 @@ impl Stage<'_> {
             }
             Resource::Descriptors => {
                 let Some(main) = &self.main else { return Ok(None) };
-                let open = self.descriptors_of(main.image.pid)?;
+                let mut open = Vec::new();
+                let _compact = self.within(COMPACT, || {
+                    open = self.descriptors_of(main.image.pid).unwrap_or_default();
+                    yes(first_free(&open) >= open.len() as u64)
+                })?;
                 // Not below their number: poll(2) takes no more descriptors than this limit, and nobody is to fail for that.
                 let limit = first_free(&open).max(open.len() as u64);
                 let before = main.pidfd.limit_descriptors(limit).map_err(failed)?;

@@ -262,8 +262,9 @@ pub enum Step {
         /// How long.
         ms: u64,
     },
-    /// The restart steps; as soon as a process that began after the trigger holds the listener, this side of the upgrade is stopped
-    /// with SIGSTOP (the new one with all that it has started), continued this much later, and the load goes on.
+    /// The restart steps; one side of the upgrade is stopped with SIGSTOP, continued this much later, and the load goes on: the new
+    /// one, with all that it has started, as soon as it has begun, and the old one as soon as a process that began after the trigger
+    /// holds the listener.
     SuspendInUpgrade {
         /// Whom.
         side: Side,

@@ -95,11 +95,7 @@ fn newest(history: &History, by: Nanos) -> Option<Version> {
 }
 
 /// It could not be had, and somebody has tried. What little was left is no matter where the upgrade has not come about with it.
-fn in_force(
-    (begin, withheld): (&Event, &Withheld),
-    (end, restored): (&Event, &Restored),
-    came_about: bool,
-) -> Finding {
+fn in_force((begin, withheld): (&Event, &Withheld), (end, restored): (&Event, &Restored), came_about: bool) -> Finding {
     let Withheld { resource, limit, used, .. } = withheld;
     let (from, until) = (begin.at.not_after, end.at.not_before);
     let text = match (resource, restored.refused) {

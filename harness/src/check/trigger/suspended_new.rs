@@ -16,8 +16,8 @@ pub static CHECK: Check = Check {
     requirement: "While a new generation that is not ready stands still, the old one serves on; nothing is lost, and the next upgrade works.",
     source: "signal(7), SIGSTOP; the meaning of ready: as long as nobody has said it, nobody is (rollback/hangs)",
     reports: &["sanic#2619"],
-    observed: "As soon as a process that began after the trigger holds the listener, while it initialises, the harness sends it, and all \
-               that it has started, SIGSTOP, and SIGCONT later; whether it is waited for or given up is the target's business. From \
+    observed: "As soon as a process begins after the trigger, and before it is initialised, the harness sends it, and all that it has \
+               started, SIGSTOP, and SIGCONT later; whether it is waited for or given up is the target's business. From \
                the trigger until the next one no request is lost (races on kept connections apart); a fresh connection that comes \
                meanwhile is answered in `answer_ms`; what begins after that is answered; and the next upgrade takes over. Where it \
                had said by then that it was ready a pass is inconclusive.",
