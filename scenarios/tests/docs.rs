@@ -23,8 +23,8 @@ const PLAN: &[(&str, usize, &str)] = &[
     ("supervise", 10, "under real nohup, supervisord and systemd"),
     ("handoff", 17, "new connections"),
     ("drain", 18, "old connections"),
-    ("rollback", 8, "a new version that is bad"),
-    ("trigger", 6, "the button pressed in odd ways"),
+    ("rollback", 9, "a new version that is bad"),
+    ("trigger", 8, "the button pressed in odd ways"),
     ("leak", 5, "after many upgrades"),
     ("datagram, tls", 4, "UDP flows, TLS handshakes"),
 ];

@@ -41,6 +41,9 @@ use crate::watchdog::Watchdog;
 /// How many times the drain timeout a generation takes in the defects that do not keep it.
 const OVERLONG: u32 = 3;
 
+/// In the defect of generations that take turns: many times what it takes to stop the old one meanwhile, and less than an answer may.
+const DAWDLES: Duration = Duration::from_millis(300);
+
 /// How long a faulty test of the configuration serves: at 300 connects a second some of them come to it.
 const TRY_OUT: Duration = Duration::from_millis(30);
 
@@ -361,6 +364,10 @@ fn serve_as(manner: Manner, options: &Options) -> Result<(), String> {
         inherited.listener = own.map_err(|error| refused(&error))?;
     }
     log.line(format_args!("serves version {}", service.version));
+    if options.defect == Some(Defect::SuspendedOld) {
+        // So that its turn comes late for certain, and not by luck.
+        std::thread::sleep(DAWDLES);
+    }
 
     // Ready: the listener is verified and everything that can fail has been done. One byte, then closed.
     let _ = rustix::io::write(&inherited.ready, b"\n");
