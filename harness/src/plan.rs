@@ -176,6 +176,9 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
         Step::BrokenUpgrade { .. } if !deploys_self(target) => {
             Some("no `deploy` of its restart puts a new `{self}` in place".to_owned())
         }
+        Step::UpgradeWithout { resource: Resource::Processes, .. } if launches_anew(target) => {
+            Some("its restart is a `launch`: its main process begins nobody, and needs no process for it".to_owned())
+        }
         Step::UpgradeWithout { resource: Resource::Disk, .. } if writes_to_trigger(target) => {
             Some("its trigger is a `deploy` that writes files, for which there would be no room either".to_owned())
         }
@@ -234,6 +237,11 @@ fn deploys(target: &Target) -> bool {
 /// Its executable is a copy of ours that a restart renews: only such a one can be replaced by a broken one.
 fn deploys_self(target: &Target) -> bool {
     deploys(target) && target.launch.command.iter().any(Template::names_self)
+}
+
+/// The next generation is begun by us.
+fn launches_anew(target: &Target) -> bool {
+    target.restart.as_ref().is_some_and(|restart| restart.steps.contains(&TargetRestartStep::Launch))
 }
 
 /// What pulls its trigger is our own writing; a renamed executable alone takes no room.
