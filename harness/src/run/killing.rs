@@ -76,7 +76,8 @@ impl Stage<'_> {
         let before = self.before_upgrade()?;
         let known = self.living()?;
         // Held before the trigger: later a number may be somebody else's.
-        let old = before.holders.iter().filter(|image| Some(**image) != before.main);
+        let spared = before.main.filter(|_| !self.main_moves());
+        let old = before.holders.iter().filter(|image| Some(**image) != spared);
         let old: Vec<Main> = old.filter_map(|image| self.identify(image.pid)).collect();
         self.phase(Phase::Trigger);
         let (trigger, mut struck) = (restart.trigger(), Vec::new());
@@ -104,6 +105,12 @@ impl Stage<'_> {
             }
         }
         Ok(Some((before, struck)))
+    }
+
+    /// The last upgrade has made another process the main one: it is no keeper, and may end like any other generation.
+    fn main_moves(&self) -> bool {
+        let before = self.last_upgrade.as_ref().and_then(|last| last.main);
+        before.zip(self.main.as_ref()).is_some_and(|(before, main)| before.pid != main.image.pid)
     }
 
     /// One upgrade, and a SIGKILL to the new generation as soon as it is done; the load goes on for `after`.

@@ -27,6 +27,12 @@ impl Stage<'_> {
     /// Stops the accepting processes, and waits until each stands still.
     fn stop_workers(&mut self) -> Result<(), RunError> {
         let keeper = self.main.as_ref().map(|main| main.image);
+        if let Some(last) = &self.last_upgrade {
+            // Whoever is about to give the listener up is no worker any more, and drains.
+            let is_old = |image: &Image| Some(*image) != keeper && last.holders.contains(image);
+            let given_up = || yes(self.holders().is_ok_and(|holders| !holders.iter().any(is_old)));
+            let _given_up = self.within(self.plan.target.deadlines.drain, given_up)?;
+        }
         let workers: Vec<Image> = self.holders()?.into_iter().filter(|image| Some(*image) != keeper).collect();
         let mut pidfds: Vec<Pidfd> = Vec::new();
         for worker in &workers {

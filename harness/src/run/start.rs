@@ -199,9 +199,10 @@ impl Stage<'_> {
 
     /// What the manifest adds to the launch command for what this scenario is about.
     fn extra_arguments(&self) -> Vec<Template> {
-        let (target, needs) = (&self.plan.target, &self.plan.scenario.script().needs);
-        let dropping = target.privileges.as_ref().filter(|_| needs.contains(&Capability::Privileges));
-        let slow = target.slow_init.as_ref().filter(|_| needs.contains(&Capability::SlowInit));
+        let (target, scenario) = (&self.plan.target, &self.plan.scenario);
+        let drops = scenario.script().needs.contains(&Capability::Privileges);
+        let dropping = target.privileges.as_ref().filter(|_| drops);
+        let slow = target.slow_init.as_ref().filter(|_| scenario.slows_initialisation());
         dropping.map(|it| &it.arguments).into_iter().chain(slow.map(|it| &it.arguments)).flatten().cloned().collect()
     }
 

@@ -507,6 +507,13 @@ impl Scenario {
         &self.0
     }
 
+    /// A target that can be slow to initialise is, here: it is about that, or strikes at a new generation that is not ready yet.
+    #[must_use]
+    pub fn slows_initialisation(&self) -> bool {
+        let strikes = |step: &Step| matches!(step, Step::KillInUpgrade { side: Side::New, .. });
+        self.0.needs.contains(&Capability::SlowInit) || self.0.steps.iter().any(strikes)
+    }
+
     /// The same with so many upgrades one after the other; `None` where it makes none in a row.
     #[must_use]
     pub fn with_sequential(&self, upgrades: u32) -> Option<Scenario> {

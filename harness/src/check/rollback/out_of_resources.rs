@@ -230,9 +230,17 @@ mod tests {
 
     #[test]
     fn what_comes_after_it_is_owed_too() {
-        check(processes().trigger(4000, 2, 3).request(answered(4100, 4101, 3)), Fail);
-        let script = (3010..3990).step_by(4).fold(processes(), |script, at| script.request(answered(at, at + 1, 1)));
-        check(script.trigger(4000, 2, 3).request(answered(4100, 4101, 1)), Fail);
+        // Answered so much later, and the next upgrade by this version.
+        let then = |takes, version| {
+            let asked = |script: Script, at| script.request(answered(at, at + takes, 1));
+            let script = (3010..3990).step_by(4).fold(processes(), asked);
+            script.trigger(4000, 2, 3).request(answered(4100, 4101, version))
+        };
+        check(then(1, 3), Pass);
+        check(then(1000, 3), Fail);
+        check(then(1, 1), Fail);
+        // Nobody has asked.
+        check(processes().trigger(4000, 2, 3).request(answered(4100, 4101, 3)), Inconclusive);
     }
 
     #[test]

@@ -19,6 +19,10 @@ pub(super) fn survived(history: &History, side: Side) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (event, killing) in killings {
         let Some(n) = upgrades.iter().position(|upgrade| upgrade.id == killing.upgrade) else { continue };
+        if let Some(late) = too_late(history, &upgrades[n], event).filter(|_| side == Side::New) {
+            findings.push(late.of(killing.upgrade));
+            continue;
+        }
         findings.extend(served(history, &upgrades[n], event, killing));
         findings.push(match upgrades.get(n + 1) {
             Some(next) => took_over::one(history, next).of(next.id),
@@ -29,6 +33,14 @@ pub(super) fn survived(history: &History, side: Side) -> Vec<Finding> {
         findings.push(Finding::inconclusive(format!("no process of the {} side lived to be killed", side.word())));
     }
     findings
+}
+
+/// The new version had answered by then: it was not killed in the middle of an upgrade, but after it.
+fn too_late(history: &History, upgrade: &Upgrade, killed: &Event) -> Option<Finding> {
+    let by_then = |request: &&Request| request.ended <= killed.at.not_before;
+    let first = history.load().filter(by_then).find(|it| it.version() >= Some(upgrade.version))?;
+    let text = format!("version {} had answered at {} when its process was killed", upgrade.version, first.ended);
+    Some(Finding::inconclusive(Evidence::text(text).event(killed.seq).requests([first.id])))
 }
 
 /// The clients that came when the killed processes were gone: none can have been in their hands.
@@ -74,13 +86,13 @@ pub(super) mod tests {
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
 
     /// This side is killed between 1010 and 1020 ms, and the next upgrade is triggered at 2000 ms.
-    fn killed(side: Side, pids: &[i32]) -> Script {
+    pub(in crate::check::trigger) fn killed(side: Side, pids: &[i32]) -> Script {
         let images = pids.iter().map(|pid| image(*pid)).collect();
         let what = What::Killed(Killing { upgrade: UpgradeId(1), side, images });
         Script::new().trigger(1000, 1, 2).spanning(1010, 1020, what)
     }
 
-    fn next(script: Script) -> Script {
+    pub(in crate::check::trigger) fn next(script: Script) -> Script {
         script.trigger(2000, 2, 3).request(answered(2100, 2101, 3))
     }
 

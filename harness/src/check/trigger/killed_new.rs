@@ -16,8 +16,10 @@ pub static CHECK: Check = Check {
     requirement: "When the new generation is killed in the middle of an upgrade, new connections are served and the next upgrade works.",
     source: "signal(7): SIGKILL cannot be caught, and out-of-memory killers send it (oom_score_adj in proc(5))",
     reports: &["uwsgi#1038"],
-    observed: "As soon as a process that began after the trigger holds the listener, the harness sends it, and all that it has started, SIGKILL; the main process is \
-               never meant. Requests that began after its end are answered, none is lost, and the next upgrade takes over.",
+    observed: "As soon as a process that began after the trigger holds the listener, the harness sends it, and all that it has started, \
+               SIGKILL; the main process is never meant. Requests that began after its end are answered, none is lost, and the \
+               next upgrade takes over. A target that can be slow to initialise (`slow_init`) is, so that it is not ready then; a \
+               version that has answered by then proves nothing.",
     needs: &[Witness::Upgrades],
     observers: &["processes"],
     chance: false,
@@ -31,12 +33,19 @@ fn decide(history: &History) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use crate::check::trigger::killed::tests::either;
+    use crate::check::script::answered;
+    use crate::check::trigger::killed::tests::{either, killed, next};
     use crate::event::Side;
 
     #[test]
     fn clients_that_come_later_are_served_and_the_next_upgrade_works() {
         either(Side::New);
+    }
+
+    #[test]
+    fn one_that_had_taken_over_by_then_proves_nothing() {
+        let script = next(killed(Side::New, &[5]).request(answered(1005, 1009, 2)).request(answered(1030, 1031, 2)));
+        assert_eq!((super::CHECK.decide)(&script.history())[0].verdict, crate::verdict::Verdict::Inconclusive);
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub static CHECK: Check = Check {
     source: "signal(7): SIGKILL cannot be caught, and out-of-memory killers send it (oom_score_adj in proc(5))",
     reports: &["uwsgi#1038"],
     observed: "As soon as a process that began after the trigger holds the listener, the harness sends SIGKILL to every process that held \
-               it before, the main process excepted. Requests that began after their end are answered, none is lost, and the next \
-               upgrade takes over.",
+               it before, except a main process that the upgrade before has left the main one. Requests that began after their end \
+               are answered, none is lost, and the next upgrade takes over.",
     needs: &[Witness::Upgrades],
     observers: &["processes"],
     chance: false,
