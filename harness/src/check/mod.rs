@@ -15,6 +15,7 @@ pub mod drain;
 pub mod fd;
 pub mod handoff;
 pub mod inherit;
+mod lateness;
 pub mod leak;
 pub mod life;
 mod loss;

@@ -2,6 +2,7 @@
 
 use crate::check::Check;
 use crate::check::handoff::took_over;
+use crate::check::lateness::dated;
 use crate::check::loss::{WITHOUT_RACES, losses_of};
 use crate::check::rollback::exits::{main_ended, served};
 use crate::clock::{Interval, Nanos};
@@ -126,8 +127,9 @@ fn meanwhile(history: &History, upgrade: &Upgrade, restored: Interval) -> Findin
     let from = upgrade.trigger.not_after;
     let is_due = |it: &&Request| it.began >= from && it.began.plus(answer) < restored.not_before;
     let kept: Vec<&Request> = history.load().filter(|it| it.pattern == Pattern::Busy).filter(is_due).collect();
-    let in_time = |it: &&&Request| it.failure().is_none() && it.ended <= it.began.plus(answer);
-    let answered = kept.iter().filter(in_time).count();
+    let in_time = |it: &&Request| it.failure().is_none() && it.ended <= it.began.plus(answer);
+    let (in_time, late): (Vec<&Request>, Vec<&Request>) = kept.iter().copied().partition(in_time);
+    let answered = in_time.len();
     let text = format!(
         "{answered} of {} requests on kept connections, those that began from {from} on and were due before {}, were answered \
          within {} ms",
@@ -149,7 +151,7 @@ fn meanwhile(history: &History, upgrade: &Upgrade, restored: Interval) -> Findin
     } else if answered * 2 >= kept.len() {
         Finding::pass(evidence)
     } else {
-        Finding::fail(vec![evidence]).on_time()
+        dated(Finding::fail(vec![evidence]), &late, answer)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is owed while one side of an upgrade stands still: shared by the checks of either.
 
 use crate::check::handoff::took_over;
+use crate::check::lateness::dated;
 use crate::check::loss::{WITHOUT_RACES, losses_of};
 use crate::check::rollback::exits::served;
 use crate::event::{Event, Side, Suspension, What};
@@ -68,7 +69,7 @@ fn meanwhile(history: &History, upgrade: &Upgrade, suspension: &Suspension, (beg
     } else if late.is_empty() {
         Finding::pass(evidence)
     } else {
-        Finding::fail(vec![evidence.requests(late.iter().map(|it| it.id))]).on_time()
+        dated(Finding::fail(vec![evidence.requests(late.iter().map(|it| it.id))]), &late, answer)
     }
 }
 
