@@ -180,7 +180,7 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
             Some("its restart is a `launch`: its main process begins nobody, and needs no process for it".to_owned())
         }
         Step::UpgradeWithout { resource: Resource::Disk, .. } if writes_to_trigger(target) => {
-            Some("its trigger is a `deploy` that writes files, for which there would be no room either".to_owned())
+            Some("its trigger is a file that is written, for which there would be no room either".to_owned())
         }
         Step::StartRelative if !starts_self(target) => {
             Some("its launch command does not begin with `{self}`".to_owned())
@@ -246,9 +246,12 @@ fn launches_anew(target: &Target) -> bool {
 
 /// What pulls its trigger is our own writing; a renamed executable alone takes no room.
 fn writes_to_trigger(target: &Target) -> bool {
-    let pulls =
-        target.restart.as_ref().is_some_and(|restart| restart.steps[restart.trigger()] == TargetRestartStep::Deploy);
-    pulls && target.files.iter().any(|file| file.content.is_versioned())
+    let Some(restart) = &target.restart else { return false };
+    match restart.steps[restart.trigger()] {
+        TargetRestartStep::Deploy => target.files.iter().any(|file| file.content.is_versioned()),
+        TargetRestartStep::Rewrite(_) | TargetRestartStep::Replace(_) => true,
+        _ => false,
+    }
 }
 
 /// It is launched in a working directory of no meaning, by the path of our copy: that path can be made relative.

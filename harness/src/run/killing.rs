@@ -23,6 +23,14 @@ enum Begun {
     Listens,
 }
 
+impl Begun {
+    /// What the other side has to have done when this one is struck. The new one is struck at once: whoever listens for itself does
+    /// so as late as it can, and is ready then.
+    fn before(struck: Side) -> Begun {
+        if struck == Side::New { Begun::Lives } else { Begun::Listens }
+    }
+}
+
 /// The same process: a fork that has not executed yet is the same as after that.
 fn is_same(one: &Image, other: &Image) -> bool {
     (one.pid, one.start_ticks) == (other.pid, other.start_ticks)
@@ -33,7 +41,7 @@ impl Stage<'_> {
     /// nobody's business.
     pub(super) fn kill_in_upgrade(&mut self, side: Side, after: Duration) -> Result<(), RunError> {
         let kill = |stage: &Self, upgrade, processes: &[Main]| stage.kill_side(upgrade, side, processes);
-        self.strike_in_upgrade(side, Begun::Listens, kill)?;
+        self.strike_in_upgrade(side, Begun::before(side), kill)?;
         if self.stop.pause(after) {
             return Err(RunError::Interrupted);
         }
@@ -43,9 +51,8 @@ impl Stage<'_> {
     /// The same with a SIGSTOP, and a SIGCONT after `lasts`.
     pub(super) fn suspend_in_upgrade(&mut self, side: Side, lasts: Duration, after: Duration) -> Result<(), RunError> {
         let suspend = |stage: &Self, upgrade, processes: &[Main]| stage.suspend_side(upgrade, side, processes, lasts);
-        // Not ready yet: whoever listens for itself does so as late as it can.
-        let begun = if side == Side::New { Begun::Lives } else { Begun::Listens };
-        let Some((before, struck)) = self.strike_in_upgrade(side, begun, suspend)? else { return Ok(()) };
+        let struck = self.strike_in_upgrade(side, Begun::before(side), suspend)?;
+        let Some((before, struck)) = struck else { return Ok(()) };
         if self.plan.target.tells_versions() {
             // Until it has come about or was given up: who is asked for the next one meanwhile may be another by the time.
             let is_one = |it: &Image| struck.iter().any(|of| is_same(of, it));
@@ -76,7 +83,7 @@ impl Stage<'_> {
         let before = self.before_upgrade()?;
         let known = self.living()?;
         // Held before the trigger: later a number may be somebody else's.
-        let spared = before.main.filter(|_| !self.main_moves());
+        let spared = before.main.filter(|_| !self.main_moved);
         let old = before.holders.iter().filter(|image| Some(**image) != spared);
         let old: Vec<Main> = old.filter_map(|image| self.identify(image.pid)).collect();
         self.phase(Phase::Trigger);
@@ -105,12 +112,6 @@ impl Stage<'_> {
             }
         }
         Ok(Some((before, struck)))
-    }
-
-    /// The last upgrade has made another process the main one: it is no keeper, and may end like any other generation.
-    fn main_moves(&self) -> bool {
-        let before = self.last_upgrade.as_ref().and_then(|last| last.main);
-        before.zip(self.main.as_ref()).is_some_and(|(before, main)| before.pid != main.image.pid)
     }
 
     /// One upgrade, and a SIGKILL to the new generation as soon as it is done; the load goes on for `after`.

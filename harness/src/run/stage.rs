@@ -51,6 +51,8 @@ pub(super) struct Stage<'a> {
     pub(super) version: Version,
     pub(super) upgrades: u32,
     pub(super) last_upgrade: Option<Before>,
+    /// The last one that settled has made another process the main one: no keeper, it ends like any other generation.
+    pub(super) main_moved: bool,
     pub(super) main: Option<Main>,
     pub(super) launched: Option<Launched>,
     pub(super) ties: Ties,
@@ -133,6 +135,7 @@ impl<'a> Stage<'a> {
             version: Version(1),
             upgrades: 0,
             last_upgrade: None,
+            main_moved: false,
             main: None,
             launched: None,
             ties: Ties::to(plan.scenario.script().launcher),

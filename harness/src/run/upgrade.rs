@@ -389,6 +389,7 @@ impl Stage<'_> {
         self.phase(Phase::Drain);
         let Some(before) = self.last_upgrade.take() else { return Ok(()) };
         let keeper = self.main.as_ref().map(|main| main.image);
+        self.main_moved = before.main.zip(keeper).is_some_and(|(before, now)| before.pid != now.pid);
         let old: Vec<Image> = before.holders.iter().copied().filter(|image| Some(*image) != keeper).collect();
         // Nobody but the main process serves: its old generation is gone when the new one answers from the same process, be
         // it the same program with another configuration, or another program.

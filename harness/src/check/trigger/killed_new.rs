@@ -16,8 +16,8 @@ pub static CHECK: Check = Check {
     requirement: "When the new generation is killed in the middle of an upgrade, new connections are served and the next upgrade works.",
     source: "signal(7): SIGKILL cannot be caught, and out-of-memory killers send it (oom_score_adj in proc(5))",
     reports: &["uwsgi#1038"],
-    observed: "As soon as a process that began after the trigger holds the listener, the harness sends it, and all that it has started, \
-               SIGKILL; the main process is never meant. Requests that began after its end are answered, none is lost, and the \
+    observed: "As soon as there is a process that began after the trigger, the harness sends it, and all that it has started, SIGKILL; \
+               the main process is never meant. Requests that began after its end are answered, none is lost, and the \
                next upgrade takes over. A target that can be slow to initialise (`slow_init`) is, so that it is not ready then; a \
                version that has answered by then proves nothing.",
     needs: &[Witness::Upgrades],
