@@ -14,7 +14,8 @@
 //!      │ ── taken ────────────────────▶ │   closes its copies, drains, ends
 //! ```
 //!
-//! Whichever end fails before `taken`, the predecessor serves on.
+//! Whichever end fails before `taken`, the predecessor serves on. Where it was killed it cannot, and nobody listens at its door, whose
+//! file is still there: then the successor, which has the listeners, takes over. Who ends in order removes the file.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -139,6 +140,7 @@ impl Successor {
 #[derive(Debug)]
 pub struct Predecessor {
     socket: OwnedFd,
+    door: Place,
 }
 
 impl Predecessor {
@@ -147,10 +149,10 @@ impl Predecessor {
     /// # Errors
     /// PermissionDenied when somebody else's process listens there; what connect(2) reports.
     pub fn find(path: &Path) -> io::Result<Option<Self>> {
-        let place = Place::of(path)?;
+        let door = Place::of(path)?;
         let socket = unconnected()?;
-        match rustix::net::connect(&socket, &place.address(&place.name)?) {
-            Ok(()) if is_ours(&socket)? => Ok(Some(Self { socket })),
+        match rustix::net::connect(&socket, &door.address(&door.name)?) {
+            Ok(()) if is_ours(&socket)? => Ok(Some(Self { socket, door })),
             Ok(()) => Err(io::ErrorKind::PermissionDenied.into()),
             Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
             Err(error) => Err(error.into()),
@@ -165,13 +167,19 @@ impl Predecessor {
         receive(self.socket.as_fd())
     }
 
-    /// Says that this process can serve, and waits until the predecessor leaves it to it.
+    /// Says that this process can serve, and waits until the predecessor leaves it to it, or has been killed.
     ///
     /// # Errors
-    /// UnexpectedEof when it has given up waiting: it serves on, and this process must not.
+    /// UnexpectedEof or BrokenPipe when it has given up waiting (it serves on, and this process must not), or was stopped.
     pub fn ready(&self) -> io::Result<()> {
-        say(&self.socket, READY)?;
-        hear(&self.socket, YOURS)
+        let left = say(&self.socket, READY).and_then(|()| hear(&self.socket, YOURS));
+        if left.is_err() && self.was_killed()? { Ok(()) } else { left }
+    }
+
+    /// Nobody listens at its door, and nobody has removed it.
+    fn was_killed(&self) -> io::Result<bool> {
+        let again = rustix::net::connect(&unconnected()?, &self.door.address(&self.door.name)?);
+        Ok(again == Err(Errno::CONNREFUSED))
     }
 
     /// This process serves: the predecessor drains.
@@ -184,6 +192,7 @@ impl Predecessor {
 }
 
 /// A path that may be longer than an address of a UNIX socket (108 bytes): by its directory's descriptor it never is.
+#[derive(Debug)]
 struct Place {
     directory: std::fs::File,
     name: String,
@@ -348,6 +357,26 @@ mod tests {
         drop(successor);
         predecessor.listeners().expect("they came");
         predecessor.ready().expect_err("it serves on");
+    }
+
+    #[test]
+    fn one_that_is_killed_leaves_what_it_has_handed_over_and_one_that_is_stopped_does_not() {
+        for killed in [true, false] {
+            let scratch = Scratch::new("handover-ended");
+            let path = scratch.path().join("door");
+            let door = Door::open(&path).expect("open");
+            let predecessor = Predecessor::find(&path).expect("find").expect("it is there");
+            let (successor, listeners) = (door.wait().expect("a successor"), sockets(1));
+            send(successor.socket.as_fd(), &[listeners[0].as_fd()]).expect("send");
+            if killed {
+                drop((door, successor));
+            } else {
+                door.close().expect("close");
+                drop(successor);
+            }
+            predecessor.listeners().expect("they came");
+            assert_eq!(predecessor.ready().is_ok(), killed);
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //!
 //! What it guarantees: the sockets are the same ones, so that no connect is refused, and nothing that waits in a queue, or is half
 //! done, is lost. There is no master whose code would never change: the whole program is new. The old one goes only when the new one
-//! has said that it serves; one that dies or is too slow before that changes nothing. Only processes of the same user are answered.
+//! has said that it serves; one that dies or is too slow before that changes nothing. Where the old one is killed meanwhile, the new
+//! one, which has the sockets, takes over. Only processes of the same user are answered.
 //!
 //! What it cannot: keep its pid, so that whoever follows it must follow the pidfile (a supervisor that follows the pid takes the end
 //! of the old one for the service's). Keep two starts apart from two upgrades: a second start *is* an upgrade. Undo the pidfile of a
