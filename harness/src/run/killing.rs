@@ -41,7 +41,7 @@ impl Stage<'_> {
     /// nobody's business.
     pub(super) fn kill_in_upgrade(&mut self, side: Side, after: Duration) -> Result<(), RunError> {
         let kill = |stage: &Self, upgrade, processes: &[Main]| stage.kill_side(upgrade, side, processes);
-        self.strike_in_upgrade(side, Begun::before(side), kill)?;
+        self.strike_in_upgrade(side, kill)?;
         if self.stop.pause(after) {
             return Err(RunError::Interrupted);
         }
@@ -51,8 +51,9 @@ impl Stage<'_> {
     /// The same with a SIGSTOP, and a SIGCONT after `lasts`.
     pub(super) fn suspend_in_upgrade(&mut self, side: Side, lasts: Duration, after: Duration) -> Result<(), RunError> {
         let suspend = |stage: &Self, upgrade, processes: &[Main]| stage.suspend_side(upgrade, side, processes, lasts);
-        let struck = self.strike_in_upgrade(side, Begun::before(side), suspend)?;
-        let Some((before, struck)) = struck else { return Ok(()) };
+        let Some((before, struck)) = self.strike_in_upgrade(side, suspend)? else {
+            return Ok(());
+        };
         if self.plan.target.tells_versions() {
             // Until it has come about or was given up: who is asked for the next one meanwhile may be another by the time.
             let is_one = |it: &Image| struck.iter().any(|of| is_same(of, it));
@@ -71,11 +72,10 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// The restart steps; as soon as somebody new has begun, one side is struck: who it was.
+    /// The restart steps; as soon as somebody new has begun, as far as that side's turn asks, it is struck: who it was.
     fn strike_in_upgrade(
         &mut self,
         side: Side,
-        begun: Begun,
         strike: impl Fn(&Self, UpgradeId, &[Main]) -> Result<(), RunError>,
     ) -> Result<Option<(Before, Vec<Image>)>, RunError> {
         let Some(restart) = self.plan.target.restart.clone() else { return Ok(None) };
@@ -99,7 +99,7 @@ impl Stage<'_> {
             }
             if index == trigger.max(launch)
                 && outcome.is_ok()
-                && let Some(born) = self.await_born(&known, begun)?
+                && let Some(born) = self.await_born(&known, Begun::before(side))?
             {
                 let born = if side == Side::New { self.with_descendants(born)? } else { born };
                 let processes = if side == Side::New { &born } else { &old };

@@ -17,9 +17,10 @@ pub static CHECK: Check = Check {
     source: "signal(7), SIGSTOP; accept(2): whoever has the socket can take what waits there",
     reports: &["fastsocket#39"],
     observed: "As soon as a process that began after the trigger holds the listener, the harness sends SIGSTOP to every process that \
-               held it before, the main process excepted, and SIGCONT later. From the trigger until the next one no request is lost \
-               (races on kept connections apart): what the old one had taken in may wait for it. A fresh connection that comes \
-               meanwhile is answered in `answer_ms`; what begins after that is answered; and the next upgrade takes over.",
+               held it before, except a main process that the upgrade before has left the main one, and SIGCONT later. From the trigger \
+               until the next one no request is lost (races on kept connections apart): what the old one had taken in may wait \
+               for it. A fresh connection that comes meanwhile is answered in `answer_ms`; what begins after that is answered; \
+               and the next upgrade takes over.",
     needs: &[Witness::Upgrades],
     observers: &["processes"],
     chance: false,
