@@ -73,6 +73,16 @@ impl Worker {
     }
 }
 
+/// How far an upgrade is: one at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upgrade {
+    None,
+    /// Workers of the edition before serve.
+    Rolling,
+    /// They were told to go, and some have not given the listener up yet.
+    Leaving,
+}
+
 /// The state of the master.
 #[derive(Debug)]
 struct Pool {
@@ -90,7 +100,7 @@ struct Pool {
     edition: u32,
     /// An upgrade is asked for, and not begun.
     pending: bool,
-    rolling: bool,
+    upgrade: Upgrade,
     pidfile: Option<Pidfile>,
     /// Before that nobody is started in the place of one that died.
     not_before: Option<Instant>,
@@ -116,7 +126,7 @@ pub fn run(settings: Settings, listener: TcpListener, signals: Signals) -> Resul
         workers: Vec::new(),
         edition: 1,
         pending: false,
-        rolling: false,
+        upgrade: Upgrade::None,
         pidfile: None,
         not_before: None,
         pause: PAUSE.0,
@@ -167,9 +177,9 @@ impl Pool {
         if self.listener.is_none() {
             return Ok(());
         }
-        if self.pending && !self.rolling {
+        if self.pending && self.upgrade == Upgrade::None {
             self.edition += 1;
-            (self.pending, self.rolling) = (false, true);
+            (self.pending, self.upgrade) = (false, Upgrade::Rolling);
             self.settings.notifier.reloading();
             if let Err(error) = self.listing.renew() {
                 return self.failed(&format_args!("cannot {error}"));
@@ -181,18 +191,21 @@ impl Pool {
         {
             self.start()?;
         }
-        if !self.rolling || self.count(Slave::is_starting) > 0 {
+        if self.upgrade == Upgrade::None || self.count(Slave::is_starting) > 0 {
             return Ok(());
         }
         let edition = self.edition;
         if self.workers.iter().any(|it| it.slave.is_serving() && it.edition < edition) {
             return self.start();
         }
-        if !self.workers.iter().any(|it| it.has_listener && it.edition < edition) {
-            self.rolling = false;
-            self.listing.settle();
+        if self.upgrade == Upgrade::Rolling {
+            self.upgrade = Upgrade::Leaving;
             self.log.line(format_args!("upgraded: {} workers are new", self.settings.workers));
             self.settings.notifier.ready_as(&self.serving());
+        }
+        if !self.workers.iter().any(|it| it.has_listener && it.edition < edition) {
+            self.upgrade = Upgrade::None;
+            self.listing.settle();
         }
         Ok(())
     }
@@ -311,7 +324,8 @@ impl Pool {
         if !self.complete && self.listener.is_some() {
             return Err(MasterError::NeverReady);
         }
-        if std::mem::take(&mut self.rolling) {
+        if self.upgrade == Upgrade::Rolling {
+            self.upgrade = Upgrade::None;
             self.listing.abandon();
             let left = self.workers.iter().filter(|it| it.slave.is_serving() && it.edition < self.edition).count();
             self.log.line(format_args!("upgrade failed, {left} workers of the one before serve on"));

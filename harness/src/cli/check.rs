@@ -22,9 +22,9 @@ use crate::scenario::Scenario;
 use crate::summary::{Exit, Summary};
 use crate::verify::Request;
 
-/// How many runs of the references at a time, where there are as many processors: they are known to bear it, and a stranger's
-/// figures are his own only where he runs alone.
-const REFERENCES_AT_A_TIME: usize = 2;
+/// How many runs of the references at a time: they are known to bear it, and a stranger's figures are his own only where he runs
+/// alone. One more than the processors that such a run needs: much of it waits for connections to drain.
+const REFERENCES_AT_A_TIME: usize = 3;
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -109,7 +109,7 @@ impl Check {
         let scenarios = selection.scenarios.iter().flat_map(|it| &it.script().requires);
         let programs = subjects.iter().flat_map(|it| &it.target.requires).chain(scenarios);
         let machine = effect::prepare(self.how.tier, programs, std::slice::from_ref(&directory))?;
-        let usual = if selection.by_role { REFERENCES_AT_A_TIME.min(machine.processors) } else { 1 };
+        let usual = if selection.by_role { REFERENCES_AT_A_TIME.min(machine.processors + 1) } else { 1 };
         let request = Request {
             subjects,
             scenarios: selection.scenarios,

@@ -15,17 +15,25 @@ pub struct Sink {
     sender: SyncSender<(Interval, What)>,
     lost: Arc<AtomicU64>,
     starved_ms: Arc<AtomicU64>,
+    /// End of the last observation that was news, in nanoseconds of the run's clock.
+    news_at: Arc<AtomicU64>,
 }
 
 impl Sink {
     /// A sink in front of a recorder's channel.
     #[must_use]
     pub fn new(sender: SyncSender<(Interval, What)>) -> Sink {
-        Sink { sender, lost: Arc::default(), starved_ms: Arc::default() }
+        Sink { sender, lost: Arc::default(), starved_ms: Arc::default(), news_at: Arc::default() }
     }
 
-    /// Hands one observation in.
+    /// Hands one observation in, as news: see [`Sink::last_news`].
     pub fn put(&self, at: Interval, what: What) {
+        self.news_at.fetch_max(at.not_after.0, Ordering::Relaxed);
+        self.put_in_passing(at, what);
+    }
+
+    /// Hands in what happens all the time, such as a connection that waits to be accepted.
+    pub fn put_in_passing(&self, at: Interval, what: What) {
         if let What::Starved { waited_ms, .. } = &what {
             self.starved_ms.fetch_add(*waited_ms, Ordering::Relaxed);
         }
@@ -40,6 +48,12 @@ impl Sink {
     /// The same for something stamped at one instant.
     pub fn put_at(&self, at: Nanos, what: What) {
         self.put(Interval::at(at), what);
+    }
+
+    /// When something last happened that does not happen all the time: others may follow at once, and are worth a closer look.
+    #[must_use]
+    pub fn last_news(&self) -> Nanos {
+        Nanos(self.news_at.load(Ordering::Relaxed))
     }
 
     /// For how long processes of the target have lacked a processor until now, one after the other (`What::Starved`).

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use nix::sys::signal::{SigSet, SigmaskHow};
 use thiserror::Error;
 
 use super::pidfd::{HostPid, Pidfd};
@@ -148,7 +149,10 @@ unsafe fn clone3(namespaces: Namespaces) -> io::Result<Forked> {
 }
 
 /// Runs this executable (`/proc/self/exe`, so that it is the same inode even when the file was replaced) in a role,
-/// with an empty environment. When it cannot be executed, the new process ends with status 127.
+/// with an empty environment. When it cannot be executed, the new process ends with status 127. Returns once it is executed.
+///
+/// As in vfork(2), the child runs in this process's memory until then, and this thread waits for it: a copy of a large process's page
+/// tables takes longer than all that the child does.
 ///
 /// # Errors
 /// When the process cannot be made.
@@ -158,32 +162,80 @@ pub fn execute_self(role: &Role<'_>) -> Result<Offspring, CloneError> {
     }
     let null = std::fs::File::options().read(true).write(true).open("/dev/null").map_err(CloneError::Null)?;
     let argument = role.argument.map_or(std::ptr::null(), CStr::as_ptr);
-    let arguments = [role.name.as_ptr(), argument, std::ptr::null()];
-    // SAFETY: the child goes straight into `become_role`, which makes system calls only.
-    match unsafe { fork(role.namespaces) }.map_err(CloneError::Clone)? {
-        Forked::Child => become_role(&arguments, null.as_raw_fd(), role.descriptors),
-        Forked::Parent { pid, pidfd } => Ok(Offspring { pid, pidfd }),
-    }
+    // A handler of this process must not run in the child, where it would act on this process's memory.
+    let mask =
+        SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).map_err(|errno| CloneError::Clone(errno.into()))?;
+    let part = Part {
+        arguments: [role.name.as_ptr(), argument, std::ptr::null()],
+        null: null.as_raw_fd(),
+        descriptors: role.descriptors,
+        mask: *mask.as_ref(),
+    };
+    let executed = execute(role.namespaces, &part);
+    mask.thread_set_mask().expect("a mask that was read can be set");
+    executed.map_err(CloneError::Clone)
 }
 
-/// The child's part: dup2, close_range, execve, nothing else.
-fn become_role(arguments: &[*const libc::c_char; 3], null: RawFd, descriptors: &[BorrowedFd<'_>]) -> ! {
+/// What the child needs.
+struct Part<'a> {
+    arguments: [*const libc::c_char; 3],
+    null: RawFd,
+    descriptors: &'a [BorrowedFd<'a>],
+    /// The signals that its program finds blocked.
+    mask: libc::sigset_t,
+}
+
+fn execute(namespaces: Namespaces, part: &Part<'_>) -> io::Result<Offspring> {
+    // The child makes a few system calls: it needs some hundred bytes, and a page for what the kernel's ABI wants beyond.
+    let mut stack = vec![0_u128; 2048];
+    let mut pidfd: RawFd = -1;
+    let own = i32::try_from(namespaces.0).expect("each flag of a namespace that we use is one of clone(2)");
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD | own;
+    let no_file_is_being_written = no_forks();
+    // SAFETY: the stack grows down from its end, which is aligned to 16; it, `part` and `pidfd` outlive the child's use of them,
+    // for CLONE_VFORK holds this thread until the child has executed or ended. The child makes system calls only.
+    let pid = unsafe {
+        let top = stack.as_mut_ptr_range().end;
+        libc::clone(become_role, top.cast(), flags, std::ptr::from_ref(part).cast_mut().cast(), &raw mut pidfd)
+    };
+    let error = io::Error::last_os_error();
+    drop(no_file_is_being_written);
+    if pid == -1 {
+        return Err(error);
+    }
+    // SAFETY: the kernel has just stored a fresh descriptor (close-on-exec) there for us alone.
+    Ok(Offspring { pid: HostPid(pid), pidfd: Pidfd::from(unsafe { OwnedFd::from_raw_fd(pidfd) }) })
+}
+
+/// The child's part, a [`Part`]: dup2, close_range, sigaction, sigprocmask, execve, nothing else.
+extern "C" fn become_role(part: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: `execute` gave it, and waits.
+    let Part { arguments, null, descriptors, mask } = unsafe { &*part.cast::<Part<'_>>() };
     let environment: [*const libc::c_char; 1] = [std::ptr::null()];
     let end = FIRST_DESCRIPTOR + descriptors.len() as RawFd;
     let mut lifted = [-1; MOST];
     // SAFETY: system calls on our own descriptors; the pointers outlive the calls and end with a null.
     unsafe {
         // First out of the way: a source may sit on a number that is another one's destination.
-        for (slot, source) in lifted.iter_mut().zip(descriptors) {
+        for (slot, source) in lifted.iter_mut().zip(*descriptors) {
             *slot = libc::fcntl(source.as_raw_fd(), libc::F_DUPFD_CLOEXEC, end);
         }
-        let null = libc::fcntl(null, libc::F_DUPFD_CLOEXEC, end);
+        let null = libc::fcntl(*null, libc::F_DUPFD_CLOEXEC, end);
         for (destination, source) in (FIRST_DESCRIPTOR..end).zip(lifted) {
             libc::dup2(source, destination);
         }
         libc::dup2(null, 0);
         libc::dup2(null, 1);
         libc::close_range(end as libc::c_uint, libc::c_uint::MAX, 0);
+        let mut action: libc::sigaction = std::mem::zeroed();
+        for signal in 1..=libc::SIGRTMAX() {
+            let is_known = libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0;
+            if is_known && ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction) {
+                // What execve(2) does with a handler, before a signal can find it.
+                libc::signal(signal, libc::SIG_DFL);
+            }
+        }
+        libc::sigprocmask(libc::SIG_SETMASK, mask, std::ptr::null_mut());
         libc::execve(c"/proc/self/exe".as_ptr(), arguments.as_ptr(), environment.as_ptr());
         libc::_exit(127)
     }

@@ -135,7 +135,8 @@ impl<S: ExitSource> ExitLooks<S> {
             .into_iter()
             .chain(self.pidfds.values().map(AsFd::as_fd))
             .collect();
-        let ready = ready_within(&fds, SAMPLE);
+        let limit = if self.pending.is_empty() { vantage.pace(SAMPLE) } else { SAMPLE };
+        let ready = ready_within(&fds, limit);
         account.sampled(looked);
         let at = Interval::new(self.looked, vantage.clock.now());
         let ended: Vec<Pid> =

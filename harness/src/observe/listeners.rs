@@ -22,8 +22,8 @@ use crate::kernel::inet_diag::{DestroyEvents, Destroyed, Diag, ListenSocket};
 use crate::wait::ready_within;
 
 const NAME: &str = "listeners";
-/// A dump costs about 30 µs: at this pace 3 % of a core, and fast restarts take some milliseconds. Shorter gaps are
-/// the hook's on listen(2), however short the sample.
+/// While something happens ([`Vantage::pace`]). A dump costs some 30 µs: 3 % of a core, and fast restarts take some milliseconds.
+/// Shorter gaps are the hook's on listen(2), however short the sample.
 const SAMPLE: Duration = Duration::from_millis(1);
 
 /// A burst of queued connections ends with their listener's end. One that stays without it (a reuseport sibling's
@@ -109,7 +109,7 @@ struct ListenerWatch {
 impl Watch for ListenerWatch {
     fn watch(mut self, vantage: &Vantage, account: &mut Account) -> Result<(), ObserveError> {
         loop {
-            let due = self.sampled_at.plus(SAMPLE);
+            let due = self.sampled_at.plus(vantage.pace(SAMPLE));
             let left = due.since(vantage.clock.now());
             let ready = ready_within(&[vantage.stop.as_fd(), self.destroyed.as_fd()], left);
             self.drain(vantage);
@@ -130,13 +130,18 @@ impl ListenerWatch {
         let began = vantage.clock.now();
         let mut rows = self.diag.listen_sockets().map_err(ObserveError::look(NAME, "dump the listeners"))?;
         rows.retain(|row| self.endpoints.are_served_by(row));
-        rows.sort_unstable_by_key(|row| (row.local, row.cookie));
         account.sampled(began);
-        if self.rows.as_ref().is_none_or(|before| is_news(before, &rows)) {
-            self.known.extend(rows.iter().map(|row| row.cookie));
-            self.inodes.set(rows.iter().map(|row| row.inode));
-            let at = Interval::new(self.sampled_at, vantage.clock.now());
-            vantage.put(at, What::Listeners { rows: rows.iter().map(ListenSocket::row).collect() });
+        let difference = self.rows.as_ref().map_or(Difference::Sockets, |before| difference(before, &rows));
+        let at = Interval::new(self.sampled_at, vantage.clock.now());
+        let told = || What::Listeners { rows: rows.iter().map(ListenSocket::row).collect() };
+        match difference {
+            Difference::None => {}
+            Difference::Queue => vantage.sink.put_in_passing(at, told()),
+            Difference::Sockets => {
+                self.known.extend(rows.iter().map(|row| row.cookie));
+                self.inodes.set(rows.iter().map(|row| row.inode));
+                vantage.put(at, told());
+            }
         }
         self.rows = Some(rows);
         self.sampled_at = began;
@@ -191,17 +196,32 @@ fn put_burst(address: SocketAddr, burst: &Burst, vantage: &Vantage) {
     vantage.put(burst.at, what);
 }
 
-/// The sockets changed, or a queue filled, grew or ran empty. A queue that shrinks but is not empty is no news: it
-/// could be told a thousand times a second.
-fn is_news(before: &[ListenSocket], now: &[ListenSocket]) -> bool {
-    before.len() != now.len()
-        || before.iter().zip(now).any(|(old, new)| {
-            let same = old.cookie == new.cookie
-                && old.local == new.local
-                && old.backlog == new.backlog
-                && (old.inode == 0) == (new.inode == 0);
-            !same || new.queued > old.queued || (new.queued == 0) != (old.queued == 0)
-        })
+/// What differs between two dumps and is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Difference {
+    /// Nothing. A queue that shrinks but is not empty is not told: it could be a thousand times a second.
+    None,
+    /// A queue filled, grew or ran empty.
+    Queue,
+    /// The sockets.
+    Sockets,
+}
+
+fn difference(before: &[ListenSocket], now: &[ListenSocket]) -> Difference {
+    let mut pairs = before.iter().zip(now);
+    let is_same = |(old, new): (&ListenSocket, &ListenSocket)| {
+        old.cookie == new.cookie
+            && old.local == new.local
+            && old.backlog == new.backlog
+            && (old.inode == 0) == (new.inode == 0)
+    };
+    if before.len() != now.len() || !pairs.clone().all(is_same) {
+        Difference::Sockets
+    } else if pairs.any(|(old, new)| new.queued > old.queued || (new.queued == 0) != (old.queued == 0)) {
+        Difference::Queue
+    } else {
+        Difference::None
+    }
 }
 
 #[cfg(test)]
@@ -313,13 +333,24 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_shrinks_is_news_only_when_it_is_empty() {
+    fn a_queue_that_shrinks_is_told_only_when_it_is_empty() {
         let row = |queued| {
             let local = ADDRESS.parse().expect("an address");
             [ListenSocket { cookie: Cookie(1), local, v6_only: false, inode: 1, queued, backlog: 8 }]
         };
-        for (before, now, want) in [(0, 1, true), (1, 2, true), (2, 1, false), (1, 0, true), (2, 2, false)] {
-            assert_eq!(is_news(&row(before), &row(now)), want, "{before} {now}");
+        for (before, now, told) in [(0, 1, true), (1, 2, true), (2, 1, false), (1, 0, true), (2, 2, false)] {
+            let want = if told { Difference::Queue } else { Difference::None };
+            assert_eq!(difference(&row(before), &row(now)), want, "{before} {now}");
         }
+    }
+
+    #[test]
+    fn another_socket_at_the_address_is_another_difference_than_its_queue() {
+        let row = |cookie, queued| {
+            let local = ADDRESS.parse().expect("an address");
+            [ListenSocket { cookie: Cookie(cookie), local, v6_only: false, inode: 1, queued, backlog: 8 }]
+        };
+        assert_eq!(difference(&row(1, 0), &row(2, 1)), Difference::Sockets);
+        assert_eq!(difference(&row(1, 0), &[]), Difference::Sockets);
     }
 }

@@ -97,7 +97,7 @@ impl Watch for PidfileWatch {
     fn watch(mut self, vantage: &Vantage, account: &mut Account) -> Result<(), ObserveError> {
         loop {
             let fds = [vantage.stop.as_fd(), self.names.as_fd(), self.inbox.as_fd()];
-            let stopped = ready_within(&fds, SAMPLE)[0].readable;
+            let stopped = ready_within(&fds, vantage.pace(SAMPLE))[0].readable;
             account.sampled(vantage.clock.now());
             self.drain(vantage)?;
             while let Some(answer) = self.inbox.next() {

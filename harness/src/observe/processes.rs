@@ -17,9 +17,10 @@ use crate::event::{ProcessChange, What};
 use crate::id::{Image, Pid};
 
 const NAME: &str = "processes";
-/// A scan inside a pid namespace costs about 20 µs: 1 % of a core.
+/// While something happens ([`Vantage::pace`]). A scan inside a pid namespace costs about 20 µs: 1 % of a core.
 const SAMPLE: Duration = Duration::from_millis(2);
-/// Reading the descriptors of each process is many times dearer than a scan: without a cause only this often.
+/// Reading the descriptors of each process is many times dearer than a scan: without a cause only this often, and in calm
+/// times less.
 const HOLDERS: Duration = Duration::from_millis(10);
 /// Reading the waits of every thread costs some 8 µs each, and what matters are tenths of a second.
 const WAITS: Duration = Duration::from_millis(200);
@@ -123,7 +124,7 @@ struct ProcessWatch<V> {
 impl<V: ProcessView> Watch for ProcessWatch<V> {
     fn watch(mut self, vantage: &Vantage, account: &mut Account) -> Result<(), ObserveError> {
         loop {
-            let left = self.scanned_at.plus(SAMPLE).since(vantage.clock.now());
+            let left = self.scanned_at.plus(vantage.pace(SAMPLE)).since(vantage.clock.now());
             let stopped = vantage.stop.pause(left);
             self.sample(vantage, account)?;
             if stopped {
@@ -151,7 +152,7 @@ impl<V: ProcessView> ProcessWatch<V> {
         if !self.unsettled.is_empty() {
             return Ok(());
         }
-        if changed || inodes != self.inodes || began.since(self.held_at) >= HOLDERS {
+        if changed || inodes != self.inodes || began.since(self.held_at) >= vantage.pace(HOLDERS) {
             self.look_for_holders(inodes, began, vantage);
         }
         Ok(())

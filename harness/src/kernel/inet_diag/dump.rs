@@ -10,8 +10,6 @@ use super::netlink::Netlink;
 use crate::event::Listener;
 use crate::id::Cookie;
 
-/// The two families of TCP; a dump shows one.
-const FAMILIES: [i32; 2] = [libc::AF_INET, libc::AF_INET6];
 /// TIME_WAIT: thousands of them after a load, and nobody asks for them.
 const TIME_WAIT: TcpState = TcpState(6);
 
@@ -89,8 +87,8 @@ impl Diag {
         Ok(self.listen_sockets()?.iter().map(ListenSocket::row).collect())
     }
 
-    /// All TCP listeners, with what deciding about addresses needs. Two dumps: the families are not seen at one
-    /// instant, the rows of a family neither (the kernel walks its table bucket by bucket).
+    /// All TCP listeners by address, with what deciding about addresses needs. They are not seen at one instant: the kernel walks
+    /// its table bucket by bucket.
     ///
     /// # Errors
     /// When the kernel refuses the dump.
@@ -106,6 +104,7 @@ impl Diag {
                 backlog: row.wqueue,
             });
         })?;
+        sockets.sort_unstable_by_key(|socket| (socket.local, socket.cookie));
         Ok(sockets)
     }
 
@@ -141,17 +140,14 @@ impl Diag {
     }
 
     fn dump(&mut self, states: u32, sport: u16, mut take: impl FnMut(&Row)) -> io::Result<()> {
-        for family in FAMILIES {
-            let family = u8::try_from(family).expect("address families are small");
-            self.sequence = self.sequence.wrapping_add(1);
-            self.netlink.send(&dump_request(Filter { family, states, sport }, self.sequence))?;
-            let mut done = false;
-            while !done {
-                for message in parse(self.netlink.receive()?) {
-                    match message? {
-                        Message::Socket(row) => take(&row),
-                        Message::Done => done = true,
-                    }
+        self.sequence = self.sequence.wrapping_add(1);
+        self.netlink.send(&dump_request(Filter { states, sport }, self.sequence))?;
+        let mut done = false;
+        while !done {
+            for message in parse(self.netlink.receive()?) {
+                match message? {
+                    Message::Socket(row) => take(&row),
+                    Message::Done => done = true,
                 }
             }
         }

@@ -1,4 +1,7 @@
-//! The bytes of inet_diag: `nlmsghdr`, `inet_diag_req_v2`, `inet_diag_msg` (linux/netlink.h, linux/inet_diag.h).
+//! The bytes of inet_diag: `nlmsghdr`, `inet_diag_req`, `inet_diag_msg` (linux/netlink.h, linux/inet_diag.h).
+//!
+//! Dumps are asked for in the older of the two forms, which gives both families in one walk of the kernel's table; `inet_diag_req_v2`
+//! takes one family, and its walk is as long: 65536 buckets, most of them empty.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,9 +12,11 @@ use crate::id::Cookie;
 pub(super) const HEADER_BYTES: usize = 16;
 /// Size of `inet_diag_msg`, which attributes follow.
 const MESSAGE_BYTES: usize = 72;
-/// Size of `nlmsghdr` and `inet_diag_req_v2`.
-const REQUEST_BYTES: usize = HEADER_BYTES + 56;
-/// SOCK_DIAG_BY_FAMILY: the type of requests, of their answers and of DESTROY events.
+/// Size of `nlmsghdr` and `inet_diag_req`.
+const REQUEST_BYTES: usize = HEADER_BYTES + 60;
+/// TCPDIAG_GETSOCK: the type of dumps and of their answers.
+const TCPDIAG_GETSOCK: u16 = 18;
+/// SOCK_DIAG_BY_FAMILY: the type of DESTROY events.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// The attribute that tells an IPv6 listener without IPv4.
 const INET_DIAG_SKV6ONLY: u16 = 11;
@@ -64,8 +69,6 @@ pub(super) enum Message {
 /// What to dump.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Filter {
-    /// AF_INET or AF_INET6.
-    pub(super) family: u8,
     /// Bits of [`TcpState`].
     pub(super) states: u32,
     /// Local port, 0 for all.
@@ -75,19 +78,16 @@ pub(super) struct Filter {
 /// A dump request.
 pub(super) fn dump_request(filter: Filter, sequence: u32) -> [u8; REQUEST_BYTES] {
     let flags = u16::try_from(libc::NLM_F_REQUEST | libc::NLM_F_DUMP).expect("netlink flags have 16 bits");
-    let length = u32::try_from(REQUEST_BYTES).expect("a request has 72 bytes");
-    let protocol = u8::try_from(libc::IPPROTO_TCP).expect("TCP is protocol 6");
+    let length = u32::try_from(REQUEST_BYTES).expect("a request has 76 bytes");
     let mut request = [0; REQUEST_BYTES];
     request[0..4].copy_from_slice(&length.to_ne_bytes());
-    request[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    request[4..6].copy_from_slice(&TCPDIAG_GETSOCK.to_ne_bytes());
     request[6..8].copy_from_slice(&flags.to_ne_bytes());
     request[8..12].copy_from_slice(&sequence.to_ne_bytes());
-    request[16] = filter.family;
-    request[17] = protocol;
-    request[20..24].copy_from_slice(&filter.states.to_ne_bytes());
-    request[24..26].copy_from_slice(&filter.sport.to_be_bytes());
+    request[20..22].copy_from_slice(&filter.sport.to_be_bytes());
     // INET_DIAG_NOCOOKIE: two words of ones.
-    request[64..72].fill(0xff);
+    request[60..68].fill(0xff);
+    request[68..72].copy_from_slice(&filter.states.to_ne_bytes());
     request
 }
 
@@ -131,7 +131,9 @@ fn decode(message: &[u8]) -> io::Result<Message> {
             None => Ok(Message::Done),
         },
         libc::NLMSG_ERROR => Err(errno(body).unwrap_or_else(malformed)),
-        _ if kind == SOCK_DIAG_BY_FAMILY => row(body).map(Message::Socket).ok_or_else(malformed),
+        _ if [TCPDIAG_GETSOCK, SOCK_DIAG_BY_FAMILY].contains(&kind) => {
+            row(body).map(Message::Socket).ok_or_else(malformed)
+        }
         _ => Err(malformed()),
     }
 }
