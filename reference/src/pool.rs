@@ -206,6 +206,10 @@ impl Pool {
         if !self.workers.iter().any(|it| it.has_listener && it.edition < edition) {
             self.upgrade = Upgrade::None;
             self.listing.settle();
+            if self.pending {
+                // Nothing else may ever happen here that would begin it.
+                return self.tend();
+            }
         }
         Ok(())
     }

@@ -50,7 +50,7 @@ pub(super) struct Check {
     /// Keep the directories of passed runs too
     #[arg(long)]
     pub(super) keep: bool,
-    /// How many runs at a time (default: 1; of the references 2; tier C has one network for all: 1)
+    /// How many runs at a time (default: 1; of the references 3; tier C has one network for all: 1)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(super) jobs: Option<u32>,
     #[command(flatten)]
@@ -109,7 +109,8 @@ impl Check {
         let scenarios = selection.scenarios.iter().flat_map(|it| &it.script().requires);
         let programs = subjects.iter().flat_map(|it| &it.target.requires).chain(scenarios);
         let machine = effect::prepare(self.how.tier, programs, std::slice::from_ref(&directory))?;
-        let usual = if selection.by_role { REFERENCES_AT_A_TIME.min(machine.processors + 1) } else { 1 };
+        let are_ours = subjects.iter().all(|it| it.target.role == Role::Reference);
+        let usual = if are_ours { REFERENCES_AT_A_TIME.min(machine.processors + 1) } else { 1 };
         let request = Request {
             subjects,
             scenarios: selection.scenarios,

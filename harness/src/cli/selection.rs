@@ -44,8 +44,6 @@ pub(super) struct Selection {
     pub(super) skip: Vec<String>,
     /// No check was left out by a selector.
     pub(super) complete: bool,
-    /// No word named a target: they are those of the roles.
-    pub(super) by_role: bool,
 }
 
 /// The name is the prefix, or begins with it and a slash.
@@ -65,8 +63,7 @@ pub(super) fn select(
         found.word(word, catalogue, is_file)?;
     }
     let skip = checked(wanted.skip)?;
-    let by_role = found.files.is_empty() && found.targets.is_empty();
-    if by_role {
+    if found.files.is_empty() && found.targets.is_empty() {
         let asked = catalogue.targets.iter().filter(|target| wanted.roles.contains(&target.role));
         found.targets = asked.map(|target| target.name.clone()).collect();
     }
@@ -77,7 +74,6 @@ pub(super) fn select(
         return Err(Failure::NothingSelected(text.to_owned()));
     }
     Ok(Selection {
-        by_role,
         complete: found.run.is_empty() && skip.is_empty(),
         files: found.files,
         targets: found.targets,

@@ -181,6 +181,9 @@ pub enum Capability {
     Respawn,
     /// Writes a log file in which a line for each request names its path, and opens it anew when told to.
     Log,
+    /// An upgrade starts a new process. Taken for granted of whoever claims `restart`: to be disclaimed by those who do it within the
+    /// one that they have.
+    Successor,
 }
 
 impl Capability {
@@ -214,6 +217,7 @@ impl Capability {
             Capability::ConfigFile => "config-file",
             Capability::Respawn => "respawn",
             Capability::Log => "log",
+            Capability::Successor => "successor",
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::id::{Image, Pid, UpgradeId};
 use crate::manifest::MainProcess;
 use crate::run::census::Main;
 use crate::run::daemon::KILL_LIMIT;
-use crate::run::stall::{CONT, STOP};
+use crate::run::stall::CONT;
 use crate::run::supervised::KILL;
 use crate::run::upgrade::{Before, describe, yes};
 use crate::run::{RunError, Stage};
@@ -152,7 +152,7 @@ impl Stage<'_> {
     fn with_descendants(&self, mut born: Vec<Main>) -> Result<Vec<Main>, RunError> {
         let mut stopped = 0;
         while stopped < born.len() {
-            self.stop_each(&born[stopped..])?;
+            let _stand = self.stop_each(&born[stopped..], self.plan.target.deadlines.stop)?;
             stopped = born.len();
             let has = |pid: Pid| born.iter().any(|process| process.image.pid == pid);
             let children = self.sandbox.procfs().scan()?;
@@ -166,16 +166,6 @@ impl Stage<'_> {
         Ok(born)
     }
 
-    /// Stops them with SIGSTOP, and waits until they stand still.
-    fn stop_each(&self, processes: &[Main]) -> Result<(), RunError> {
-        for process in processes {
-            let gone = process.pidfd.send_signal(STOP).is_err();
-            let stands = || yes(gone || self.state(process.image).is_none_or(|state| state == 'T'));
-            let _stands = self.within(self.plan.target.deadlines.stop, stands)?;
-        }
-        Ok(())
-    }
-
     /// Stops those that live, and continues them after that time. Were we to end meanwhile, they end with the sandbox: SIGKILL
     /// asks nobody who stands still.
     fn suspend_side(
@@ -186,7 +176,7 @@ impl Stage<'_> {
         lasts: Duration,
     ) -> Result<(), RunError> {
         let began = self.clock.now();
-        self.stop_each(processes)?;
+        let _stand = self.stop_each(processes, self.plan.target.deadlines.stop)?;
         let living = processes.iter().filter(|process| !process.pidfd.has_exited());
         let images = living.map(|process| process.image).collect();
         let what = What::SideSuspended(Suspension { upgrade, side, images });

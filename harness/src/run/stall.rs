@@ -1,10 +1,12 @@
 //! Stalling the target's accepting, so that connections wait in the accept queue during the takeover.
 
+use std::time::Duration;
+
 use crate::clock::Interval;
 use crate::event::What;
 use crate::id::Image;
-use crate::kernel::pidfd::Pidfd;
 use crate::manifest::Stall;
+use crate::run::census::Main;
 use crate::run::upgrade::yes;
 use crate::run::{RunError, Stage};
 use crate::target::Signal;
@@ -33,29 +35,23 @@ impl Stage<'_> {
             let given_up = || yes(self.holders().is_ok_and(|holders| !holders.iter().any(is_old)));
             let _given_up = self.within(self.plan.target.deadlines.drain, given_up)?;
         }
-        let workers: Vec<Image> = self.holders()?.into_iter().filter(|image| Some(*image) != keeper).collect();
-        let mut pidfds: Vec<Pidfd> = Vec::new();
-        for worker in &workers {
-            match self.sandbox.open_pid(worker.pid) {
-                Ok(pidfd) => pidfds.push(pidfd),
-                Err(error) => self.action_failed("stall", &error.to_string()),
-            }
-        }
-        for pidfd in &pidfds {
-            if let Err(error) = pidfd.send_signal(STOP) {
-                self.action_failed("stall", &error.to_string());
-            }
-        }
+        let workers = self.holders()?.into_iter().filter(|image| Some(*image) != keeper);
+        let workers: Vec<Main> = workers.filter_map(|image| self.identify(image.pid)).collect();
         let limit = self.plan.target.deadlines.start;
-        let stopped =
-            self.within(limit, || yes(workers.iter().all(|image| self.state(*image).is_none_or(|it| it == 'T'))))?;
-        if !stopped {
+        if !self.stop_each(&workers, limit)? {
             self.deadline_passed("stall", limit);
         }
-        let pids = workers.iter().map(|image| image.pid).collect();
+        let pids = workers.iter().map(|worker| worker.image.pid).collect();
         self.sink.put_at(self.clock.now(), What::Stalled { pids });
-        self.stalled = pidfds;
+        self.stalled = workers.into_iter().map(|worker| worker.pidfd).collect();
         Ok(())
+    }
+
+    /// Stops them with SIGSTOP, and waits until each that has not ended stands still; false when `limit` passed first.
+    pub(super) fn stop_each(&self, processes: &[Main], limit: Duration) -> Result<bool, RunError> {
+        let told: Vec<&Main> = processes.iter().filter(|it| it.pidfd.send_signal(STOP).is_ok()).collect();
+        let stands = |it: &&Main| self.state(it.image).is_none_or(|state| state == 'T');
+        self.within(limit, || yes(told.iter().all(stands)))
     }
 
     /// Lets the stalled processes run again, and the held connections go.
@@ -87,5 +83,5 @@ impl Stage<'_> {
 }
 
 /// SIGSTOP cannot be caught: the process stands still whatever it is doing.
-pub(super) const STOP: Signal = Signal(libc::SIGSTOP);
+const STOP: Signal = Signal(libc::SIGSTOP);
 pub(super) const CONT: Signal = Signal(libc::SIGCONT);

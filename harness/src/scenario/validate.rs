@@ -98,6 +98,7 @@ fn needed_by(step: &Step) -> Option<Capability> {
         Step::Rotate | Step::UpgradeLogged => Some(Capability::Log),
         Step::UpgradeListeners => Some(Capability::Listeners),
         Step::KillAfterUpgrade { .. } => Some(Capability::Respawn),
+        Step::KillInUpgrade { .. } | Step::SuspendInUpgrade { .. } => Some(Capability::Successor),
         Step::BrokenUpgrade { fault: Broken::Misconfigured, .. } => Some(Capability::ConfigFile),
         Step::WatchHeld { .. } => Some(Capability::DrainDeadline),
         Step::ConfigTests { .. } => Some(Capability::ConfigTest),

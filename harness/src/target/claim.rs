@@ -28,6 +28,9 @@ impl Reader<'_> {
             }
             capabilities.insert(*capability, Claim::Disclaimed(reason.clone()));
         }
+        if self.manifest.profiles.contains(&Profile::Restart) {
+            capabilities.entry(Capability::Successor).or_insert(Claim::Claimed);
+        }
         self.claims_have_their_keys()?;
         self.keys_have_their_claims(&capabilities)?;
         Ok(capabilities)

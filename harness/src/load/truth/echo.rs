@@ -5,30 +5,17 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::fake_server::{Deeds, FakeServer, Peer};
-use super::fixture::{LONG, SHORT, config, endpoint, failures, finish, wait_for};
+use super::fake_server::{FakeServer, Peer};
+use super::fixture::{Harm, LONG, SHORT, config, endpoint, failures, finish, wait_for, want};
 use crate::load::{Load, LoadConfig, LoadRecord};
 use crate::manifest::Protocol;
 use crate::request::{Ending, FailureClass, Pattern};
 use crate::target::TargetEndpoint;
 
-/// What the server does, and the class that it must have.
-type Harm = (&'static str, Option<FailureClass>);
-
 fn load(address: SocketAddr, request_deadline: Duration) -> Load {
     let endpoint = endpoint(address);
     let endpoint = TargetEndpoint { protocol: Protocol::Echo, version_header: None, echo_header: None, ..endpoint };
     Load::spawn(LoadConfig { endpoint, request_deadline, ..config(address) }).expect("spawn")
-}
-
-fn want(harms: &[Harm], deeds: &Deeds) -> BTreeMap<FailureClass, u64> {
-    let mut want = BTreeMap::new();
-    for (deed, class) in harms {
-        if let Some(class) = class {
-            *want.entry(*class).or_default() += deeds.count(deed);
-        }
-    }
-    want
 }
 
 fn good(record: &LoadRecord) -> u64 {

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use super::fake_server::Deeds;
 use crate::kernel::clock::Clock;
 use crate::load::{Load, LoadConfig, LoadRecord};
 use crate::manifest::{Protocol, Slow};
@@ -61,6 +62,20 @@ pub(super) fn failures(record: &LoadRecord) -> BTreeMap<FailureClass, u64> {
         *failures.entry(class).or_default() += 1;
     }
     failures
+}
+
+/// What a server does, and the class that it must have; `None` where it harms nobody.
+pub(super) type Harm = (&'static str, Option<FailureClass>);
+
+/// What the load has to report, after what the server says that it did.
+pub(super) fn want(harms: &[Harm], deeds: &Deeds) -> BTreeMap<FailureClass, u64> {
+    let mut want = BTreeMap::new();
+    for (deed, class) in harms {
+        if let Some(class) = class {
+            *want.entry(*class).or_default() += deeds.count(deed);
+        }
+    }
+    want
 }
 
 pub(super) fn finish(load: Load) -> LoadRecord {

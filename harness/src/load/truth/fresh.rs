@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::fake_server::{FakeServer, Peer};
-use super::fixture::{LONG, SHORT, closed_port, failures, finish, load, wait_for};
+use super::fixture::{Harm, LONG, SHORT, closed_port, failures, finish, load, wait_for, want};
 use crate::load::Parked;
 use crate::request::{Ending, FailureClass, Pattern};
 
 /// What the server did to fresh connections, and the class that each deed must have.
-const FRESH_DEEDS: [(&str, Option<FailureClass>); 12] = [
+const FRESH_DEEDS: [Harm; 12] = [
     ("good", None),
     ("eof after the request", Some(FailureClass::Dropped)),
     ("close with the request unread", Some(FailureClass::Dropped)),
@@ -65,14 +65,9 @@ fn every_harm_to_a_fresh_connection_is_reported_as_what_it_was() {
     load.begin(&[Pattern::Fresh]).expect("begin");
     wait_for("ten of each", || FRESH_DEEDS.iter().all(|(deed, _)| server.deeds.count(deed) >= 10));
     let record = finish(load);
-    let mut want = BTreeMap::new();
-    let mut good = 0;
-    for (deed, class) in FRESH_DEEDS {
-        match class {
-            Some(class) => *want.entry(class).or_default() += server.deeds.count(deed),
-            None => good += server.deeds.count(deed),
-        }
-    }
+    let want = want(&FRESH_DEEDS, &server.deeds);
+    let harmless = FRESH_DEEDS.iter().filter(|(_, class)| class.is_none());
+    let good: u64 = harmless.map(|(deed, _)| server.deeds.count(deed)).sum();
     assert_eq!(failures(&record), want);
     assert_eq!(record.requests.len() as u64, good + want.values().sum::<u64>());
     for request in &record.requests {

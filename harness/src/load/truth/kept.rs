@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::fake_server::{FakeServer, Peer};
-use super::fixture::{LONG, failures, finish, load, wait_for};
+use super::fixture::{Harm, LONG, failures, finish, load, wait_for, want};
 use crate::request::{Ending, FailureClass, Pattern};
 
 /// What the server did to kept connections on their third request, or after their second answer.
-const KEPT_DEEDS: [(&str, Option<FailureClass>); 7] = [
+const KEPT_DEEDS: [Harm; 7] = [
     ("taken", Some(FailureClass::Taken)),
     ("unread", Some(FailureClass::Unread)),
     ("idle fin", None),
@@ -62,8 +62,7 @@ fn every_harm_to_a_kept_connection_is_reported_as_what_it_was() {
     wait_for("twenty of each", || KEPT_DEEDS.iter().all(|(deed, _)| server.deeds.count(deed) >= 20));
     let record = finish(load);
     let count = |deed| server.deeds.count(deed);
-    let mut want: BTreeMap<FailureClass, u64> =
-        KEPT_DEEDS.iter().filter_map(|(deed, class)| class.map(|class| (class, count(deed)))).collect();
+    let mut want = want(&KEPT_DEEDS, &server.deeds);
     let mut got = failures(&record);
     // A server thread that is late harms an idle connection just when its next request is on the way: then the FIN is
     // crossed, and the reset is one of an unread request. Both are told as what they were.
