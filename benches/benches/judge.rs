@@ -59,6 +59,7 @@ fn plan() -> Plan {
         listen_hook: true,
         no_systemd: None,
         no_task_groups: None,
+        no_clients: None,
         programs: std::collections::BTreeMap::new(),
     };
     let target = catalogue.target("reference/exec-inherit-signal").expect("it is embedded");

@@ -9,6 +9,7 @@ mod killing;
 mod launch;
 mod listeners;
 mod log;
+mod path;
 mod rest;
 mod sink;
 mod start;
@@ -33,6 +34,7 @@ pub use launch::{
 };
 pub use listeners::{AskedListener, Fate};
 pub use log::{LogPortrait, LogWriter};
+pub use path::{PassedShape, PathCleared, PathDisturbed, PathFault, PathMet, Shape};
 pub use rest::{AtRest, DrainWatched, Microseconds, ProcessorTime, Resident};
 pub use sink::Sink;
 pub use start::{FileKind, FileLook, Obstacle, ObstructedStart, RestartBeside, SecondStart, StartRace};
@@ -381,6 +383,10 @@ pub enum What {
     },
     /// There is enough again (`not_before`: just before that).
     Restored(Restored),
+    /// From now on the path between the target and its clients has a fault.
+    PathDisturbed(PathDisturbed),
+    /// It has none any more.
+    PathCleared(PathCleared),
     /// The pidfile some time after a broken executable ran, or after what was withheld was there again.
     Survived {
         /// Which upgrade.
@@ -621,6 +627,13 @@ pub enum What {
     /// Counters of the target's network namespace, by name (`TcpExt.TCPAbortOnClose`), all from 0.
     Counters {
         /// Why they were read now ("before upgrade 1", "settled upgrade 1").
+        moment: String,
+        /// The values.
+        values: BTreeMap<String, u64>,
+    },
+    /// The same of the network namespace of its clients, where that is another one.
+    ClientCounters {
+        /// Why they were read now.
         moment: String,
         /// The values.
         values: BTreeMap<String, u64>,

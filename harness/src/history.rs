@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Interval, Nanos};
-use crate::event::{Broken, Event, What};
+use crate::event::{Broken, Event, PathCleared, PathDisturbed, PathFault, What};
 use crate::id::{UpgradeId, Version};
 use crate::plan::Plan;
-use crate::request::{LoadAccount, Pattern, Request};
+use crate::request::{FailureClass, LoadAccount, Pattern, Request};
 
 /// A recorded run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,26 @@ pub struct Upgrade {
     pub settled: Option<Interval>,
     /// The end of its window: the next trigger, the stop, or the end of the run.
     pub window_end: Nanos,
+}
+
+/// A fault of the path from its begin to its end; one that was not ended by us lasted until the end of the run.
+#[derive(Debug, Clone, Copy)]
+pub struct Disturbance<'a> {
+    /// When it had begun, and which it was.
+    pub begin: (&'a Event, &'a PathDisturbed),
+    /// When it ended, and what had met it.
+    pub end: Option<(&'a Event, &'a PathCleared)>,
+}
+
+impl Disturbance<'_> {
+    /// It rejects connects, and lasted (until the end of the run where it was not ended) at an instant of this one's life.
+    #[must_use]
+    pub fn may_reject(&self, request: &Request, end: Nanos) -> bool {
+        let life = Interval::new(request.began, request.ended);
+        let until = self.end.map_or(end, |(event, _)| event.at.not_after);
+        let lasted = Interval::new(self.begin.0.at.not_before, until);
+        self.begin.1.fault == PathFault::Reject && !life.precedes(&lasted) && !lasted.precedes(&life)
+    }
 }
 
 impl History {
@@ -191,6 +211,27 @@ impl History {
     /// The canary's requests.
     pub fn canary(&self) -> impl Iterator<Item = &Request> {
         self.requests.iter().filter(|request| request.pattern == Pattern::Canary)
+    }
+
+    /// Whether this connect was, or may have been, refused by a path that answered every connect with RST: its life and the time of
+    /// that have an instant in common. The path refused for certain what began and ended meanwhile; at its edges nobody can tell.
+    #[must_use]
+    pub fn rejected_by_path(&self, request: &Request) -> bool {
+        request.failure() == Some(FailureClass::Refused)
+            && self.disturbances().any(|it| it.may_reject(request, self.end()))
+    }
+
+    /// The faults that the path between the target and its clients had, in order.
+    pub fn disturbances(&self) -> impl Iterator<Item = Disturbance<'_>> {
+        let begun = self.find(|what| if let What::PathDisturbed(it) = what { Some(it) } else { None });
+        begun.map(|begin| {
+            let upgrade = begin.1.upgrade;
+            let mut ended = self.find(move |what| match what {
+                What::PathCleared(it) if it.upgrade == upgrade => Some(it),
+                _ => None,
+            });
+            Disturbance { begin, end: ended.next() }
+        })
     }
 
     /// Events with their numbers, filtered by what they say.

@@ -9,7 +9,7 @@ use excuse::{excuse, noise, starvation};
 use serde::Serialize;
 
 use crate::check::witness::Sighting;
-use crate::check::{self, Check};
+use crate::check::{self, Check, path};
 use crate::event::{FIND_MAIN, What};
 use crate::history::History;
 use crate::machine::Tier;
@@ -155,6 +155,11 @@ fn result(history: &History, check: &'static Check, baseline: &Baseline, took_ov
         });
     }
     doubt(&mut findings, history, check, baseline, took_over);
+    // After all of that: what is told beside a finding excuses nothing. And behind what it found: its reason stands at an end.
+    for finding in findings.iter_mut().filter(|_| path::concerns(check)) {
+        let behind = finding.evidence.len().min(1);
+        finding.evidence.splice(behind..behind, path::account(history, finding.upgrade));
+    }
     let verdict = findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Error);
     CheckResult { check: check.id, level: check.level, status: Status::Verdict(verdict), findings }
 }
@@ -190,6 +195,11 @@ fn faults(history: &History, check: &Check) -> Vec<Finding> {
 fn doubt(findings: &mut [Finding], history: &History, check: &Check, baseline: &Baseline, took_over: Option<Verdict>) {
     for sighting in check.needs.iter().flat_map(|need| need.look(history)).filter(|sighting| !sighting.met) {
         withdraw(findings, &sighting, Cause::Run);
+    }
+    for sighting in path::look(history).into_iter().filter(|it| !it.met && path::concerns(check)) {
+        // What there was is told beside each finding.
+        let text = "nothing has met a fault of the path".to_owned();
+        withdraw(findings, &Sighting { text, ..sighting }, Cause::Run);
     }
     let mut doubts = Vec::new();
     match baseline {
@@ -270,6 +280,7 @@ fn baseline(history: &History) -> Baseline {
         .load()
         .filter(|request| request.ended < until)
         .filter(|request| request.failure().is_some_and(|class| class != FailureClass::HarnessFault))
+        .filter(|request| !history.rejected_by_path(request))
         .collect();
     if lost.is_empty() {
         return Baseline::Clean;

@@ -69,6 +69,10 @@ pub struct Machine {
     /// asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_task_groups: Option<String>,
+    /// Why clients cannot have a network namespace of their own here, joined to the target's, with faults on the path between the two;
+    /// `None` where they can, or where nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_clients: Option<String>,
     /// Programs that manifests ask for: name to absolute path, `None` when not found on PATH.
     pub programs: BTreeMap<String, Option<String>>,
 }

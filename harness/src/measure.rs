@@ -23,7 +23,7 @@ pub struct Measure {
     pub drain_ms: Option<f64>,
     /// Requests of the load during the upgrade.
     pub requests: usize,
-    /// How many of them failed, in whatever class.
+    /// How many of them failed, in whatever class; those that the path rejected are not among them.
     pub failed: usize,
     /// Median latency from the intended send time, fresh pattern, in milliseconds.
     pub fresh_p50_ms: Option<f64>,
@@ -126,7 +126,7 @@ fn measure(history: &History, upgrade: &Upgrade) -> Measure {
             .zip(upgrade.settled)
             .map(|(done, settled)| milliseconds(settled.not_after.since(done.not_after))),
         requests: during.len(),
-        failed: during.iter().filter(|it| it.failure().is_some()).count(),
+        failed: during.iter().filter(|it| it.failure().is_some() && !history.rejected_by_path(it)).count(),
         fresh_p50_ms: percentile(&latencies, 50),
         fresh_p99_ms: percentile(&latencies, 99),
         at_rest: holdings(history, upgrade.id),
@@ -153,7 +153,8 @@ fn holdings(history: &History, upgrade: UpgradeId) -> Option<Holdings> {
 /// The longest time without a successful fresh connect while one was due: from when the schedule meant the first one after a success
 /// to the next success. A pair counts where one of the two lies in the upgrade: a gap may begin before its end and end after it.
 fn accept_gap(history: &History, from: Nanos, until: Nanos) -> Option<Duration> {
-    let fresh = || history.load().filter(|it| it.pattern == Pattern::Fresh);
+    // What the path rejects never comes to the target.
+    let fresh = || history.load().filter(|it| it.pattern == Pattern::Fresh && !history.rejected_by_path(it));
     let mut connects: Vec<Nanos> = fresh().filter(|it| it.failure().is_none()).filter_map(|it| it.connected).collect();
     connects.sort_unstable();
     let mut due: Vec<Nanos> = fresh().map(|it| it.intended).collect();

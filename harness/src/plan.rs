@@ -1,15 +1,16 @@
 //! Can this target do this scenario on this machine? Decided before anything runs, on data alone.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Broken, Resource, Side};
+use crate::event::{Broken, PathFault, Resource, Side};
 use crate::machine::{Machine, Tier};
 use crate::manifest::{Capability, Profile, Program, Stall, WatchKind};
 use crate::request::Pattern;
-use crate::scenario::{Launcher, Scenario, Script, Step, Supervisor, Way};
+use crate::scenario::{Launcher, Network, Scenario, Script, Step, Supervisor, Way};
 use crate::target::{Claim, Signal, Target, TargetDeadlines, TargetRecipient, TargetRestartStep, TargetStop, Template};
 
 /// Everything that a run does, fixed before it begins; part of its history.
@@ -86,6 +87,7 @@ impl Plan {
             return Err(NotRun::Unavailable { reason, remedy: "use tier A or B".to_owned() });
         }
         unavailable_resource(scenario.script(), machine)?;
+        clients_apart(target, scenario.script(), machine)?;
         let filters = scenario.script().steps.iter().any(|step| matches!(step, Step::HalfOpen { .. }));
         if filters && !machine.tier.isolates_network() {
             let reason = "its packet filter would be the host's own here".to_owned();
@@ -124,6 +126,31 @@ fn unavailable_resource(script: &Script, machine: &Machine) -> Result<(), NotRun
         return Err(NotRun::Unavailable { reason, remedy: remedy.to_owned() });
     }
     Ok(())
+}
+
+/// Clients that have a network namespace of their own come to 127.0.0.0/8, and to nothing else.
+fn clients_apart(target: &Target, script: &Script, machine: &Machine) -> Result<(), NotRun> {
+    if script.network != Network::Veth {
+        return Ok(());
+    }
+    // Of the target and of no machine: nowhere is there such a route.
+    let endpoint = &target.endpoints[0];
+    let reachable = matches!(endpoint.address.ip(), IpAddr::V4(address) if address.is_loopback());
+    if !reachable {
+        let (name, address) = (&endpoint.name, endpoint.address);
+        let reason =
+            format!("its endpoint `{name}` is {address}: from another namespace only 127.0.0.0/8 can be reached");
+        return Err(NotRun::Unsupported { reason });
+    }
+    match &machine.no_clients {
+        None if machine.tier.isolates_network() => Ok(()),
+        why => {
+            let why = why.as_deref().unwrap_or("the target's would be the host's own");
+            let reason = format!("its clients cannot have a network namespace of their own here: {why}");
+            let remedy = "use tier A or B, on a kernel with veth, nf_tables (nft_reject) and sch_tbf".to_owned();
+            Err(NotRun::Unavailable { reason, remedy })
+        }
+    }
 }
 
 /// systemd manages control groups, and a user without privilege owns none unless they were given to them.
@@ -166,6 +193,7 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
         | Step::Storm { .. }
         | Step::BrokenUpgrade { .. }
         | Step::UpgradeWithout { .. }
+        | Step::UpgradeAcross { .. }
         | Step::SuspendInUpgrade { .. }
             if target.restart.is_none() =>
         {
@@ -181,6 +209,13 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
         }
         Step::UpgradeWithout { resource: Resource::Disk, .. } if writes_to_trigger(target) => {
             Some("its trigger is a file that is written, for which there would be no room either".to_owned())
+        }
+        Step::UpgradeAcross { fault: PathFault::Shape(_), .. } => {
+            let first = target.endpoints.first().filter(|it| !it.offers(Pattern::Reader))?;
+            Some(format!(
+                "the endpoint `{}` names no long answer (`stream`), and no other one would be held up",
+                first.name
+            ))
         }
         Step::StartRelative if !starts_self(target) => {
             Some("its launch command does not begin with `{self}`".to_owned())
@@ -302,6 +337,7 @@ mod tests {
             listen_hook: true,
             no_systemd: None,
             no_task_groups: None,
+            no_clients: None,
             programs: programs.collect::<BTreeMap<_, _>>(),
         }
     }
@@ -402,6 +438,34 @@ mod tests {
                     can be made that have the controller `pids`)";
         check(target, "restart/without-processes", &poor, Err(want));
         check(target, "restart/without-processes", &machine(&[]), Ok(()));
+    }
+
+    #[test]
+    fn clients_come_from_another_namespace_where_there_can_be_one_and_a_route() {
+        let (target, scenario) = ("reference/exec-inherit-signal", "restart/dropped-packets");
+        check(target, scenario, &machine(&[]), Ok(()));
+        let want = |why: &str| {
+            format!(
+                "unavailable: its clients cannot have a network namespace of their own here: {why} (use tier A or B, on a kernel with \
+                 veth, nf_tables (nft_reject) and sch_tbf)"
+            )
+        };
+        let bare = Machine { tier: Tier::C, ..machine(&[]) };
+        check(target, scenario, &bare, Err(&want("the target's would be the host's own")));
+        let poor = Machine { no_clients: Some("shape packets (tbf): no such file".to_owned()), ..machine(&[]) };
+        check(target, scenario, &poor, Err(&want("shape packets (tbf): no such file")));
+        check(target, "restart/upgrade-under-load", &poor, Ok(()));
+        let want =
+            "unsupported: the endpoint `echo` names no long answer (`stream`), and no other one would be held up";
+        check("reference/takeover-echo", "restart/shaped", &machine(&[]), Err(want));
+        check("reference/takeover-echo", scenario, &machine(&[]), Ok(()));
+        let catalogue = Catalogue::embedded();
+        let mut target = catalogue.target(target).expect("it is embedded").clone();
+        target.endpoints[0].address = "[::1]:10086".parse().expect("an address");
+        let why = Plan::new(&target, catalogue.scenario(scenario).expect("it is embedded"), &machine(&[]), 0);
+        let want =
+            "unsupported: its endpoint `http` is [::1]:10086: from another namespace only 127.0.0.0/8 can be reached";
+        assert_eq!(why.map(|_| ()).map_err(|why| why.to_string()), Err(want.to_owned()));
     }
 
     #[test]

@@ -17,10 +17,12 @@ pub(super) struct Loss<'a> {
 }
 
 /// The load requests that belong to an upgrade: those that ended between its trigger and the next one (or the stop).
-/// Each belongs to one upgrade only, so that sums agree with the counters.
+/// Each belongs to one upgrade only, so that sums agree with the counters. What the path has rejected, or may have, never came to the
+/// target.
 pub(super) fn touched<'a>(history: &'a History, upgrade: &Upgrade) -> impl Iterator<Item = &'a Request> {
     let (from, until) = (upgrade.trigger.not_before, upgrade.window_end);
-    history.load().filter(move |request| request.ended > from && request.ended <= until)
+    let within = move |request: &&Request| request.ended > from && request.ended <= until;
+    history.load().filter(within).filter(|request| !history.rejected_by_path(request))
 }
 
 /// One finding per upgrade: pass with the count, or one fail per failure class with times and what the sockets said.

@@ -20,6 +20,7 @@ pub mod leak;
 pub mod life;
 mod loss;
 mod notice;
+pub mod path;
 pub mod pidfile;
 pub mod ready;
 mod rest;

@@ -13,7 +13,7 @@ use crate::machine::{Machine, Tier};
 use crate::manifest::{Done, MainProcess, Profile, Protocol, Role, WatchKind};
 use crate::plan::Plan;
 use crate::request::{Ending, FailureClass, LoadAccount, Pattern, Request, SocketEvidence};
-use crate::scenario::{Scenario, Script as Written, Step, Supervisor};
+use crate::scenario::{Network, Scenario, Script as Written, Step, Supervisor};
 use crate::target::{
     Target, TargetDeadlines, TargetEndpoint, TargetLaunch, TargetPrivileges, TargetReady, TargetRestart,
     TargetRestartStep, TargetSlowInit, TargetStop, TargetWatch, Template,
@@ -104,11 +104,13 @@ pub(crate) struct Script {
     requests: Vec<Request>,
     steps: Vec<Step>,
     supervisor: Option<Supervisor>,
+    network: Network,
 }
 
 impl Script {
     pub(crate) fn new() -> Script {
-        Script { events: Vec::new(), requests: Vec::new(), steps: Vec::new(), supervisor: None }
+        let network = Network::Loopback;
+        Script { events: Vec::new(), requests: Vec::new(), steps: Vec::new(), supervisor: None, network }
     }
 
     pub(crate) fn event(mut self, at: u64, what: What) -> Script {
@@ -119,6 +121,12 @@ impl Script {
     /// The scenario has the target run by this one.
     pub(crate) fn under(mut self, supervisor: Supervisor) -> Script {
         self.supervisor = Some(supervisor);
+        self
+    }
+
+    /// The scenario has the target's clients in a network namespace of their own.
+    pub(crate) fn beyond_veth(mut self) -> Script {
+        self.network = Network::Veth;
         self
     }
 
@@ -245,7 +253,7 @@ impl Script {
         let count = self.requests.iter().filter(|it| it.pattern != Pattern::Canary).count() as u64;
         History {
             began: String::new(),
-            plan: plan(self.steps, self.supervisor),
+            plan: plan(self.steps, self.supervisor, self.network),
             events: self.events,
             requests: self.requests,
             account: LoadAccount { scheduled: count, ended: count, ..LoadAccount::default() },
@@ -266,7 +274,7 @@ fn rows(cookies: &[u64]) -> Vec<Listener> {
     cookies.iter().map(row).collect()
 }
 
-fn plan(steps: Vec<Step>, supervisor: Option<Supervisor>) -> Plan {
+fn plan(steps: Vec<Step>, supervisor: Option<Supervisor>, network: Network) -> Plan {
     let machine = Machine {
         tier: Tier::A,
         tier_reason: String::new(),
@@ -276,6 +284,7 @@ fn plan(steps: Vec<Step>, supervisor: Option<Supervisor>) -> Plan {
         listen_hook: true,
         no_systemd: None,
         no_task_groups: None,
+        no_clients: None,
         programs: BTreeMap::new(),
     };
     let scenario = Scenario(Written {
@@ -292,6 +301,7 @@ fn plan(steps: Vec<Step>, supervisor: Option<Supervisor>) -> Plan {
         unit: Vec::new(),
         socket: false,
         pressed: false,
+        network,
         requires: Vec::new(),
         checks: Vec::new(),
         steps,

@@ -11,8 +11,9 @@ use super::reference::bugs;
 use super::selection::under;
 use crate::catalogue::Catalogue;
 use crate::check::{CHECKS, Check};
+use crate::event::{PathFault, Shape};
 use crate::report::{Page, wording};
-use crate::scenario::{Script, Step};
+use crate::scenario::{Network, Script, Step};
 use crate::summary::Exit;
 use crate::target::{Claim, Target};
 
@@ -125,6 +126,7 @@ fn step_words(step: &Step) -> String {
         Step::UpgradeWithout { resource, ms, after_ms } => {
             format!("upgrade-without ({}): {ms} ms of load, and {after_ms} ms with enough of it", resource.word())
         }
+        Step::UpgradeAcross { fault, ms } => format!("upgrade-across ({}): for {ms} ms at least", across(*fault)),
         Step::SuspendInUpgrade { side, ms, after_ms } => {
             format!("suspend-in-upgrade: the {} side for {ms} ms, then {after_ms} ms of load", side.word())
         }
@@ -146,8 +148,22 @@ fn step_words(step: &Step) -> String {
     }
 }
 
+/// A fault of the path in a few words.
+fn across(fault: PathFault) -> String {
+    match fault {
+        PathFault::Shape(Shape { rate_kbit, burst_bytes, latency_ms }) => {
+            format!("shape: {rate_kbit} kbit/s, bursts of {burst_bytes} bytes, at most {latency_ms} ms in the queue")
+        }
+        PathFault::Drop | PathFault::Reject => fault.word().to_owned(),
+    }
+}
+
 fn explain_scenario(script: &Script, width: usize) -> String {
     let core = if script.core { "core: run by a bare `check`" } else { "run with --full or when it is named" };
+    let network = match script.network {
+        Network::Loopback => "",
+        Network::Veth => "its clients are in a network namespace of their own, joined by a veth",
+    };
     let needs: Vec<String> = script.needs.iter().map(wording::word).collect();
     let steps = script.steps.iter().enumerate().map(|(n, step)| format!("{}. {}", n + 1, step_words(step)));
     Sheet::new(&script.name, width)
@@ -155,6 +171,7 @@ fn explain_scenario(script: &Script, width: usize) -> String {
         .line("run", core)
         .line("profile", &wording::word(&script.profile))
         .line("needs", &needs.join(", "))
+        .line("network", network)
         .lines("steps", steps)
         .lines("judged by", script.checks.iter().cloned())
         .text

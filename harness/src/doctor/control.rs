@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Kind, restarts};
 use crate::manifest::{Done, Profile};
 use crate::request::Pattern;
-use crate::scenario::{Launcher, Scenario, Script, Step};
+use crate::scenario::{Launcher, Network, Scenario, Script, Step};
 use crate::target::{
     Target, TargetAwait, TargetRecipient, TargetRestart, TargetRestartStep, TargetStop, TargetWatch, Template,
 };
@@ -51,6 +51,7 @@ fn baseline(target: &Target) -> Scenario {
         unit: Vec::new(),
         socket: false,
         pressed: false,
+        network: Network::Loopback,
         requires: Vec::new(),
         checks: vec!["life/nothing-left".to_owned()],
         steps: vec![

@@ -11,6 +11,8 @@ pub mod nf_tables;
 pub mod notify;
 pub mod pidfd;
 pub mod seccomp;
+pub mod tbf;
 pub mod tcp;
 pub mod timer;
 pub mod tmpfs;
+pub mod veth;

@@ -43,6 +43,23 @@ pub fn enter_netns(netns: BorrowedFd<'_>) -> Result<(), NamespaceError> {
         .map_err(|errno| NamespaceError::Enter(errno.into()))
 }
 
+/// Acts in a network namespace (the caller's when absent), on a thread of its own: entering one is for good.
+///
+/// # Errors
+/// As [`enter_netns`].
+pub fn inside_netns<T: Send>(
+    netns: Option<BorrowedFd<'_>>,
+    act: impl FnOnce() -> T + Send,
+) -> Result<T, NamespaceError> {
+    std::thread::scope(|scope| {
+        let acting = scope.spawn(|| {
+            netns.map_or(Ok(()), enter_netns)?;
+            Ok(act())
+        });
+        acting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 /// Moves the calling process into a new user namespace in which it is root, alone (user_namespaces(7)): possible once,
 /// and before the process has a second thread.
 ///

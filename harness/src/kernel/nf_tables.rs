@@ -1,15 +1,18 @@
-//! nf_tables (nft(8)) by netlink: one rule that keeps handshakes from ending.
+//! nf_tables (nft(8)) by netlink: one rule that keeps handshakes from ending; and, in [`path`], one that meets all that comes in by an
+//! interface.
 //!
 //! A client whose last ACK is dropped believes to be connected, and the server keeps the handshake in SYN_RECV. What decides is
 //! that such a client never sends its SYN again: if the listener goes, the handshake is lost. (A filter on the client's socket,
 //! which would drop the SYN-ACK instead, proves nothing: that client sends its SYN again, and any listener answers.) The first
 //! bytes of a request carry an ACK too, and PSH: they pass, and end the handshake.
 
+pub mod path;
+
 use std::io;
 
 use rustix::net::netlink::NETFILTER;
 
-use super::inet_diag::netlink::Netlink;
+use super::inet_diag::netlink::{NESTED, Netlink, attribute};
 
 /// The table is ours alone: the network namespace is.
 const TABLE: &[u8] = b"unbroken\0";
@@ -24,12 +27,14 @@ const NEW_TABLE: u16 = SUBSYSTEM << 8;
 const DELETE_TABLE: u16 = SUBSYSTEM << 8 | 2;
 const NEW_CHAIN: u16 = SUBSYSTEM << 8 | 3;
 const NEW_RULE: u16 = SUBSYSTEM << 8 | 6;
+const DELETE_RULE: u16 = SUBSYSTEM << 8 | 8;
 /// NFPROTO_INET: IPv4 and IPv6.
 const INET: u8 = 1;
-/// NLA_F_NESTED (netlink(7)).
-const NESTED: u16 = 1 << 15;
 /// NFT_REG_1.
 const REGISTER: u32 = 1;
+/// NFT_META_L4PROTO, and what it is for TCP.
+const L4PROTO: u32 = 16;
+const TCP: u8 = 6;
 /// Where the port and the flags stand in a TCP header (RFC 9293 §3.1).
 const DESTINATION_AT: u32 = 2;
 const FLAGS_AT: u32 = 13;
@@ -49,26 +54,17 @@ impl AckFilter {
     /// When the kernel has no nf_tables, or the thread no CAP_NET_ADMIN over its network namespace.
     pub fn raise(port: u16) -> io::Result<AckFilter> {
         let mut netlink = Netlink::open(Some(NETFILTER))?;
-        let named = |text: u16, name: &[u8]| attribute(text, name);
-        // NFTA_HOOK_HOOKNUM: NF_INET_LOCAL_IN; NFTA_HOOK_PRIORITY: 0.
-        let hook = [attribute(1, &1_u32.to_be_bytes()), attribute(2, &0_u32.to_be_bytes())].concat();
-        // NFTA_CHAIN_TABLE, _NAME, _HOOK, _TYPE.
-        let chain =
-            [named(1, TABLE), named(3, CHAIN), attribute(4 | NESTED, &hook), attribute(7, b"filter\0")].concat();
-        let protocol = u8::try_from(libc::IPPROTO_TCP).expect("TCP is protocol 6");
         let expressions = [
-            // NFT_META_L4PROTO.
-            expression(b"meta\0", &[attribute(1, &REGISTER.to_be_bytes()), attribute(2, &16_u32.to_be_bytes())]),
-            equals(&[protocol]),
+            loaded_meta(L4PROTO),
+            equals(&[TCP]),
             loaded(DESTINATION_AT, 2),
             equals(&port.to_be_bytes()),
             loaded(FLAGS_AT, 1),
             equals(&[BARE_ACK]),
             dropped(),
         ];
-        // NFTA_RULE_TABLE, _CHAIN, _EXPRESSIONS.
-        let rule = [named(1, TABLE), named(2, CHAIN), attribute(4 | NESTED, &expressions.concat())].concat();
-        commit(&mut netlink, &[(NEW_TABLE, named(1, TABLE)), (NEW_CHAIN, chain), (NEW_RULE, rule)])?;
+        let rule = (NEW_RULE, rule(TABLE, CHAIN, &expressions));
+        commit(&mut netlink, &[(NEW_TABLE, attribute(1, TABLE)), (NEW_CHAIN, input_chain(TABLE, CHAIN)), rule])?;
         Ok(AckFilter { netlink })
     }
 
@@ -88,17 +84,25 @@ fn commit(netlink: &mut Netlink, messages: &[(u16, Vec<u8>)]) -> io::Result<()> 
     let mark = |kind| message((kind, 0), (0, SUBSYSTEM), &[]);
     let mut batch = mark(BATCH_BEGIN);
     for (n, (kind, body)) in messages.iter().enumerate() {
-        let create = if *kind == DELETE_TABLE { 0 } else { libc::NLM_F_CREATE };
+        let create = if matches!(*kind, DELETE_TABLE | DELETE_RULE) { 0 } else { libc::NLM_F_CREATE };
         let acknowledged = if n + 1 == messages.len() { libc::NLM_F_ACK } else { 0 };
         batch.extend(message((*kind, create | acknowledged), (INET, 0), body));
     }
     batch.extend(mark(BATCH_END));
     netlink.send(&batch)?;
-    match netlink.receive()?.get(16..20).and_then(|code| code.try_into().ok()).map(i32::from_ne_bytes) {
-        Some(0) => Ok(()),
-        Some(code) => Err(io::Error::from_raw_os_error(-code)),
-        None => Err(io::ErrorKind::InvalidData.into()),
-    }
+    netlink.acknowledged()
+}
+
+/// A chain that meets what comes in for this host: NFTA_CHAIN_TABLE, _NAME, _HOOK, _TYPE.
+fn input_chain(table: &[u8], name: &[u8]) -> Vec<u8> {
+    // NFTA_HOOK_HOOKNUM: NF_INET_LOCAL_IN; NFTA_HOOK_PRIORITY: 0.
+    let hook = [attribute(1, &1_u32.to_be_bytes()), attribute(2, &0_u32.to_be_bytes())].concat();
+    [attribute(1, table), attribute(3, name), attribute(4 | NESTED, &hook), attribute(7, b"filter\0")].concat()
+}
+
+/// A rule: NFTA_RULE_TABLE, _CHAIN, _EXPRESSIONS.
+fn rule(table: &[u8], chain: &[u8], expressions: &[Vec<u8>]) -> Vec<u8> {
+    [attribute(1, table), attribute(2, chain), attribute(4 | NESTED, &expressions.concat())].concat()
 }
 
 /// `nlmsghdr`, `nfgenmsg` and the body.
@@ -113,17 +117,14 @@ fn message((kind, flags): (u16, i32), (family, resource): (u8, u16), body: &[u8]
     bytes
 }
 
-/// `nlattr` and its value, padded to four bytes.
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(4 + value.len()).expect("a short attribute");
-    let mut bytes = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
-}
-
 /// NFTA_LIST_ELEM of NFTA_EXPR_NAME and NFTA_EXPR_DATA.
 fn expression(name: &[u8], data: &[Vec<u8>]) -> Vec<u8> {
     attribute(1 | NESTED, &[attribute(1, name), attribute(2 | NESTED, &data.concat())].concat())
+}
+
+/// What the kernel knows of a packet, into the register: NFTA_META_DREG, _KEY.
+fn loaded_meta(key: u32) -> Vec<u8> {
+    expression(b"meta\0", &[attribute(1, &REGISTER.to_be_bytes()), attribute(2, &key.to_be_bytes())])
 }
 
 /// Bytes of the TCP header, into the register: NFTA_PAYLOAD_DREG, _BASE (the transport header), _OFFSET, _LEN.

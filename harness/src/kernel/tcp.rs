@@ -109,7 +109,8 @@ pub struct TcpInfo {
 
 impl TcpSocket {
     /// A nonblocking, close-on-exec socket for a connection to `to`. Towards a 127.0.0.0/8 address it is bound to
-    /// 127.0.0.1 without a port: connect(2) then picks one by the whole four-tuple (IP_BIND_ADDRESS_NO_PORT).
+    /// 127.0.0.1 without a port: connect(2) then picks one by the whole four-tuple (IP_BIND_ADDRESS_NO_PORT). Where the loopback
+    /// is down (a namespace of clients beyond a veth) the route tells the source.
     ///
     /// # Errors
     /// EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL: our own resources.
@@ -121,7 +122,11 @@ impl TcpSocket {
         sockopt::set_tcp_nodelay(&fd, true)?;
         if to.is_ipv4() && to.ip().is_loopback() {
             set_flag(fd.as_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT)?;
-            rustix::net::bind(&fd, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+            match rustix::net::bind(&fd, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)) {
+                // No port was asked for: it is the address that is nobody's here.
+                Ok(()) | Err(Errno::ADDRNOTAVAIL) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(TcpSocket(fd))
     }

@@ -1,4 +1,4 @@
-//! Reads the TCP counters of the target's network namespace when it is asked to.
+//! Reads the TCP counters of a network namespace, the target's or that of its clients, when it is asked to.
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
@@ -15,7 +15,32 @@ use crate::event::What;
 use crate::kernel::counter;
 use crate::wait::ready_within;
 
-const NAME: &str = "counters";
+/// Whose counters they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// The target's.
+    OfTarget,
+    /// Its clients', where these have a network namespace of their own.
+    OfClients,
+}
+
+impl Counted {
+    fn observer(self) -> &'static str {
+        match self {
+            Counted::OfTarget => "counters",
+            Counted::OfClients => "client-counters",
+        }
+    }
+
+    fn what(self, moment: &str, values: BTreeMap<String, u64>) -> What {
+        let moment = moment.to_owned();
+        match self {
+            Counted::OfTarget => What::Counters { moment, values },
+            Counted::OfClients => What::ClientCounters { moment, values },
+        }
+    }
+}
+
 /// Nothing is polled: an hour only bounds one wait, after which it waits again.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -29,6 +54,7 @@ struct Request {
 /// Asks for readings. Clones ask the same thread.
 #[derive(Clone)]
 pub struct CounterReader {
+    counted: Counted,
     requests: Outbox<Request>,
 }
 
@@ -37,14 +63,15 @@ impl CounterReader {
     ///
     /// # Errors
     /// When the namespace cannot be entered or its counters cannot be read.
-    pub fn spawn(vantage: Vantage) -> Result<(CounterReader, Handle), ObserveError> {
-        let (requests, inbox) = inbox().map_err(|source| ObserveError::Thread { observer: NAME, source })?;
-        let handle = spawn(NAME, vantage, move |vantage, account| {
-            let watch = CounterWatch { inbox };
-            read("start", vantage, account)?;
+    pub fn spawn(counted: Counted, vantage: Vantage) -> Result<(CounterReader, Handle), ObserveError> {
+        let observer = counted.observer();
+        let (requests, inbox) = inbox().map_err(|source| ObserveError::Thread { observer, source })?;
+        let handle = spawn(observer, vantage, move |vantage, account| {
+            let watch = CounterWatch { counted, inbox };
+            counted.read("start", vantage, account)?;
             Ok(watch)
         })?;
-        Ok((CounterReader { requests }, handle))
+        Ok((CounterReader { counted, requests }, handle))
     }
 
     /// Reads now: the event is in the sink when this returns, its interval is the time that reading took.
@@ -55,11 +82,12 @@ impl CounterReader {
         let (answer, answered) = sync_channel(1);
         // A request that the thread no longer takes drops its answer's sender.
         let _ = self.requests.send(Request { moment: moment.to_owned(), answer });
-        answered.recv().unwrap_or(Err(ObserveError::Ended { observer: NAME }))
+        answered.recv().unwrap_or(Err(ObserveError::Ended { observer: self.counted.observer() }))
     }
 }
 
 struct CounterWatch {
+    counted: Counted,
     inbox: Inbox<Request>,
 }
 
@@ -69,28 +97,29 @@ impl Watch for CounterWatch {
             // Look at the stop before the requests: what was asked before it is answered before the last reading.
             let stopped = vantage.stop.is_asked();
             while let Some(request) = self.inbox.next() {
-                let answer = read(&request.moment, vantage, account);
+                let answer = self.counted.read(&request.moment, vantage, account);
                 if let Err(error) = &answer {
-                    vantage.fault(NAME, error.sentence());
+                    vantage.fault(self.counted.observer(), error.sentence());
                 }
                 // Whoever asked may have given up.
                 let _ = request.answer.send(answer);
             }
             if stopped {
-                return read("end", vantage, account).map(drop);
+                return self.counted.read("end", vantage, account).map(drop);
             }
             let _ = ready_within(&[vantage.stop.as_fd(), self.inbox.as_fd()], IDLE);
         }
     }
 }
 
-fn read(moment: &str, vantage: &Vantage, account: &mut Account) -> Answer {
-    let began = vantage.clock.now();
-    let values = counter::read().map_err(ObserveError::look(NAME, "read the TCP counters"))?;
-    account.announced();
-    let what = What::Counters { moment: moment.to_owned(), values: values.clone() };
-    vantage.put(Interval::new(began, vantage.clock.now()), what);
-    Ok(values)
+impl Counted {
+    fn read(self, moment: &str, vantage: &Vantage, account: &mut Account) -> Answer {
+        let began = vantage.clock.now();
+        let values = counter::read().map_err(ObserveError::look(self.observer(), "read the TCP counters"))?;
+        account.announced();
+        vantage.put(Interval::new(began, vantage.clock.now()), self.what(moment, values.clone()));
+        Ok(values)
+    }
 }
 
 #[cfg(test)]
@@ -105,7 +134,7 @@ mod tests {
     fn readings_are_of_the_namespace_and_in_the_history_when_they_return() {
         in_fresh_netns(|netns| {
             let fixture = Fixture::new(Some(netns));
-            let (reader, handle) = CounterReader::spawn(fixture.vantage()).expect("spawn");
+            let (reader, handle) = CounterReader::spawn(Counted::OfTarget, fixture.vantage()).expect("spawn");
             let before = reader.read("before").expect("read");
             assert!(TcpStream::connect("127.0.0.1:1").is_err());
             let after = reader.read("after").expect("read");

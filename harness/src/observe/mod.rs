@@ -36,7 +36,7 @@ mod vantage;
 
 pub use account::Account;
 pub use adversary::{Adversary, Concern, StartupCalls, Term, Waiter};
-pub use counters::CounterReader;
+pub use counters::{Counted, CounterReader};
 pub use endpoints::Endpoints;
 pub use error::ObserveError;
 pub use exits::{Exit, ExitObserver, ExitSource, ExitWatch};

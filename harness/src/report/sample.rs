@@ -28,6 +28,7 @@ fn machine(tier: Tier) -> Machine {
         listen_hook: tier == Tier::A,
         no_systemd: None,
         no_task_groups: None,
+        no_clients: None,
         programs: BTreeMap::from([("nginx".to_owned(), None)]),
     }
 }

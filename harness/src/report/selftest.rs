@@ -145,6 +145,7 @@ mod tests {
             listen_hook: true,
             no_systemd: None,
             no_task_groups: None,
+            no_clients: None,
             programs: BTreeMap::new(),
         };
         let report = SelftestReport {

@@ -91,7 +91,7 @@ impl Stage<'_> {
         let endpoint = &self.plan.target.endpoints[0];
         let mut opened = Vec::new();
         for _ in 0..connections {
-            match HalfRequest::open(self.sandbox.netns(), endpoint, limit) {
+            match HalfRequest::open(self.clients_netns(), endpoint, limit) {
                 Ok(half) => opened.push(half),
                 Err(error) => self.action_failed(action, &format!("{error:?}")),
             }

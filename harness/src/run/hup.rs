@@ -70,7 +70,7 @@ impl Stage<'_> {
             return Ok(());
         }
         for _ in 0..CLOSED {
-            if let Err(error) = ready::closed_first(self.sandbox.netns(), endpoint, CLOSE_LIMIT) {
+            if let Err(error) = ready::closed_first(self.clients_netns(), endpoint, CLOSE_LIMIT) {
                 self.action_failed("close-first", &format!("{error:?}"));
             }
         }

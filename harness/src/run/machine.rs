@@ -43,6 +43,7 @@ pub fn prepare<'a>(
     // While there is still the right to become whoever the tier makes of us.
     let no_systemd = sandbox::probe_systemd(probed.tier);
     let no_task_groups = sandbox::probe_task_groups(probed.tier);
+    let no_clients = sandbox::probe_clients(probed.tier);
     sandbox::enter(probed.tier, directories)?;
     let find = |it: &Program| {
         let path = super::start::find_program(&it.program).map(|path| path.display().to_string());
@@ -58,6 +59,7 @@ pub fn prepare<'a>(
         listen_hook,
         no_systemd,
         no_task_groups,
+        no_clients,
         programs: programs.into_iter().map(find).collect(),
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`store`]: a run on disk; `recorder` writes its events
 //! - `stage`: everything that lives while a run lives, and the scenario's steps
-//! - `start`, `upgrade`, `broken`, `killing`, `without`, `drain`, `storm`, `rest`, `hold`, `marked`, `change`, `stall`, `hup`, `rotate`, `stop`: the
+//! - `start`, `upgrade`, `broken`, `killing`, `without`, `across`, `drain`, `storm`, `rest`, `hold`, `marked`, `change`, `stall`, `hup`, `rotate`, `stop`: the
 //!   steps; `census`: who is who; `deploy`: files and versions; `disk`: a file system that can be full
 //! - `launcher`, `daemon`: what a daemon is launched from, and what still ties it to its launcher; `second`: a start while
 //!   it runs; `obstructed`: starts with something in the pidfile's place; `control`: the target's own commands, and a
@@ -12,6 +12,7 @@
 //! - `observers`: the observers of a run, started before the target
 //! - [`machine`]: what this machine can do
 
+mod across;
 mod bait;
 mod beside;
 mod broken;
@@ -72,7 +73,7 @@ use crate::run::disk::Disk;
 use crate::run::recorder::Recorder;
 use crate::run::stage::{Setting, Stage};
 use crate::run::store::{Account, StoreError};
-use crate::sandbox::{CanaryError, SandboxError, Step};
+use crate::sandbox::{CanaryError, ClientsError, SandboxError, Step};
 use crate::wait::Stop;
 
 /// Why a run has no history worth judging. A target that misbehaves is no error: that is in the history.
@@ -113,6 +114,9 @@ pub enum RunError {
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// The side of the target's clients.
+    #[error(transparent)]
+    Clients(#[from] ClientsError),
     /// The canary.
     #[error(transparent)]
     Canary(#[from] CanaryError),

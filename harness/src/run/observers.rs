@@ -17,7 +17,7 @@ use crate::kernel::notify::NotifySocket;
 use crate::kernel::seccomp::{Held, ListenHook, SeccompError};
 use crate::manifest::Capability;
 use crate::observe::{
-    Adversary, Concern, CounterReader, Endpoints, Exit, ExitObserver, ExitWatch, Handle, HeldCall, HeldCalls,
+    Adversary, Concern, Counted, CounterReader, Endpoints, Exit, ExitObserver, ExitWatch, Handle, HeldCall, HeldCalls,
     HeldSocket, ListenHookObserver, ListenerInodes, ListenerObserver, NewlineObserver, Notified, NotifyObserver,
     OutputObserver, PidfileObserver, ProcessObserver, ProcessRow, ProcessView, StartupCalls, Vantage, Waiter,
 };
@@ -25,7 +25,7 @@ use crate::plan::Plan;
 use crate::process::Procfs;
 use crate::run::RunError;
 use crate::run::deploy::Deployer;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Clients, Sandbox};
 use crate::scenario::NotifyAddress;
 use crate::target::Claim;
 use crate::wait::Stop;
@@ -47,6 +47,8 @@ pub(super) struct Observers {
     exits: ExitWatch,
     statuses: Statuses,
     counters: CounterReader,
+    /// Of the network namespace of its clients, where that is another one.
+    client_counters: Option<CounterReader>,
     handles: Vec<Handle>,
     output: PathBuf,
     /// The files that output was written to, whatever was launched.
@@ -81,7 +83,7 @@ impl Observers {
         handles.push(ListenerObserver::spawn(endpoints.clone(), inodes.clone(), vantage.clone())?);
         let view = TargetProcesses(Arc::clone(sandbox.procfs()));
         handles.push(ProcessObserver::spawn(view, inodes, vantage.clone())?);
-        let (counters, handle) = CounterReader::spawn(vantage.clone())?;
+        let (counters, handle) = CounterReader::spawn(Counted::OfTarget, vantage.clone())?;
         handles.push(handle);
         if let Some(pidfile) = &plan.target.pidfile {
             let path = PathBuf::from(pidfile.fill(&deployer.placeholders(&plan.target, Version(1))));
@@ -103,7 +105,30 @@ impl Observers {
         }
         let output = deployer.directory().to_owned();
         let files = BTreeSet::new();
-        Ok(Observers { vantage, endpoints, exits, statuses, counters, handles, output, files, supervisor })
+        let client_counters = None;
+        Ok(Observers {
+            vantage,
+            endpoints,
+            exits,
+            statuses,
+            counters,
+            client_counters,
+            handles,
+            output,
+            files,
+            supervisor,
+        })
+    }
+
+    /// Counts what happens on the side of the clients, too.
+    pub(super) fn count_for(&mut self, clients: Option<&Clients>) -> Result<(), RunError> {
+        let Some(clients) = clients else { return Ok(()) };
+        let netns = Some(Arc::new(clients.netns().try_clone_to_owned()?));
+        let vantage = Vantage { netns, ..self.vantage.clone() };
+        let (counters, handle) = CounterReader::spawn(Counted::OfClients, vantage)?;
+        self.client_counters = Some(counters);
+        self.handles.push(handle);
+        Ok(())
     }
 
     /// Standard input, output and error of a launched process: nothing, and two observed pipes, of which the read ends
@@ -187,9 +212,10 @@ impl Observers {
         self.statuses.lock().unwrap_or_else(PoisonError::into_inner).get(&pid).copied()
     }
 
-    /// Reads the counters of the target's network namespace now.
+    /// Reads the counters of the target's network namespace now, and those of its clients' where that is another one.
     pub(super) fn read_counters(&self, moment: &str) -> Result<(), RunError> {
         self.counters.read(moment)?;
+        self.client_counters.as_ref().map_or(Ok(()), |it| it.read(moment).map(drop))?;
         Ok(())
     }
 
@@ -232,7 +258,7 @@ impl Observers {
     /// Ends all of them after a last look. Faults are in the history already.
     pub(super) fn finish(self) {
         self.vantage.stop.ask();
-        drop((self.exits, self.counters));
+        drop((self.exits, self.counters, self.client_counters));
         for handle in self.handles {
             let _told = handle.finish();
         }

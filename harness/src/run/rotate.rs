@@ -105,7 +105,7 @@ impl Stage<'_> {
     }
 
     fn numbered(&self) -> Result<Numbered, RunError> {
-        let netns = self.sandbox.netns().map(|it| it.try_clone_to_owned()).transpose()?;
+        let netns = self.clients_netns().map(|it| it.try_clone_to_owned()).transpose()?;
         let endpoint = self.plan.target.endpoints[0].clone();
         let joint = if endpoint.path.contains('?') { '&' } else { '?' };
         let path = format!("{}{joint}{MARK}", endpoint.path);

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,8 +31,8 @@ use crate::run::settings;
 use crate::run::start::Launched;
 use crate::run::systemd::Systemd;
 use crate::run::upgrade::Before;
-use crate::sandbox::{Canary, Hog, Sandbox};
-use crate::scenario::{Step, Supervisor};
+use crate::sandbox::{Canary, Clients, Hog, Sandbox};
+use crate::scenario::{Network, Step, Supervisor};
 use crate::target::TargetEndpoint;
 use crate::wait::Stop;
 
@@ -89,6 +89,8 @@ pub(super) struct Stage<'a> {
     pub(super) diag: RefCell<Diag>,
     canary: Option<(Load, Canary)>,
     pub(super) observers: Observers,
+    /// The side of the target's clients, where that is another one.
+    pub(super) clients: Option<Clients>,
     pub(super) sandbox: Sandbox,
 }
 
@@ -121,8 +123,11 @@ impl<'a> Stage<'a> {
         let sandbox = Sandbox::create(plan.machine.tier, clock)?;
         let netns = sandbox.netns().map(|fd| fd.try_clone_to_owned()).transpose()?.map(Arc::new);
         settings::write(&plan.target.launch.sysctl, sandbox.netns())?;
+        let apart = plan.scenario.script().network == Network::Veth;
+        let clients = sandbox.netns().filter(|_| apart).map(Clients::join).transpose()?;
         let vantage = Vantage { sink: sink.clone(), clock, stop: Stop::new()?, netns };
-        let observers = Observers::start(plan, &sandbox, &deployer, vantage)?;
+        let mut observers = Observers::start(plan, &sandbox, &deployer, vantage)?;
+        observers.count_for(clients.as_ref())?;
         let diag = RefCell::new(open_diag(sandbox.netns())?);
         Ok(Stage {
             plan,
@@ -158,6 +163,7 @@ impl<'a> Stage<'a> {
             diag,
             canary: None,
             observers,
+            clients,
             sandbox,
         })
     }
@@ -237,6 +243,7 @@ impl<'a> Stage<'a> {
             Step::Sequential { .. } | Step::BrokenUpgrade { .. } => self.upgrade_step(step),
             Step::KillInUpgrade { .. } | Step::KillAfterUpgrade { .. } => self.upgrade_step(step),
             Step::SuspendInUpgrade { .. } | Step::UpgradeWithout { .. } => self.upgrade_step(step),
+            Step::UpgradeAcross { .. } => self.upgrade_step(step),
             Step::Storm { triggers, within_ms } => self.storm(*triggers, std::time::Duration::from_millis(*within_ms)),
             Step::ConfigTests { tests } => self.config_tests(*tests),
             Step::WatchHeld { ms } => self.watch_held(Duration::from_millis(*ms)),
@@ -256,6 +263,7 @@ impl<'a> Stage<'a> {
     fn upgrade_step(&mut self, step: &Step) -> Result<(), RunError> {
         match step {
             Step::Upgrade => self.upgrade(),
+            Step::UpgradeAcross { fault, ms } => self.upgrade_across(*fault, Duration::from_millis(*ms)),
             Step::UpgradeLogged => self.upgrade_logged(),
             Step::UpgradeListeners => self.upgrade_listeners(),
             Step::Sequential { upgrades } => self.sequential(*upgrades),
@@ -366,7 +374,12 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// The load driver in the target's network namespace.
+    /// The network namespace of whoever plays a client; `None` in tier C.
+    pub(super) fn clients_netns(&self) -> Option<BorrowedFd<'_>> {
+        self.clients.as_ref().map(Clients::netns).or(self.sandbox.netns())
+    }
+
+    /// The load driver in the network namespace of the clients.
     pub(super) fn ensure_load(&mut self) -> Result<(), RunError> {
         if self.load.is_none() {
             self.load = Some(Load::spawn(self.load_config()?)?);
@@ -381,7 +394,7 @@ impl<'a> Stage<'a> {
             endpoint_index: 0,
             endpoint: self.plan.target.endpoints[0].clone(),
             request_deadline: self.plan.target.deadlines.request,
-            netns: self.sandbox.netns().map(|fd| fd.try_clone_to_owned()).transpose()?,
+            netns: self.clients_netns().map(|fd| fd.try_clone_to_owned()).transpose()?,
             first_id: 1,
         })
     }

@@ -68,17 +68,26 @@ impl Before {
 impl Stage<'_> {
     /// Runs one upgrade until its done event, or until its deadline passed (which is evidence, not an error).
     pub(super) fn upgrade(&mut self) -> Result<(), RunError> {
+        self.upgrade_when(|_, _| Ok(()))
+    }
+
+    /// The same, and this right before its trigger.
+    pub(super) fn upgrade_when(
+        &mut self,
+        prepare: impl FnOnce(&Self, UpgradeId) -> Result<(), RunError>,
+    ) -> Result<(), RunError> {
         let Some(restart) = self.plan.target.restart.clone() else { return Ok(()) };
         self.await_steady_load()?;
         let mut before = self.before_upgrade()?;
         self.phase(Phase::Trigger);
-        let trigger = restart.trigger();
+        let (trigger, mut prepare) = (restart.trigger(), Some(prepare));
         let mut completed = true;
         for (index, step) in restart.steps.iter().enumerate() {
             if index == trigger {
                 // Again: the steps before it take their time, in which those that wait go on.
                 self.await_steady_load()?;
                 self.note_half_open(before.id)?;
+                prepare.take().map_or(Ok(()), |prepare| prepare(self, before.id))?;
             }
             let began = self.clock.now();
             let outcome = self.restart_step(step, &before)?;

@@ -9,10 +9,12 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::channel::Channel;
+use super::clients::Clients;
 use super::enter::enter;
 use super::message::SpawnRequest;
 use super::role::{PROBE, SYSTEMD, handed};
 use super::world::Sandbox;
+use crate::event::{PathFault, Shape};
 use crate::kernel::cgroup::tasks;
 use crate::kernel::clock::Clock;
 use crate::kernel::clone::{Namespaces, Role, execute_self};
@@ -44,6 +46,10 @@ const SYSTEMD_IN_B: &CStr = c"systemd in B";
 const TASKS_IN_A: &CStr = c"tasks in A";
 const TASKS_IN_B: &CStr = c"tasks in B";
 const TASKS_IN_C: &CStr = c"tasks in C";
+
+/// The questions whether clients can have a network namespace of their own, in each tier that has some.
+const CLIENTS_IN_A: &CStr = c"clients in A";
+const CLIENTS_IN_B: &CStr = c"clients in B";
 
 /// Decides the tier: the requested one or, where it does not work, the next lower. Each attempt is a process of its own
 /// that makes a whole sandbox and takes it down; the caller is not disturbed. To be asked before [`enter`].
@@ -92,6 +98,17 @@ pub fn probe_task_groups(tier: Tier) -> Option<String> {
     attempt(question).err()
 }
 
+/// Why clients cannot have a network namespace of their own here, joined to that of a sandbox of this tier, or why one of the faults
+/// of the path between the two cannot be had; `None` where all can.
+#[must_use]
+pub fn probe_clients(tier: Tier) -> Option<String> {
+    match tier {
+        Tier::A => attempt(CLIENTS_IN_A).err(),
+        Tier::B => attempt(CLIENTS_IN_B).err(),
+        Tier::C => Some("the target's would be the host's own".to_owned()),
+    }
+}
+
 fn word(tier: Tier) -> &'static CStr {
     match tier {
         Tier::A => c"A",
@@ -135,6 +152,8 @@ pub(super) fn run(question: Option<OsString>) {
         Some("tasks in A") => try_task_group(Tier::A),
         Some("tasks in B") => try_task_group(Tier::B),
         Some("tasks in C") => try_task_group(Tier::C),
+        Some("clients in A") => try_clients(Tier::A),
+        Some("clients in B") => try_clients(Tier::B),
         _ => Err("an unknown question".to_owned()),
     };
     // Nobody to tell is nobody to care.
@@ -183,6 +202,19 @@ fn try_task_group(tier: Tier) -> Result<(), String> {
     let moved = sandbox.spawn(&request, stdio).map_err(|error| sentence(&error))?;
     let pid = moved.pidfd.host_pid().map_err(|error| sentence(&error))?;
     tasks::admit(&group, pid).map_err(failed)?;
+    sandbox.teardown().map_err(|error| sentence(&error))
+}
+
+fn try_clients(tier: Tier) -> Result<(), String> {
+    enter(tier, &[]).map_err(|error| sentence(&error))?;
+    let sandbox = Sandbox::create(tier, Clock::start()).map_err(|error| sentence(&error))?;
+    let target = sandbox.netns().ok_or("it has no network namespace")?;
+    let clients = Clients::join(target).map_err(|error| sentence(&error))?;
+    let shape = Shape { rate_kbit: 1000, burst_bytes: 10_000, latency_ms: 50 };
+    for fault in [PathFault::Drop, PathFault::Reject, PathFault::Shape(shape)] {
+        let mut disturbance = clients.disturb(fault, 1).map_err(|error| sentence(&error))?;
+        disturbance.end().and_then(|_met| disturbance.remove()).map_err(|error| sentence(&error))?;
+    }
     sandbox.teardown().map_err(|error| sentence(&error))
 }
 

@@ -2,6 +2,9 @@
 
 use crate::manifest::{Capability, did_you_mean};
 
+/// A full frame of Ethernet: 1500 bytes and its head.
+pub(super) const FRAME: u32 = 1514;
+
 /// Why a scenario cannot be run or judged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScriptProblem {
@@ -99,6 +102,18 @@ pub enum ScriptProblem {
         /// The step's word.
         step: &'static str,
     },
+    /// A step that disturbs a path which is none where clients are on the target's own loopback.
+    #[error("`{step}` needs clients that are beyond a path")]
+    NeedsVeth {
+        /// The step's word.
+        step: &'static str,
+    },
+    /// A token bucket that lets nothing go.
+    #[error("a burst of {bytes} bytes holds no frame of {FRAME}")]
+    Burst {
+        /// Its size.
+        bytes: u32,
+    },
     /// A step that needs a socket which systemd holds.
     #[error("`{step}` needs a socket that systemd holds")]
     NeedsSocket {
@@ -135,6 +150,8 @@ impl ScriptProblem {
             ScriptProblem::NeedsSupervisor { .. } => "set `supervisor = \"supervisord\"`".to_owned(),
             ScriptProblem::NeedsSystemd { .. } => "set `supervisor = \"systemd\"`".to_owned(),
             ScriptProblem::NeedsNoSupervisor { .. } => "leave `supervisor` out".to_owned(),
+            ScriptProblem::NeedsVeth { .. } => "set `network = \"veth\"`".to_owned(),
+            ScriptProblem::Burst { .. } => format!("write {FRAME} or more"),
             ScriptProblem::NeedsSocket { .. } => "set `socket = true`".to_owned(),
             ScriptProblem::Zero => "write a number from 1 on".to_owned(),
             ScriptProblem::Pattern { .. } => {

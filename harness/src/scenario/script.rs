@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Broken, Obstacle, Resource, Side};
+use crate::event::{Broken, Obstacle, PathFault, Resource, Side};
 use crate::manifest::{Capability, Profile, Program};
 use crate::request::Pattern;
 
@@ -53,10 +53,25 @@ pub struct Script {
     /// A busy process for each processor runs beside the target, from the first load until `quiesce`.
     #[serde(default)]
     pub pressed: bool,
+    /// Where the target's clients are.
+    #[serde(default)]
+    pub network: Network,
     /// Ids of the checks that judge it.
     pub checks: Vec<String>,
     /// What is done, in order.
     pub steps: Vec<Step>,
+}
+
+/// Where the target's clients are: the load, and whoever else plays one. What looks at the target stays with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// In the target's network namespace, on its loopback.
+    #[default]
+    Loopback,
+    /// In a network namespace of their own, joined to the target's by a veth(4): each side has its own counters, and the path between
+    /// the two can have faults. The target listens on 127.0.0.0/8 as ever.
+    Veth,
 }
 
 /// What the target is launched from.
@@ -289,6 +304,14 @@ pub enum Step {
         /// How long the load goes on then.
         after_ms: u64,
     },
+    /// One upgrade while the path between the target and its clients has a fault: from right before the trigger on, for so long, but it
+    /// ends no sooner than the upgrade is done (`network = "veth"`).
+    UpgradeAcross {
+        /// Which.
+        fault: PathFault,
+        /// For how long.
+        ms: u64,
+    },
     /// One upgrade until the old generation is gone, and numbered requests before, meanwhile and after (capability `log`).
     UpgradeLogged,
     /// One upgrade until the old generation is gone, and a request to each further address before, again and again meanwhile, and
@@ -458,14 +481,12 @@ impl Step {
             Step::Baseline { .. } => "baseline",
             Step::Prepare { .. } => "prepare",
             Step::Initialised => "initialised",
-            Step::Upgrade => "upgrade",
-            Step::BrokenUpgrade { .. } => "broken-upgrade",
-            Step::KillInUpgrade { .. } => "kill-in-upgrade",
-            Step::SuspendInUpgrade { .. } => "suspend-in-upgrade",
-            Step::KillAfterUpgrade { .. } => "kill-after-upgrade",
-            Step::UpgradeWithout { .. } => "upgrade-without",
-            Step::UpgradeLogged => "upgrade-logged",
-            Step::UpgradeListeners => "upgrade-listeners",
+            Step::Upgrade | Step::UpgradeLogged | Step::UpgradeListeners => self.upgrade_word(),
+            Step::BrokenUpgrade { .. } | Step::UpgradeWithout { .. } | Step::UpgradeAcross { .. } => {
+                self.upgrade_word()
+            }
+            Step::KillInUpgrade { .. } | Step::KillAfterUpgrade { .. } => self.upgrade_word(),
+            Step::SuspendInUpgrade { .. } => self.upgrade_word(),
             Step::Sequential { .. } => "sequential",
             Step::Storm { .. } => "storm",
             Step::WatchDrain { .. } => "watch-drain",
@@ -491,6 +512,22 @@ impl Step {
             Step::Quiesce => "quiesce",
             Step::Stop => "stop",
             Step::Scan => "scan",
+        }
+    }
+
+    /// The same of a step that is one upgrade.
+    fn upgrade_word(&self) -> &'static str {
+        match self {
+            Step::Upgrade => "upgrade",
+            Step::BrokenUpgrade { .. } => "broken-upgrade",
+            Step::KillInUpgrade { .. } => "kill-in-upgrade",
+            Step::SuspendInUpgrade { .. } => "suspend-in-upgrade",
+            Step::KillAfterUpgrade { .. } => "kill-after-upgrade",
+            Step::UpgradeWithout { .. } => "upgrade-without",
+            Step::UpgradeAcross { .. } => "upgrade-across",
+            Step::UpgradeLogged => "upgrade-logged",
+            Step::UpgradeListeners => "upgrade-listeners",
+            other => unreachable!("{other:?} is not one upgrade"),
         }
     }
 }

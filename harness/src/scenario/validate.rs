@@ -1,7 +1,8 @@
 //! A scenario, validated: its steps stand in an order that can be run.
 
-use super::{Launcher, NotifyAddress, Scenario, Script, ScriptProblem, Step, Supervisor};
-use crate::event::{Broken, Obstacle};
+use super::problem::FRAME;
+use super::{Launcher, Network, NotifyAddress, Scenario, Script, ScriptProblem, Step, Supervisor};
+use crate::event::{Broken, Obstacle, PathFault, Shape};
 use crate::manifest::{Capability, KeyPath, ManifestError, Part, Profile, Source};
 use crate::request::Pattern;
 
@@ -128,6 +129,7 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
             | Step::KillAfterUpgrade { .. }
             | Step::UpgradeWithout { .. }
             | Step::SuspendInUpgrade { .. }
+            | Step::UpgradeAcross { .. }
             | Step::UpgradeLogged
             | Step::UpgradeListeners
             | Step::Sequential { .. }
@@ -179,7 +181,20 @@ fn claims_suffice(script: &Script, step: &Step) -> Result<(), ScriptProblem> {
     if matches!(step, Step::UpgradeWithout { .. }) && script.supervisor.is_some() {
         return Err(ScriptProblem::NeedsNoSupervisor { step: step.word() });
     }
+    if let Step::UpgradeAcross { fault, .. } = step {
+        path_fits(script, step.word(), *fault)?;
+    }
     launcher_fits(script, step)
+}
+
+/// What a fault of the path asks of the path, and of itself.
+fn path_fits(script: &Script, step: &'static str, fault: PathFault) -> Result<(), ScriptProblem> {
+    match fault {
+        _ if script.network != Network::Veth => Err(ScriptProblem::NeedsVeth { step }),
+        PathFault::Shape(Shape { rate_kbit: 0, .. } | Shape { latency_ms: 0, .. }) => Err(ScriptProblem::Zero),
+        PathFault::Shape(Shape { burst_bytes: bytes, .. }) if bytes < FRAME => Err(ScriptProblem::Burst { bytes }),
+        PathFault::Drop | PathFault::Reject | PathFault::Shape(_) => Ok(()),
+    }
 }
 
 /// What a step asks of the launcher.
@@ -250,6 +265,7 @@ impl Order {
                 self.upgraded = true;
             }
             Step::KillAfterUpgrade { .. } | Step::UpgradeLogged | Step::UpgradeListeners => self.upgraded = true,
+            Step::UpgradeAcross { .. } => self.upgraded = true,
             // It may have succeeded.
             Step::UpgradeWithout { .. } | Step::SuspendInUpgrade { .. } => self.upgraded = true,
             Step::WatchDrain { .. } | Step::WatchHeld { .. } if !self.upgraded => {
@@ -343,6 +359,7 @@ fn is_under_load(step: &Step) -> bool {
             | Step::KillAfterUpgrade { .. }
             | Step::BrokenUpgrade { .. }
             | Step::UpgradeWithout { .. }
+            | Step::UpgradeAcross { .. }
             | Step::SuspendInUpgrade { .. }
             | Step::Sequential { .. }
             | Step::Storm { .. }
@@ -381,6 +398,7 @@ fn is_of_none(step: &Step) -> bool {
             | Step::KillInUpgrade { ms: 0, .. }
             | Step::KillAfterUpgrade { ms: 0 }
             | Step::UpgradeWithout { ms: 0, .. }
+            | Step::UpgradeAcross { ms: 0, .. }
             | Step::UpgradeWithout { after_ms: 0, .. }
             | Step::SuspendInUpgrade { ms: 0, .. }
             | Step::SuspendInUpgrade { after_ms: 0, .. }
@@ -482,6 +500,32 @@ mod tests {
         check(r#""start", { load = ["fresh"] }, "stop-succeeded""#, Some("the load is on"));
         check(r#""start", "commanded-stops""#, Some("`commanded-stops` needs the capability `stop-command`"));
         check(r#""relative-start", "start", "stop""#, Some("it was not started with the whole path"));
+    }
+
+    #[test]
+    fn a_fault_of_the_path_needs_a_path_and_load_and_a_bucket_that_lets_something_go() {
+        let across = |network: &str, load: &str, fault: &str, want: Option<&str>| {
+            let text = format!(
+                "name = \"restart/x\"\nabout = \"x\"\nprofile = \"restart\"\n{network}\nchecks = [\"a/b\"]\nsteps = [\"start\", \
+                 {load} {{ upgrade-across = {{ fault = {fault}, ms = 300 }} }}, \"settle\", \"quiesce\", \"stop\"]\n"
+            );
+            let got = Scenario::parse(&text, "x.toml").err().map(|error| error.to_string());
+            match want {
+                None => assert_eq!(got, None, "{fault}"),
+                Some(part) => assert!(got.as_deref().is_some_and(|it| it.contains(part)), "{fault}: {got:?}"),
+            }
+        };
+        let (veth, load) = ("network = \"veth\"", "{ load = [\"fresh\"] },");
+        let shape = |rate: u32, burst: u32| {
+            format!("{{ shape = {{ rate_kbit = {rate}, burst_bytes = {burst}, latency_ms = 50 }} }}")
+        };
+        for fault in ["\"drop\"", "\"reject\"", &shape(100_000, 2000)] {
+            across(veth, load, fault, None);
+            across("", load, fault, Some("beyond a path"));
+            across(veth, "", fault, Some("there is no load"));
+        }
+        across(veth, load, &shape(0, 2000), Some("0 is not possible"));
+        across(veth, load, &shape(100_000, 1000), Some("holds no frame"));
     }
 
     #[test]

@@ -42,13 +42,15 @@ pub(crate) const ACTS: [Act; 3] = [
         check: &["reference/exec-inherit-signal", "restart/upgrade-under-load"],
         phases: &["load", "trigger", "drain", "teardown"],
     },
-    // A control group of the target's own, a limit of its descriptors, and a file system that is mounted for it alone.
+    // A control group of the target's own, a limit of its descriptors, a file system that is mounted for it alone, and a path to its
+    // clients that has a fault.
     Act {
         check: &[
             "reference/exec-inherit-signal",
             "restart/without-processes",
             "restart/without-descriptors",
             "restart/without-disk",
+            "restart/shaped",
         ],
         phases: &["trigger"],
     },

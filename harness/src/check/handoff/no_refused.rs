@@ -18,7 +18,8 @@ pub static CHECK: Check = Check {
     reports: &["iodine#97", "overseer#34"],
     observed: "At least 200 fresh connections per second through the upgrade: none ends in ECONNREFUSED, a reset during \
                the handshake, no handshake within its deadline, or (the handshake done by the kernel, the connection \
-               perhaps never accepted) a reset or EOF without one byte of answer.",
+               perhaps never accepted) a reset or EOF without one byte of answer. A connect that the path between the two \
+               rejected (step `upgrade-across`) accuses nobody.",
     needs: &[Witness::Upgrades, Witness::FreshLoad],
     observers: &[],
     // Certain where every upgrade loses something; an accept queue that is rarely not empty is lost by chance.
@@ -45,7 +46,9 @@ fn decide(history: &History) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use crate::check::path::tests as path;
     use crate::check::script::{Script, answered, failed};
+    use crate::event::{PathFault, PathMet};
     use crate::request::FailureClass;
     use crate::verdict::Verdict::{Fail, Pass};
 
@@ -67,6 +70,15 @@ mod tests {
     fn answered_connections_pass() {
         let script = Script::new().trigger(1000, 1, 2).request(answered(1001, 1002, 2));
         assert_eq!((super::CHECK.decide)(&script.history())[0].verdict, Pass);
+    }
+
+    #[test]
+    fn what_the_path_rejected_accuses_nobody_and_what_was_refused_later_does() {
+        let across =
+            |script: Script| path::across(script, 990, PathFault::Reject, PathMet::Rejected { connects: 1 }, 1300);
+        let run = |at: u64| across(Script::new()).request(failed(at, at + 1, FailureClass::Refused)).history();
+        assert_eq!((super::CHECK.decide)(&run(1100))[0].verdict, Pass);
+        assert_eq!((super::CHECK.decide)(&run(1400))[0].verdict, Fail);
     }
 
     #[test]

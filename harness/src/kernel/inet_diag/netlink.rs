@@ -1,4 +1,4 @@
-//! A netlink socket (netlink(7)): one datagram out, datagrams in.
+//! A netlink socket (netlink(7)): one datagram out, datagrams in; and the attributes that both are made of.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,6 +11,32 @@ use rustix::net::{
 
 /// The kernel fills at most 32 KiB per receive when it is offered as much (`netlink_dump`).
 const BUFFER_BYTES: usize = 32 * 1024;
+
+/// NLA_F_NESTED (netlink(7)).
+pub(in crate::kernel) const NESTED: u16 = 1 << 15;
+
+/// Where the payload of the one message begins that answers a request: behind its `nlmsghdr`.
+const PAYLOAD_AT: usize = 16;
+
+/// `nlattr` and its value, padded to four bytes.
+pub(in crate::kernel) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(4 + value.len()).expect("a short attribute");
+    let mut bytes = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+/// The value of the first attribute of this kind.
+pub(in crate::kernel) fn find(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    while let [low, high, kind_low, kind_high, ..] = *attributes {
+        let length = usize::from(u16::from_ne_bytes([low, high]));
+        if u16::from_ne_bytes([kind_low, kind_high]) & !NESTED == kind {
+            return attributes.get(4..length);
+        }
+        attributes = attributes.get(length.max(4).next_multiple_of(4)..)?;
+    }
+    None
+}
 
 /// A socket and its receive buffer. It belongs to the network namespace of the thread that opened it.
 #[derive(Debug)]
@@ -49,6 +75,16 @@ impl Netlink {
         Ok(&self.buffer[..length])
     }
 
+    /// Waits for the kernel's word on a request that asked for it (NLM_F_ACK).
+    pub(in crate::kernel) fn acknowledged(&mut self) -> io::Result<()> {
+        let code = self.receive()?.get(PAYLOAD_AT..PAYLOAD_AT + 4).and_then(|code| code.try_into().ok());
+        match code.map(i32::from_ne_bytes) {
+            Some(0) => Ok(()),
+            Some(code) => Err(io::Error::from_raw_os_error(-code)),
+            None => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
     /// The next datagram if one is there.
     pub(in crate::kernel) fn try_receive(&mut self) -> io::Result<Option<&[u8]>> {
         match self.receive_length(RecvFlags::TRUNC | RecvFlags::DONTWAIT) {
@@ -75,5 +111,21 @@ impl Netlink {
 impl AsFd for Netlink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attribute_is_found_behind_others_whatever_their_padding() {
+        let all =
+            [attribute(1, b"odd"), attribute(7 | NESTED, &attribute(2, b"inner")), attribute(3, b"four")].concat();
+        assert_eq!(find(&all, 3), Some(&b"four"[..]));
+        assert_eq!(find(&all, 7).and_then(|inner| find(inner, 2)), Some(&b"inner"[..]));
+        assert_eq!(find(&all, 2), None);
+        assert_eq!(find(&[0; 4], 3), None, "a length of nothing ends");
+        assert_eq!(find(&all[..5], 1), None, "it is cut short");
     }
 }
