@@ -1,5 +1,6 @@
 //! Executing the planned runs, several at a time, and judging each.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,10 +68,14 @@ pub(super) fn all(
     let of = planned.len();
     let places: Vec<PathBuf> = planned.iter().map(|run| directory(session, run)).collect();
     let judged = std::iter::repeat_with(|| None).take(of).collect();
-    let runs = planned.into_iter().enumerate().collect();
-    let bench = Mutex::new(Bench { runs, number: 0, of, judged, progress });
-    let work = Work { request, session, stop, bench: &bench };
     let at_a_time = if request.machine.tier.isolates_network() { request.jobs } else { 1 };
+    let mut runs: Vec<(usize, Run)> = planned.into_iter().enumerate().collect();
+    if at_a_time > 1 {
+        // The longest first, so that it is not what all wait for at the end: twenty upgrades are more steps than one.
+        runs.sort_by_key(|(_, run)| Reverse(run.plan.scenario.script().steps.len()));
+    }
+    let bench = Mutex::new(Bench { runs: runs.into(), number: 0, of, judged, progress });
+    let work = Work { request, session, stop, bench: &bench };
     let ended = thread::scope(|scope| {
         let workers: Vec<_> = (0..at_a_time).map(|_| scope.spawn(|| work.until_done())).collect();
         let joined: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
