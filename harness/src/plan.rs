@@ -204,6 +204,10 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
         Step::BrokenUpgrade { .. } if !deploys_self(target) => {
             Some("no `deploy` of its restart puts a new `{self}` in place".to_owned())
         }
+        Step::BrokenUpgrade { fault: Broken::Hangs, .. } if launches_anew(target) => Some(
+            "its restart is a `launch`: a new generation that hangs is given up by who launched it, the harness"
+                .to_owned(),
+        ),
         Step::UpgradeWithout { resource: Resource::Processes, .. } if launches_anew(target) => {
             Some("its restart is a `launch`: its main process begins nobody, and needs no process for it".to_owned())
         }

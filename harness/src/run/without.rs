@@ -14,6 +14,7 @@ use crate::kernel::cgroup::tasks;
 use crate::kernel::pidfd::PidfdError;
 use crate::manifest::MainProcess;
 use crate::process::limits;
+use crate::ready::HalfRequest;
 use crate::run::upgrade::{describe, yes};
 use crate::run::{RunError, Stage};
 use crate::target::TargetRestartStep;
@@ -24,10 +25,18 @@ const OPEN_FILES: &str = "Max open files";
 /// How long a moment is waited for in which no number is free below the last descriptor that is open: connections come and go.
 const COMPACT: Duration = Duration::from_millis(500);
 
+/// Connections beside those that take what is missing: more than a load of fresh ones closes at a time.
+const MORE: u64 = 16;
+
 /// How to give it back. Whatever is not given back ends with the sandbox: no process of ours is concerned.
 enum Bound {
     Tasks(PathBuf),
-    Descriptors { limit: u64, before: u64 },
+    /// With the connections that take what a main process that serves has closed meanwhile.
+    Descriptors {
+        limit: u64,
+        before: u64,
+        _filling: Vec<HalfRequest>,
+    },
     Disk,
 }
 
@@ -112,9 +121,8 @@ impl Stage<'_> {
                 // Not below their number: poll(2) takes no more descriptors than this limit, and nobody is to fail for that.
                 let limit = first_free(&open).max(open.len() as u64);
                 let before = main.pidfd.limit_descriptors(limit).map_err(failed)?;
-                let open = self.descriptors_of(main.image.pid)?;
-                let used = open.iter().filter(|number| **number < limit).count();
-                (Bound::Descriptors { limit, before }, limit, used as u64)
+                let (filling, used) = self.fill_descriptors(main.image.pid, limit)?;
+                (Bound::Descriptors { limit, before, _filling: filling }, limit, used)
             }
             Resource::Disk => {
                 let Some(disk) = &self.disk else { return Ok(None) };
@@ -127,6 +135,28 @@ impl Stage<'_> {
         Ok(Some(bound))
     }
 
+    /// Who serves by himself has closed some meanwhile: opens connections until he has taken as many again, and some more, which wait
+    /// for the next that he closes. With how many he has then.
+    fn fill_descriptors(&self, main: Pid, limit: u64) -> Result<(Vec<HalfRequest>, u64), RunError> {
+        let used = || -> Result<u64, RunError> {
+            Ok(self.descriptors_of(main)?.iter().filter(|number| **number < limit).count() as u64)
+        };
+        let mut last = used()?;
+        let missing = limit.saturating_sub(last);
+        let mut filling = Vec::new();
+        if missing > 0 {
+            let (endpoint, patience) = (&self.plan.target.endpoints[0], self.plan.target.deadlines.request);
+            let opened =
+                (0..missing + MORE).map_while(|_| HalfRequest::open(self.clients_netns(), endpoint, patience).ok());
+            filling.extend(opened);
+            let _all = self.within(COMPACT, || {
+                last = used().unwrap_or(last);
+                yes(last >= limit)
+            })?;
+        }
+        Ok((filling, last))
+    }
+
     /// There is enough of it again.
     fn restore(&self, upgrade: UpgradeId, bound: &Bound) -> Result<(), RunError> {
         // Before the look: what is seen then was so until then.
@@ -137,7 +167,7 @@ impl Stage<'_> {
                 tasks::bound(group, None)?;
                 (Resource::Processes, Some(refused))
             }
-            Bound::Descriptors { limit, before } => {
+            Bound::Descriptors { limit, before, .. } => {
                 self.lift_descriptors(*limit, *before)?;
                 (Resource::Descriptors, None)
             }

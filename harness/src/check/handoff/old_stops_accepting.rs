@@ -44,7 +44,8 @@ fn one(history: &History, upgrade: &Upgrade) -> Finding {
         return Finding::inconclusive("the handoff was never complete");
     };
     let (from, by) = (completion.from, &completion.by);
-    let later: Vec<&Request> = fresh(history, upgrade).filter(|request| request.began >= from).collect();
+    // However much later: an upgrade may be over before the load has opened another connection.
+    let later: Vec<&Request> = history.load().filter(|it| is_fresh(it) && it.began >= from).collect();
     let old: Vec<&&Request> = later.iter().filter(|it| it.version() < Some(upgrade.version)).collect();
     let text = match later.len() {
         0 => format!("no connection began after {by} ({from})"),
@@ -113,7 +114,11 @@ fn complete(history: &History, upgrade: &Upgrade) -> Option<Completion> {
 
 /// The first requests of connections that were answered within the upgrade's window, with a version.
 fn fresh<'a>(history: &'a History, upgrade: &Upgrade) -> impl Iterator<Item = &'a Request> {
-    touched(history, upgrade).filter(|request| request.nth_on_connection == 0 && request.version().is_some())
+    touched(history, upgrade).filter(|request| is_fresh(request))
+}
+
+fn is_fresh(request: &Request) -> bool {
+    request.nth_on_connection == 0 && request.version().is_some()
 }
 
 /// How long both generations took connections: no fault by itself.
