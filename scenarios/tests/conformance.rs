@@ -1,4 +1,4 @@
-//! Target × scenario as named tests, on the machine's best tier (or `UNBROKEN_TIER`): first all restarts, three at a time, then what
+//! Target × scenario as named tests, on the machine's best tier (or `UNBROKEN_TIER`): first all restarts, two at a time, then what
 //! knows no load, four at a time. Beside sixteen starts at once a load would lack processors.
 //!
 //! What this machine lacks is ignored with the command that would install it, and fails under `UNBROKEN_REQUIRE_ALL=1`. What cannot be
@@ -77,12 +77,12 @@ struct Threads {
     others: usize,
 }
 
-/// As many under load as a bare `check` runs: one more than there are processors, for much of a restart waits for connections to drain.
-/// The others wait most of their time: for a deadline, a supervisor's pause, what never comes. In tier C all have one network, and
-/// some the same port.
+/// Two under load change no verdict (`selftest --jobs 2`, docs/results). Of three at a time, strangers' servers among them, in a build
+/// that is not optimised, a few were late in one suite of two. The others wait most of their time: for a deadline, a supervisor's pause,
+/// what never comes. In tier C all have one network, and some the same port.
 fn threads(machine: &Machine) -> Threads {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(2);
-    let (restarts, others) = if machine.tier == Tier::C { (1, 1) } else { (processors + 1, 2 * processors) };
+    let (restarts, others) = if machine.tier == Tier::C { (1, 1) } else { (processors, 2 * processors) };
     Threads { restarts, others }
 }
 

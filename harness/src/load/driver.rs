@@ -184,7 +184,7 @@ impl Load {
         self.gauges.newest()
     }
 
-    /// Kept connections open now.
+    /// Kept connections that are open now and have been answered.
     #[must_use]
     pub fn busy_connections(&self) -> u32 {
         self.gauges.busy.load(Ordering::Relaxed)
@@ -204,8 +204,8 @@ impl Load {
         self.gauges.unread()
     }
 
-    /// Connections of the pattern that are open now and, where it pauses before or in a request, in that pause; 0 of a
-    /// pattern that is not counted so.
+    /// Connections of the pattern that are open now: kept ones once they have been answered, others while they pause before or in
+    /// their request; 0 of a pattern that is not counted so.
     #[must_use]
     pub fn open_connections(&self, pattern: Pattern) -> u32 {
         self.gauges.open(pattern).map_or(0, |gauge| gauge.load(Ordering::Relaxed))

@@ -22,6 +22,8 @@ pub(super) struct Kept {
     ask: Rc<Ask>,
     ticker: Ticker,
     connection: Option<Connection>,
+    /// It has been answered: one that waits to be accepted is nobody's yet, and no harm to it is one to a kept connection.
+    counted: bool,
     /// How the connection broke while nothing was sent on it: the next scheduled request is recorded with it.
     broken: Option<(Connection, Failure)>,
     /// When the request before was over.
@@ -37,7 +39,7 @@ enum News {
 impl Kept {
     /// A place without a connection yet: its first request opens one.
     pub(super) fn new(exchange: Rc<Exchange>, pattern: Pattern, ask: Rc<Ask>, ticker: Ticker) -> Kept {
-        Kept { exchange, pattern, ask, ticker, connection: None, broken: None, free: Nanos(0) }
+        Kept { exchange, pattern, ask, ticker, connection: None, counted: false, broken: None, free: Nanos(0) }
     }
 
     /// Sends on schedule until asked to stop, then closes the idle connection cleanly.
@@ -116,7 +118,7 @@ impl Kept {
         let deadline = exchange.deadline();
         if self.connection.is_none() {
             match exchange.open(&mut attempt, deadline).await {
-                Ok(connection) => self.keep(connection),
+                Ok(connection) => self.connection = Some(connection),
                 Err(failure) => {
                     exchange.ledger.end(attempt, Err(failure));
                     self.free = exchange.ledger.clock.now();
@@ -130,6 +132,9 @@ impl Kept {
         match told {
             Ok(told) => {
                 exchange.ledger.end(attempt, told.ending);
+                if !std::mem::replace(&mut self.counted, true) {
+                    exchange.ledger.gauges.opened(self.pattern);
+                }
                 if told.excess {
                     let unsolicited = connection.unsolicited();
                     self.found(Idle::Broken(unsolicited));
@@ -155,14 +160,11 @@ impl Kept {
         }
     }
 
-    fn keep(&mut self, connection: Connection) {
-        self.exchange.ledger.gauges.opened(self.pattern);
-        self.connection = Some(connection);
-    }
-
     fn take(&mut self) -> Option<Connection> {
         let connection = self.connection.take()?;
-        self.exchange.ledger.gauges.closed(self.pattern);
+        if std::mem::take(&mut self.counted) {
+            self.exchange.ledger.gauges.closed(self.pattern);
+        }
         Some(connection)
     }
 

@@ -19,9 +19,9 @@ const RECORDS_AT_FIRST: usize = 64 * 1024;
 /// What other threads may read at any time.
 #[derive(Debug, Default)]
 pub(super) struct Gauges {
-    /// Open kept connections of the busy pattern.
+    /// Open kept connections of the busy pattern that have been answered.
     pub(super) busy: AtomicU32,
-    /// Open kept connections of the idle pattern.
+    /// Those of the idle pattern.
     pub(super) idle: AtomicU32,
     /// Open connections that have sent nothing yet on purpose.
     pub(super) silent: AtomicU32,

@@ -24,7 +24,7 @@ pub(crate) struct Act {
 }
 
 /// Apart, so that whoever waits for a load need not first wait for a systemd.
-pub(crate) const ACTS: [Act; 3] = [
+pub(crate) static ACTS: [Act; 3] = [
     // A start that is held in its system calls, a terminal that is closed, a socket with a name, and a systemd where there can
     // be one. Before its first line the command probes the machine.
     Act {
@@ -82,6 +82,9 @@ impl Running {
         command.arg("check").args(act.check).args([
             "--tier",
             tier,
+            // One phase after the other.
+            "--jobs",
+            "1",
             "--progress",
             "plain",
             "--directory",
