@@ -199,27 +199,8 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
         {
             Some("the manifest has no [restart]".to_owned())
         }
-        Step::BrokenUpgrade { fault: Broken::Misconfigured, .. } => (!deploys(target))
-            .then(|| "its restart has no `deploy`, before which its configuration could be spoilt".to_owned()),
-        Step::BrokenUpgrade { .. } if !deploys_self(target) => {
-            Some("no `deploy` of its restart puts a new `{self}` in place".to_owned())
-        }
-        Step::BrokenUpgrade { fault: Broken::Hangs, .. } if launches_anew(target) => Some(
-            "its restart is a `launch`: a new generation that hangs is given up by who launched it, the harness"
-                .to_owned(),
-        ),
-        Step::UpgradeWithout { resource: Resource::Processes, .. } if launches_anew(target) => {
-            Some("its restart is a `launch`: its main process begins nobody, and needs no process for it".to_owned())
-        }
-        Step::UpgradeWithout { resource: Resource::Disk, .. } if writes_to_trigger(target) => {
-            Some("its trigger is a file that is written, for which there would be no room either".to_owned())
-        }
-        Step::UpgradeAcross { fault: PathFault::Shape(_), .. } => {
-            let first = target.endpoints.first().filter(|it| !it.offers(Pattern::Reader))?;
-            Some(format!(
-                "the endpoint `{}` names no long answer (`stream`), and no other one would be held up",
-                first.name
-            ))
+        Step::BrokenUpgrade { .. } | Step::UpgradeWithout { .. } | Step::UpgradeAcross { .. } => {
+            forbidden_fault(target, step)
         }
         Step::StartRelative if !starts_self(target) => {
             Some("its launch command does not begin with `{self}`".to_owned())
@@ -255,6 +236,35 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
             let first = target.endpoints.first()?;
             let reason = || format!("the endpoint `{}` names no slow request (`slow`)", first.name);
             first.slow.is_none().then(reason)
+        }
+        _ => None,
+    }
+}
+
+/// Why the fault of an upgrade cannot be made for this target.
+fn forbidden_fault(target: &Target, step: &Step) -> Option<String> {
+    match step {
+        Step::BrokenUpgrade { fault: Broken::Misconfigured, .. } => (!deploys(target))
+            .then(|| "its restart has no `deploy`, before which its configuration could be spoilt".to_owned()),
+        Step::BrokenUpgrade { .. } if !deploys_self(target) => {
+            Some("no `deploy` of its restart puts a new `{self}` in place".to_owned())
+        }
+        Step::BrokenUpgrade { fault: Broken::Hangs, .. } if launches_anew(target) => Some(
+            "its restart is a `launch`: a new generation that hangs is given up by who launched it, the harness"
+                .to_owned(),
+        ),
+        Step::UpgradeWithout { resource: Resource::Processes, .. } if launches_anew(target) => {
+            Some("its restart is a `launch`: its main process begins nobody, and needs no process for it".to_owned())
+        }
+        Step::UpgradeWithout { resource: Resource::Disk, .. } if writes_to_trigger(target) => {
+            Some("its trigger is a file that is written, for which there would be no room either".to_owned())
+        }
+        Step::UpgradeAcross { fault: PathFault::Shape(_), .. } => {
+            let first = target.endpoints.first().filter(|it| !it.offers(Pattern::Reader))?;
+            Some(format!(
+                "the endpoint `{}` names no long answer (`stream`), and no other one would be held up",
+                first.name
+            ))
         }
         _ => None,
     }

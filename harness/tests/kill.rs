@@ -1,7 +1,7 @@
 //! However the command ends, and whenever, it leaves nothing: SIGKILL, SIGTERM and Ctrl-C at random instants of each
 //! phase, in every tier, with full lists of processes, namespaces, mounts, cgroups, files and listeners before and after.
 //!
-//! Each cell (one tier, one kind of ending, of a service's life or of faults that are injected) has pid, mount, network and cgroup
+//! Each cell (one tier, one kind of ending) has pid, mount, network and cgroup
 //! namespaces of its own, and control groups where the runner may make some, so that its lists hold nothing of strangers and can be
 //! compared whole. This executable is the runner and, by its first argument, the process that enters the namespaces and the first
 //! process in them.

@@ -50,67 +50,30 @@ pub(crate) struct Assignment {
     tier: &'static str,
     kind: &'static str,
     causes: &'static [Cause],
-    /// Which of [`ACTS`].
-    part: Part,
     seed: u64,
     times: u32,
-}
-
-/// Acts that are played one after the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// All but the faults.
-    Life,
-    /// An upgrade that goes without something, or across a path that has a fault.
-    Faults,
-}
-
-impl Part {
-    fn acts(self) -> &'static [Act] {
-        match self {
-            Part::Life => &ACTS[..2],
-            Part::Faults => &ACTS[2..],
-        }
-    }
-
-    /// What follows on the kind in a name.
-    fn word(self) -> &'static str {
-        match self {
-            Part::Life => "",
-            Part::Faults => "-in-faults",
-        }
-    }
 }
 
 impl Assignment {
     /// All of them.
     pub(crate) fn all(seed: u64, kills: u32) -> Vec<Assignment> {
-        let killed = ["A", "B", "C"].map(|tier| (tier, "killed", &[SIGKILL][..], kills));
+        let killed =
+            ["A", "B", "C"].map(|tier| Assignment { tier, kind: "killed", causes: &[SIGKILL], seed, times: kills });
         let asked: [(_, &[Cause]); 2] = [("asked", &[SIGTERM, TWICE]), ("interrupted", &[CTRL_C])];
         // The best tier that this user could have.
         let tier = if rustix::process::geteuid().is_root() { "A" } else { "B" };
-        let asked = asked.map(|(kind, causes)| (tier, kind, causes, 1));
-        let of = |part| {
-            killed.into_iter().chain(asked).map(move |(tier, kind, causes, times)| Assignment {
-                tier,
-                kind,
-                causes,
-                part,
-                seed,
-                times,
-            })
-        };
-        of(Part::Life).chain(of(Part::Faults)).collect()
+        let asked = asked.map(|(kind, causes)| Assignment { tier, kind, causes, seed, times: 1 });
+        killed.into_iter().chain(asked).collect()
     }
 
     /// Its name in the runner's lines.
     pub(crate) fn name(&self) -> String {
-        format!("{}::{}{}", self.tier, self.kind, self.part.word())
+        format!("{}::{}", self.tier, self.kind)
     }
 
     /// As one word.
     pub(crate) fn text(&self) -> String {
-        format!("{}:{}:{}:{}:{}", self.tier, self.kind, self.seed, self.times, self.part.word())
+        format!("{}:{}:{}:{}", self.tier, self.kind, self.seed, self.times)
     }
 
     /// The assignment that a runner wrote.
@@ -183,7 +146,7 @@ pub(crate) fn tell(line: &Line) {
 pub(crate) fn play(assignment: &Assignment) -> Result<(), String> {
     every_kind_of_leftover_shows();
     let mut chance = Chance::new(assignment.seed, &assignment.text());
-    for act in assignment.part.acts().iter().copied() {
+    for act in ACTS {
         let usual = usual(assignment.tier, act)?;
         let scene = Scene { tier: assignment.tier, act, usual: &usual };
         for cause in assignment.causes {

@@ -24,7 +24,7 @@ pub(crate) struct Act {
 }
 
 /// Apart, so that whoever waits for a load need not first wait for a systemd.
-pub(crate) static ACTS: [Act; 3] = [
+pub(crate) const ACTS: [Act; 3] = [
     // A start that is held in its system calls, a terminal that is closed, a socket with a name, and a systemd where there can
     // be one. Before its first line the command probes the machine.
     Act {
@@ -50,7 +50,7 @@ pub(crate) static ACTS: [Act; 3] = [
             "restart/without-processes",
             "restart/without-descriptors",
             "restart/without-disk",
-            "restart/shaped",
+            "restart/rejected-connections",
         ],
         phases: &["trigger"],
     },

@@ -13,7 +13,9 @@
 //!
 //! With `--keep-queue` a generation takes all that waits in its queue before it closes the listener. Between the last accept(2) and
 //! close(2), and for half-open handshakes, only the kernel can help: net.ipv4.tcp_migrate_req = 1 (Linux 5.14, a setting of the
-//! network namespace, 0 unless somebody sets it) lets it move both to another socket of the group. With both nothing is lost.
+//! network namespace, 0 unless somebody sets it) lets it move both to another socket of the group. With both one thing is left: a
+//! handshake whose last ACK is taken on one processor while close(2) runs on another is reset, and counted neither as migrated nor as
+//! failed (`inet_csk_reqsk_queue_add` finds the listener closed). It was seen once.
 
 use std::io::ErrorKind;
 
