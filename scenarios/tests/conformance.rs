@@ -78,7 +78,7 @@ struct Threads {
 }
 
 /// Two under load change no verdict (`selftest --jobs 2`, docs/results). Of three at a time, strangers' servers among them, in a build
-/// that is not optimised, a few were late in one suite of two. The others wait most of their time: for a deadline, a supervisor's pause,
+/// that is not optimised, a few were late in each of two suites. The others wait most of their time: for a deadline, a supervisor's pause,
 /// what never comes. In tier C all have one network, and some the same port.
 fn threads(machine: &Machine) -> Threads {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(2);

@@ -68,3 +68,22 @@ impl Sink {
         self.lost.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+
+    #[test]
+    fn what_happens_all_the_time_is_no_news_and_late_news_does_not_make_it_older() {
+        let (sender, received) = sync_channel(8);
+        let sink = Sink::new(sender);
+        sink.put(Interval::new(Nanos(10), Nanos(20)), What::Unstalled);
+        sink.put_in_passing(Interval::at(Nanos(30)), What::Unstalled);
+        assert_eq!(sink.last_news(), Nanos(20));
+        sink.put_at(Nanos(15), What::Unstalled);
+        assert_eq!(sink.last_news(), Nanos(20));
+        assert_eq!((received.try_iter().count(), sink.lost()), (3, 0));
+    }
+}

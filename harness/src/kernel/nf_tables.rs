@@ -12,7 +12,7 @@ use std::io;
 
 use rustix::net::netlink::NETFILTER;
 
-use super::inet_diag::netlink::{NESTED, Netlink, attribute};
+use super::inet_diag::netlink::{self, NESTED, Netlink, attribute};
 
 /// The table is ours alone: the network namespace is.
 const TABLE: &[u8] = b"unbroken\0";
@@ -105,16 +105,9 @@ fn rule(table: &[u8], chain: &[u8], expressions: &[Vec<u8>]) -> Vec<u8> {
     [attribute(1, table), attribute(2, chain), attribute(4 | NESTED, &expressions.concat())].concat()
 }
 
-/// `nlmsghdr`, `nfgenmsg` and the body.
+/// A message with `nfgenmsg` (version 0) before its body.
 fn message((kind, flags): (u16, i32), (family, resource): (u8, u16), body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(20 + body.len()).expect("a short message");
-    let flags = u16::try_from(libc::NLM_F_REQUEST | flags).expect("netlink flags have 16 bits");
-    let mut bytes = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &flags.to_ne_bytes(), &[0; 8]].concat();
-    // Version 0.
-    bytes.extend([family, 0]);
-    bytes.extend(resource.to_be_bytes());
-    bytes.extend(body);
-    bytes
+    netlink::message(kind, flags, &[&[family, 0][..], &resource.to_be_bytes(), body].concat())
 }
 
 /// NFTA_LIST_ELEM of NFTA_EXPR_NAME and NFTA_EXPR_DATA.

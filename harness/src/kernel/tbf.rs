@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::inet_diag::netlink::{NESTED, Netlink, attribute, find};
-use super::veth::{index, message};
+use super::inet_diag::netlink::{NESTED, Netlink, attribute, find, message};
+use super::veth::index;
 use crate::event::{PassedShape, Shape};
 
 /// TC_H_ROOT, and the name that ours has there (1:).

@@ -14,7 +14,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use nix::sched::{CloneFlags, unshare};
 use thiserror::Error;
 
-use super::inet_diag::netlink::{NESTED, Netlink, attribute};
+use super::inet_diag::netlink::{NESTED, Netlink, attribute, message};
 use super::namespace::{NamespaceError, inside_netns};
 
 /// The interface in the target's namespace.
@@ -142,13 +142,6 @@ fn request(kind: u16, flags: i32, body: &[u8]) -> io::Result<()> {
     let mut netlink = Netlink::open(None)?;
     netlink.send(&message(kind, libc::NLM_F_ACK | flags, body))?;
     netlink.acknowledged()
-}
-
-/// `nlmsghdr` and what follows it.
-pub(super) fn message(kind: u16, flags: i32, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(16 + body.len()).expect("a short message");
-    let flags = u16::try_from(libc::NLM_F_REQUEST | flags).expect("netlink flags have 16 bits");
-    [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &flags.to_ne_bytes(), &[0; 8], body].concat()
 }
 
 #[cfg(test)]

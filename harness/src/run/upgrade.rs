@@ -16,8 +16,8 @@ use crate::run::{CommandKey, RunError, Stage};
 use crate::target::{Signal, TargetAwait, TargetRecipient, TargetRestartStep, Template};
 use crate::wait::{Look, Stop, WaitError, until};
 
-/// How often a condition of an upgrade that no event announces is looked at: below the millisecond, so that the time of
-/// the done event is exact to about that.
+/// How often a condition of an upgrade that no event announces is looked at, at first ([`until`]): below the millisecond, so that the
+/// time of the done event is exact to about that, or to 3 % of a long wait.
 const LOOK_EVERY: Duration = Duration::from_micros(500);
 
 /// The pause between two acts beside an upgrade: hundreds of short ones in the tenths of a second that it takes.

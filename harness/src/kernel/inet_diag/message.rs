@@ -6,6 +6,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::netlink::find;
 use crate::id::Cookie;
 
 /// Size of `nlmsghdr`.
@@ -163,7 +164,7 @@ fn row(body: &[u8]) -> Option<Row> {
         rqueue: word(56),
         wqueue: word(60),
         inode: word(68),
-        v6_only: attribute(&body[MESSAGE_BYTES..], INET_DIAG_SKV6ONLY).is_some_and(|value| value.first() == Some(&1)),
+        v6_only: find(&body[MESSAGE_BYTES..], INET_DIAG_SKV6ONLY).is_some_and(|value| value.first() == Some(&1)),
     })
 }
 
@@ -173,21 +174,6 @@ fn address(family: u8, bytes: &[u8]) -> Option<IpAddr> {
         libc::AF_INET6 => Some(Ipv6Addr::from(*bytes.first_chunk::<16>()?).into()),
         _ => None,
     }
-}
-
-/// The value of the first attribute (`nlattr`) of this kind.
-fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    while let Some(header) = attributes.first_chunk::<4>() {
-        let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
-        if length < 4 || length > attributes.len() {
-            return None;
-        }
-        if u16::from_ne_bytes([header[2], header[3]]) == kind {
-            return Some(&attributes[4..length]);
-        }
-        attributes = &attributes[length.next_multiple_of(4).min(attributes.len())..];
-    }
-    None
 }
 
 #[cfg(test)]

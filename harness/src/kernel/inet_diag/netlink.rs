@@ -15,7 +15,7 @@ const BUFFER_BYTES: usize = 32 * 1024;
 /// NLA_F_NESTED (netlink(7)).
 pub(in crate::kernel) const NESTED: u16 = 1 << 15;
 
-/// Where the payload of the one message begins that answers a request: behind its `nlmsghdr`.
+/// Where a message's payload begins: behind its `nlmsghdr`.
 const PAYLOAD_AT: usize = 16;
 
 /// `nlattr` and its value, padded to four bytes.
@@ -24,6 +24,13 @@ pub(in crate::kernel) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let mut bytes = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
     bytes.resize(bytes.len().next_multiple_of(4), 0);
     bytes
+}
+
+/// A request: `nlmsghdr` and what follows it.
+pub(in crate::kernel) fn message(kind: u16, flags: i32, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(PAYLOAD_AT + body.len()).expect("a short message");
+    let flags = u16::try_from(libc::NLM_F_REQUEST | flags).expect("netlink flags have 16 bits");
+    [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &flags.to_ne_bytes(), &[0; 8], body].concat()
 }
 
 /// The value of the first attribute of this kind.
