@@ -15,6 +15,9 @@ pub enum NamespaceError {
     /// setns(2).
     #[error("enter the network namespace (setns)")]
     Enter(#[source] io::Error),
+    /// No thread could be started that would enter it.
+    #[error("start a thread that enters the network namespace")]
+    Thread(#[source] io::Error),
     /// unshare(2): EPERM where it is forbidden, EINVAL once the process has a second thread.
     #[error("make a user namespace (unshare)")]
     User(#[source] io::Error),
@@ -46,17 +49,17 @@ pub fn enter_netns(netns: BorrowedFd<'_>) -> Result<(), NamespaceError> {
 /// Acts in a network namespace (the caller's when absent), on a thread of its own: entering one is for good.
 ///
 /// # Errors
-/// As [`enter_netns`].
+/// As [`enter_netns`], and where no thread is to be had.
 pub fn inside_netns<T: Send>(
     netns: Option<BorrowedFd<'_>>,
     act: impl FnOnce() -> T + Send,
 ) -> Result<T, NamespaceError> {
     std::thread::scope(|scope| {
-        let acting = scope.spawn(|| {
+        let acting = std::thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, || {
             netns.map_or(Ok(()), enter_netns)?;
             Ok(act())
         });
-        acting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        acting.map_err(NamespaceError::Thread)?.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 

@@ -31,7 +31,7 @@ impl HalfRequest {
         endpoint: &TargetEndpoint,
         limit: Duration,
     ) -> Result<HalfRequest, ProbeError> {
-        inside(netns, "hold", || {
+        inside(netns, || {
             let mut stream = TcpStream::connect_timeout(&endpoint.address, limit).map_err(ProbeError::Socket)?;
             let half = match endpoint.protocol {
                 Protocol::Http1 => http::half(endpoint),

@@ -6,10 +6,10 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use thiserror::Error;
 
 use crate::id::Version;
+use crate::kernel::namespace::{NamespaceError, inside_netns};
 use crate::manifest::Protocol;
 use crate::ready::{echo, http, unix};
 use crate::target::{FurtherAddress, TargetEndpoint};
@@ -45,12 +45,9 @@ pub enum Probe {
 /// Why nothing could be asked: our own resources, never the target.
 #[derive(Debug, Error)]
 pub enum ProbeError {
-    /// setns(2) refused.
-    #[error("enter the network namespace to ask whether the target is ready")]
-    Namespace(#[source] io::Error),
-    /// No thread, or it panicked.
-    #[error("start a thread that asks whether the target is ready")]
-    Thread(#[source] io::Error),
+    /// The target's network namespace could not be entered.
+    #[error("get where the target is to be asked")]
+    Namespace(#[from] NamespaceError),
     /// No socket, no route, no port.
     #[error("open a connection to ask whether the target is ready")]
     Socket(#[source] io::Error),
@@ -62,31 +59,18 @@ pub enum ProbeError {
 /// # Errors
 /// When the harness itself could not ask.
 pub fn answers(netns: Option<BorrowedFd<'_>>, endpoint: &TargetEndpoint, limit: Duration) -> Result<Probe, ProbeError> {
-    inside(netns, "ready", || ask(endpoint, Instant::now() + limit))
+    inside(netns, || ask(endpoint, Instant::now() + limit))
 }
 
-/// Acts in a network namespace, in a thread of its own: entering one is for good.
+/// Asks from inside a network namespace (the caller's when absent).
 ///
 /// # Errors
 /// [`ProbeError`]: its own, or that of the act.
 pub fn inside<T: Send>(
     netns: Option<BorrowedFd<'_>>,
-    name: &str,
     act: impl FnOnce() -> Result<T, ProbeError> + Send,
 ) -> Result<T, ProbeError> {
-    std::thread::scope(|scope| {
-        let acting = std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, || {
-            if let Some(netns) = netns {
-                move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
-                    .map_err(|errno| ProbeError::Namespace(errno.into()))?;
-            }
-            act()
-        });
-        match acting.map_err(ProbeError::Thread)?.join() {
-            Ok(result) => result,
-            Err(_) => Err(ProbeError::Thread(io::Error::other("it panicked"))),
-        }
-    })
+    inside_netns(netns, act)?
 }
 
 /// Sends one request that announces its connection's end, which takes HTTP, and keeps the connection until the server has closed it, at most
@@ -99,7 +83,7 @@ pub fn closed_first(
     endpoint: &TargetEndpoint,
     limit: Duration,
 ) -> Result<bool, ProbeError> {
-    inside(netns, "close", || {
+    inside(netns, || {
         let end = Instant::now() + limit;
         let mut stream = TcpStream::connect_timeout(&endpoint.address, limit).map_err(ProbeError::Socket)?;
         stream.write_all(http::request(endpoint).as_bytes()).map_err(ProbeError::Socket)?;

@@ -66,7 +66,7 @@ impl Stage<'_> {
 impl Asker {
     /// Each of them once.
     fn ask(&self, rows: &mut [Row]) -> Result<(), RunError> {
-        let asked = ready::inside(self.netns.as_ref().map(AsFd::as_fd), "listeners", || {
+        let asked = ready::inside(self.netns.as_ref().map(AsFd::as_fd), || {
             rows.iter_mut().try_for_each(|row| {
                 let began = self.clock.now();
                 let probe = ready::answers_at(&row.address, &self.endpoint, self.limit)?;
