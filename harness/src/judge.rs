@@ -274,7 +274,9 @@ fn baseline(history: &History) -> Baseline {
         return if history.faults.is_empty() { unclean(history, evidence, late) } else { Baseline::Clean };
     }
     let tested = history.find(|what| matches!(what, What::ConfigTested { .. }).then_some(())).next();
-    let trials = history.first_trigger().into_iter().chain(tested.map(|(event, ())| event.at.not_before));
+    let withheld = history.find(|what| matches!(what, What::Withheld(_)).then_some(())).next();
+    let faults = tested.into_iter().chain(withheld).map(|(event, ())| event.at.not_before);
+    let trials = history.first_trigger().into_iter().chain(faults);
     let until = trials.min().unwrap_or_else(|| history.end());
     let lost: Vec<&Request> = history
         .load()

@@ -14,6 +14,7 @@ use rustix::event::{PollFd, epoll};
 use crate::defect::Spin;
 use crate::drain::Pass;
 use crate::further::Further;
+use crate::group;
 use crate::listener;
 use crate::log::Log;
 use crate::poll;
@@ -23,6 +24,10 @@ use crate::signal::{Request, Signals};
 /// Pause after accept(2) failed for want of descriptors or memory, or a thread could not be made: waiting for a connection to end is
 /// usually enough, but another process may be the one that frees something.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the last handshakes with a listener that ends may take, from one to the next. Whoever takes longer has a client far away, and
+/// is moved by the kernel.
+const HANDSHAKE: Duration = Duration::from_millis(10);
 
 /// Stack of a connection thread; the handler needs a few pages, and the default of 2 MiB would bound the number of connections.
 const STACK: usize = 256 * 1024;
@@ -327,15 +332,28 @@ impl Generation {
         None
     }
 
-    /// Takes what waits in the queue of a listener that ends with this generation: at most a queue full, or clients that come
-    /// meanwhile would keep it for ever.
+    /// Takes what waits in the queue of a listener that ends with this generation, after whoever comes has been sent to the successor's;
+    /// where the kernel cannot do that at most a queue full, or clients that come meanwhile would keep it for ever.
     fn empty_queue(&mut self) {
+        let Some(listener) = self.listener.clone() else { return };
+        let steered = group::prefer_second(&*listener);
+        if let Err(error) = &steered {
+            self.log.line(format_args!("cannot send clients to the successor: {error}"));
+        }
+        let patience = if steered.is_ok() { HANDSHAKE } else { Duration::ZERO };
         for _ in 0..listener::BACKLOG {
-            match self.listener.as_deref().map(listener::accept) {
-                Some(Ok(Some(stream))) => self.begin(stream),
+            // A failed wait ends in an accept that tells why, or finds nobody.
+            let _ = poll::until(&mut [poll::readable(&*listener)], Some(Instant::now() + patience));
+            match listener::accept(&*listener) {
+                Ok(Some(stream)) => self.begin(stream),
                 // Also on an error: the rest is lost, or moved by the kernel.
-                _ => return,
+                _ => break,
             }
+        }
+        if steered.is_ok()
+            && let Err(error) = group::prefer_none(&*listener)
+        {
+            self.log.line(format_args!("clients go on being sent to who listens second: {error}"));
         }
     }
 

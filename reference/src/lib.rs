@@ -49,6 +49,7 @@ pub mod environment;
 pub mod fdpass;
 pub mod further;
 pub mod generation;
+pub mod group;
 pub mod handover;
 pub mod http;
 pub mod inherit;

@@ -81,9 +81,10 @@ WHAT IT GUARANTEES
 
 WHAT IT CANNOT DO
   Keep what belongs to the socket that is closed: its accept queue and its half-open handshakes
-  are reset. With --keep-queue a generation accepts what waits before it closes; with
-  net.ipv4.tcp_migrate_req=1 (Linux 5.14) the kernel moves the rest to another socket of the
-  group. With both nothing is lost; without the second the master says so when it starts.
+  are reset. With --keep-queue a generation sends new clients to the next one, and accepts what
+  waits, before it closes; with net.ipv4.tcp_migrate_req=1 (Linux 5.14) the kernel moves the rest
+  to another socket of the group. With both nothing is lost; without the second the master says
+  so when it starts.
   Let another user's process listen beside it: a group belongs to one user (socket(7)).
 
 SIGNALS, FILES, ENVIRONMENT

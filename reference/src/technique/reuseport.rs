@@ -11,11 +11,11 @@
 //! clients gets a reset, though another socket listens. At a few hundred connections a second it is rarely one, and so it stays
 //! unnoticed until a generation is slow.
 //!
-//! With `--keep-queue` a generation takes all that waits in its queue before it closes the listener. Between the last accept(2) and
-//! close(2), and for half-open handshakes, only the kernel can help: net.ipv4.tcp_migrate_req = 1 (Linux 5.14, a setting of the
-//! network namespace, 0 unless somebody sets it) lets it move both to another socket of the group. With both one thing is left: a
-//! handshake whose last ACK is taken on one processor while close(2) runs on another is reset, and counted neither as migrated nor as
-//! failed (`inet_csk_reqsk_queue_add` finds the listener closed). It was seen once.
+//! With `--keep-queue` a generation sends whoever comes from now on to the next one's socket ([`crate::group`]), takes all that waits in
+//! its own queue, and only then closes it. For half-open handshakes only the kernel can help: net.ipv4.tcp_migrate_req = 1 (Linux 5.14,
+//! a setting of the network namespace, 0 unless somebody sets it) lets it move them to another socket of the group. That alone is not
+//! enough, nor is it with the queue emptied: a handshake whose last ACK is taken on one processor while close(2) runs on another is
+//! reset, and counted neither as migrated nor as failed. It was seen once, before clients were sent elsewhere first.
 
 use std::io::ErrorKind;
 
@@ -38,7 +38,8 @@ pub struct Options {
     /// What every technique with a master takes
     #[command(flatten)]
     pub server: exec_inherit::Options,
-    /// Take what waits in the accept queue before the listener is closed; the rest is the kernel's (tcp_migrate_req)
+    /// Send new clients to the next generation and take what waits in the accept queue before the listener is closed; the rest is the
+    /// kernel's (tcp_migrate_req)
     #[arg(long, action = ArgAction::SetTrue)]
     pub keep_queue: bool,
 }

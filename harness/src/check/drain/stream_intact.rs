@@ -1,11 +1,12 @@
 //! drain/stream-intact: a streamed response that spans the upgrade is complete and in order.
 
-use crate::check::loss::losses_each;
+use crate::check::loss::{Loss, losses_of};
 use crate::check::{Check, Witness};
-use crate::history::History;
+use crate::clock::Nanos;
+use crate::history::{History, Upgrade};
 use crate::manifest::Profile;
 use crate::request::{FailureClass, Pattern};
-use crate::verdict::{Finding, Level};
+use crate::verdict::{Finding, Level, Verdict};
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -26,18 +27,38 @@ pub static CHECK: Check = Check {
 };
 
 fn decide(history: &History) -> Vec<Finding> {
-    losses_each(
-        history,
-        "streams",
-        &|request, upgrade| request.pattern == Pattern::Reader && request.in_flight_at(upgrade.trigger.not_before),
-        &|request| request.failure().is_some_and(|class| class != FailureClass::HarnessFault),
-    )
+    history.upgrades().iter().flat_map(|upgrade| of_upgrade(history, upgrade)).collect()
+}
+
+/// A stream that is cut long after its reader was let go may have been cut by a drain that ends in time, because we read too late:
+/// whether that was so is told by what the load was late.
+fn of_upgrade(history: &History, upgrade: &Upgrade) -> Vec<Finding> {
+    let patient = drains_until(history, upgrade);
+    let spans =
+        |request: &Request| request.pattern == Pattern::Reader && request.in_flight_at(upgrade.trigger.not_before);
+    let is_cut = |request: &Request| request.failure().is_some_and(|class| class != FailureClass::HarnessFault);
+    let prompt = |request: &Request| is_cut(request) && request.ended < patient;
+    let late = |request: &Request| is_cut(request) && request.ended >= patient;
+    let judged = |lost| losses_of(history, upgrade, &Loss { what: "streams", concerns: &spans, lost });
+    let late = judged(&late).into_iter().filter(|finding| finding.verdict == Verdict::Fail).map(Finding::on_time);
+    judged(&prompt).into_iter().chain(late).collect()
+}
+
+/// Until then no drain ends: as long as is promised; where nothing is, half of what is allowed. A reader that is let go needs far less
+/// (two streams through the narrowest path of ours: one second), and where that is not so the processors are lacking.
+fn drains_until(history: &History, upgrade: &Upgrade) -> Nanos {
+    let deadlines = &history.plan.target.deadlines;
+    let least = deadlines.drain_least.unwrap_or(deadlines.drain / 2);
+    upgrade.done.map_or(upgrade.window_end, |done| done.not_before.plus(least))
 }
 
 #[cfg(test)]
 mod tests {
     use crate::check::script::{Script, answered, failed};
+    use crate::event::What;
+    use crate::id::UpgradeId;
     use crate::request::{FailureClass, Pattern, Request};
+    use crate::verdict::Ground;
     use crate::verdict::Verdict::{self, Fail, Pass};
 
     fn check(request: Request, want: Verdict) {
@@ -59,6 +80,20 @@ mod tests {
     #[test]
     fn a_whole_stream_passes() {
         check(answered(900, 1300, 1), Pass);
+    }
+
+    #[test]
+    fn a_cut_of_when_drains_may_end_rests_on_time() {
+        let cut = |at: u64| {
+            let done = What::UpgradeDone { upgrade: UpgradeId(1), by: "version 2 answered".to_owned() };
+            let request = failed(900, at, FailureClass::Truncated).of(Pattern::Reader);
+            let history = Script::new().trigger(1000, 1, 2).event(1100, done).request(request).history();
+            let findings = (super::CHECK.decide)(&history);
+            findings.into_iter().filter(|finding| finding.verdict == Fail).map(|it| it.ground).collect::<Vec<_>>()
+        };
+        let half = Script::new().history().plan.target.deadlines.drain.as_millis() as u64 / 2;
+        assert_eq!(cut(1100 + half - 1), [Ground::Fact]);
+        assert_eq!(cut(1100 + half), [Ground::Time]);
     }
 
     #[test]

@@ -49,11 +49,16 @@ fn decide(history: &History) -> Vec<Finding> {
 fn one(history: &History, upgrade: &Upgrade) -> Vec<Finding> {
     let mut findings = losses_of(history, upgrade, &WITHOUT_RACES);
     let replaced = history.plan.target.main == MainProcess::Pidfile && successor(history, upgrade);
-    findings.extend(main_ended(history, upgrade).filter(|_| !replaced));
-    let Some((withheld, restored)) = lack(history, upgrade) else {
+    let lack = lack(history, upgrade);
+    // It may meet the lack before it is told to upgrade.
+    let from = lack.map_or(upgrade.trigger.not_before, |(withheld, _)| withheld.0.at.not_before);
+    let lacking = Upgrade { trigger: Interval::new(from, upgrade.trigger.not_after), ..*upgrade };
+    findings.extend(main_ended(history, &lacking).filter(|_| !replaced));
+    let Some((withheld, restored)) = lack else {
         findings.push(Finding::inconclusive("nothing was withheld from it").of(upgrade.id));
         return findings;
     };
+    findings.extend(lost_before(history, upgrade, withheld));
     let came_about = newest(history, restored.0.at.not_before) > newest(history, upgrade.trigger.not_before);
     findings.push(in_force(withheld, restored, came_about).of(upgrade.id));
     findings.push(meanwhile(history, upgrade, restored.0.at).of(upgrade.id));
@@ -80,6 +85,21 @@ fn lack<'a>(history: &'a History, upgrade: &Upgrade) -> Option<Lack<'a>> {
         _ => None,
     });
     withheld.last().zip(restored.last())
+}
+
+/// What was lost between the lack and the trigger.
+fn lost_before(history: &History, upgrade: &Upgrade, (event, withheld): (&Event, &Withheld)) -> Option<Finding> {
+    let (from, until) = (event.at.not_before, upgrade.trigger.not_before);
+    let lost = |it: &&Request| it.ended > from && it.ended <= until && (WITHOUT_RACES.lost)(it);
+    let lost: Vec<&Request> = history.load().filter(lost).collect();
+    let class = lost.first()?.failure()?;
+    let text = format!(
+        "{} requests were lost between {from}, when it got no more {}, and the trigger at {until}, the first one {class}",
+        lost.len(),
+        withheld.resource.word()
+    );
+    let requests = lost.iter().map(|it| it.id);
+    Some(Finding::fail(vec![Evidence::text(text).requests(requests).event(event.seq)]).of(upgrade.id).class(class))
 }
 
 /// Another main process was found after the trigger.
@@ -216,6 +236,19 @@ mod tests {
         check(then(processes().request(failed(1100, 1101, FailureClass::Refused))), Fail);
         check(then(processes().request(failed(3100, 3101, FailureClass::Dropped))), Fail);
         check(then(processes().request(failed(1100, 1101, FailureClass::Crossed))), Pass);
+    }
+
+    #[test]
+    fn what_is_lost_between_the_lack_and_the_trigger_is_its_too() {
+        let early = |request| {
+            let mut history = then(processes().request(request)).history();
+            let bounded = history.events.iter_mut().find(|event| matches!(event.what, What::Withheld(_)));
+            bounded.expect("it is told").at.not_before = Nanos(500_000_000);
+            decide(&history).iter().map(|it| it.verdict).max()
+        };
+        assert_eq!(early(failed(490, 600, FailureClass::Dropped)), Some(Fail));
+        assert_eq!(early(failed(490, 600, FailureClass::Crossed)), Some(Pass));
+        assert_eq!(early(failed(490, 499, FailureClass::Dropped)), Some(Pass));
     }
 
     #[test]

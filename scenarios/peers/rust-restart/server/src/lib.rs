@@ -20,6 +20,9 @@ use tokio::sync::Notify;
 /// How long an old process waits for its connections.
 pub const DRAIN: Duration = Duration::from_secs(5);
 
+/// How long nobody is accepted after an accept that failed, so that a processor is left for those who are served.
+pub const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
+
 /// What a slow answer takes.
 const SLOW: Duration = Duration::from_millis(600);
 

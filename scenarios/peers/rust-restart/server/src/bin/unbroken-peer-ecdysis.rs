@@ -11,9 +11,9 @@ use ecdysis::tokio_ecdysis::{SignalKind, StopOnShutdown, TokioEcdysisBuilder};
 use tokio::signal::unix::signal;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_stream::StreamExt;
-use unbroken_peer_rust_restart::{DRAIN, serve, version};
+use unbroken_peer_rust_restart::{ACCEPT_AGAIN, DRAIN, serve, version};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -37,8 +37,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (end, ending) = watch::channel(());
     let mut connections = JoinSet::new();
     while let Some(client) = clients.next().await {
+        let Ok(client) = client else {
+            // No descriptor is left: clients wait in the queue until another connection gives one back.
+            sleep(ACCEPT_AGAIN).await;
+            continue;
+        };
         let mut ending = ending.clone();
-        connections.spawn(serve(client?, version, async move {
+        connections.spawn(serve(client, version, async move {
             // Never sent: it is dropped.
             let _ = ending.changed().await;
         }));

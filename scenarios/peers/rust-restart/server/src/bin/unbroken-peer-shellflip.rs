@@ -17,8 +17,9 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
 use tokio::{pin, select};
-use unbroken_peer_rust_restart::{DRAIN, serve, version, write_pidfile};
+use unbroken_peer_rust_restart::{ACCEPT_AGAIN, DRAIN, serve, version, write_pidfile};
 
 /// Tells the next process which of the descriptors that it inherits is the listener.
 struct Number(i32);
@@ -52,12 +53,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let connections = ShutdownCoordinator::new();
     loop {
         select! {
-            client = listener.accept() => {
-                let handle = connections.handle();
-                let client = client?.0;
-                tokio::spawn(async move {
-                    serve(client, version, ShutdownSignal::from(&*handle).on_shutdown()).await;
-                });
+            client = listener.accept() => match client {
+                Ok((client, _)) => {
+                    let handle = connections.handle();
+                    tokio::spawn(async move {
+                        serve(client, version, ShutdownSignal::from(&*handle).on_shutdown()).await;
+                    });
+                }
+                // No descriptor is left: clients wait in the queue until another connection gives one back.
+                Err(_) => sleep(ACCEPT_AGAIN).await,
             }
             // Polled for the first time it says that this process is ready.
             next = &mut restart => {
