@@ -44,6 +44,12 @@ impl Catalogue {
         }
     }
 
+    /// The names of all scenarios.
+    #[must_use]
+    pub fn scenario_names(&self) -> Vec<&str> {
+        self.scenarios.iter().map(|it| it.script().name.as_str()).collect()
+    }
+
     /// Every program that a target or a scenario needs.
     pub fn programs(&self) -> impl Iterator<Item = &Program> {
         let of_targets = self.targets.iter().flat_map(|it| &it.requires);
@@ -53,19 +59,23 @@ impl Catalogue {
     /// A catalogue of these files.
     ///
     /// # Errors
-    /// The first file that is invalid, and expectations of a target that does not exist.
+    /// The first file that is invalid, and expectations of a target or a scenario that does not exist.
     pub fn read(
         scenarios: &[Embedded],
         targets: &[Embedded],
         expectations: &[Embedded],
     ) -> Result<Catalogue, ManifestError> {
-        let scenarios = scenarios.iter().map(|file| Scenario::parse(file.text, file.path)).collect::<Result<_, _>>()?;
+        let scenarios: Vec<Scenario> =
+            scenarios.iter().map(|file| Scenario::parse(file.text, file.path)).collect::<Result<_, _>>()?;
+        let scenario_names: Vec<&str> = scenarios.iter().map(|it| it.script().name.as_str()).collect();
         let targets: Vec<Target> =
             targets.iter().map(|file| Target::parse(file.text, file.path)).collect::<Result<_, _>>()?;
         let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
         let expectations = expectations.iter().map(|file| {
             let read = Expectations::parse(file.text, file.path)?;
-            read.require_target(&names, &Source::new(file.path, file.text))?;
+            let source = Source::new(file.path, file.text);
+            read.require_target(&names, &source)?;
+            read.require_scenarios(&scenario_names, &source)?;
             Ok(read)
         });
         let expectations = expectations.collect::<Result<_, ManifestError>>()?;

@@ -36,6 +36,9 @@ pub struct Expectation {
     /// The failure class; a failure of another class is unexpected.
     #[serde(default)]
     pub class: Option<FailureClass>,
+    /// The scenarios in which it fails, by their whole names, all of them; in others it is to pass. None: wherever it is judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scenarios: Vec<String>,
     /// How often it was seen, "k of N" (for `may-fail`).
     #[serde(default)]
     pub observed: Option<String>,
@@ -76,8 +79,16 @@ pub enum ExpectationProblem {
         /// The checks that exist.
         known: Vec<String>,
     },
-    /// The same check and class twice.
-    #[error("`{check}` is expected twice with the same class")]
+    /// A scenario that does not exist.
+    #[error("there is no scenario `{name}`")]
+    UnknownScenario {
+        /// It.
+        name: String,
+        /// The scenarios that exist.
+        known: Vec<String>,
+    },
+    /// The same check, class and scenarios twice.
+    #[error("`{check}` is expected twice with the same class and scenarios")]
     Twice {
         /// The check.
         check: String,
@@ -105,7 +116,10 @@ impl ExpectationProblem {
     pub fn fix(&self) -> String {
         match self {
             ExpectationProblem::UnknownTarget { name, known } => did_you_mean(name, known.iter().map(String::as_str)),
-            ExpectationProblem::UnknownCheck { id, known } => did_you_mean(id, known.iter().map(String::as_str)),
+            ExpectationProblem::UnknownCheck { id: name, known }
+            | ExpectationProblem::UnknownScenario { name, known } => {
+                did_you_mean(name, known.iter().map(String::as_str))
+            }
             ExpectationProblem::Twice { .. } => "remove one of them".to_owned(),
             ExpectationProblem::NoReason => "say in one sentence why it fails".to_owned(),
             ExpectationProblem::NoClass => "add the failure class, such as `class = \"unread\"`".to_owned(),
@@ -140,7 +154,11 @@ impl Expectations {
             let at = |key: &str| KeyPath::of("expect").index(n).key(key);
             let check = &expectation.check;
             crate::target::check_id(check).map_err(|problem| source.error(at("check"), Part::Value, problem))?;
-            let same = |earlier: &Expectation| earlier.check == *check && earlier.class == expectation.class;
+            let same = |earlier: &Expectation| {
+                earlier.check == *check
+                    && earlier.class == expectation.class
+                    && earlier.scenarios == expectation.scenarios
+            };
             if self.expect[..n].iter().any(same) {
                 let problem = ExpectationProblem::Twice { check: check.clone() };
                 return Err(source.error(at("check"), Part::Value, problem));
@@ -163,6 +181,22 @@ impl Expectations {
         Err(source.error(KeyPath::of("target"), Part::Value, problem))
     }
 
+    /// Every scenario is one of `known`; `source` is the text that these expectations were read from.
+    ///
+    /// # Errors
+    /// The first name that is not known, with its place and the nearest one.
+    pub fn require_scenarios(&self, known: &[&str], source: &Source) -> Result<(), ManifestError> {
+        for (n, expectation) in self.expect.iter().enumerate() {
+            if let Some(m) = expectation.scenarios.iter().position(|name| !known.contains(&name.as_str())) {
+                let known = known.iter().map(|name| (*name).to_owned()).collect();
+                let problem = ExpectationProblem::UnknownScenario { name: expectation.scenarios[m].clone(), known };
+                let place = KeyPath::of("expect").index(n).key("scenarios").index(m);
+                return Err(source.error(place, Part::Value, problem));
+            }
+        }
+        Ok(())
+    }
+
     /// Every check is one of `known`; `source` is the text that these expectations were read from.
     ///
     /// # Errors
@@ -180,14 +214,26 @@ impl Expectations {
 }
 
 impl Expectation {
+    /// Whether it says anything of this scenario.
+    #[must_use]
+    pub fn concerns(&self, scenario: &str) -> bool {
+        self.scenarios.is_empty() || self.scenarios.iter().any(|it| it == scenario)
+    }
+
+    /// " in restart/storm" where it fails only there, to be said behind how it fails; else nothing.
+    #[must_use]
+    pub fn scope(&self) -> String {
+        if self.scenarios.is_empty() { String::new() } else { format!(" in {}", self.scenarios.join(", ")) }
+    }
+
     /// The key at fault and the problem, where this excuses a failure without saying which and how often.
     fn says_enough(&self) -> Result<(), (&'static str, ExpectationProblem)> {
         if self.reason.trim().is_empty() {
             return Err(("reason", ExpectationProblem::NoReason));
         }
-        // The class is one of lost requests: what fails otherwise has none, as an answer that lacks a header.
+        // The class is one of lost requests: what fails otherwise has none, as an answer that lacks a header, or a process that stays.
         let loses_requests = ["handoff/", "drain/"].iter().any(|area| self.check.starts_with(area))
-            && self.check != "drain/close-announced";
+            && !["drain/close-announced", "drain/old-exits-idle"].contains(&self.check.as_str());
         if self.kind == ExpectationKind::MayFail && self.class.is_none() && loses_requests {
             return Err(("kind", ExpectationProblem::NoClass));
         }
@@ -226,6 +272,7 @@ mod tests {
                 check: check.to_owned(),
                 kind: ExpectationKind::MayFail,
                 class: None,
+                scenarios: Vec::new(),
                 reason: "a reason".to_owned(),
                 upstream: None,
                 observed: Some("1 of 2".to_owned()),

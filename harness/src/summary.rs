@@ -190,7 +190,12 @@ pub fn merge(judged: &[Judged], not_run: Vec<NotRunScenario>, terms: Terms<'_>) 
         Baseline::Clean | Baseline::Doubtful(_) => None,
         Baseline::Broken(evidence) => Some(locate(it, &Finding::fail(evidence.clone()))),
     });
-    let matched = |expectation: &&Expectation| !rows.iter().any(|row| row.check == expectation.check);
+    let ran = |it: &Expectation| judged.iter().any(|judged| it.concerns(&judged.outcome.scenario));
+    let judges = |it: &Expectation| {
+        let of_check = rows.iter().filter(|row| row.check == it.check);
+        of_check.flat_map(|row| &row.scenarios).any(|seen| it.concerns(&seen.scenario))
+    };
+    let unmatched = |it: &&Expectation| ran(it) && !judges(it);
     TargetSummary {
         target: terms.target.to_owned(),
         role: terms.role,
@@ -198,7 +203,7 @@ pub fn merge(judged: &[Judged], not_run: Vec<NotRunScenario>, terms: Terms<'_>) 
         broken: broken.collect(),
         not_run,
         unmatched: if terms.complete && !judged.is_empty() {
-            terms.expectations.iter().filter(matched).cloned().collect()
+            terms.expectations.iter().filter(unmatched).cloned().collect()
         } else {
             Vec::new()
         },
@@ -226,7 +231,7 @@ fn locate(judged: &Judged, finding: &Finding) -> Located {
 }
 
 fn row(check: &'static Check, judged: &[Judged], terms: Terms<'_>) -> Option<Row> {
-    let mut per_run: BTreeMap<u32, Verdict> = BTreeMap::new();
+    let (mut per_run, mut cells) = (BTreeMap::new(), Vec::new());
     let mut unsupported = String::new();
     let mut findings: Vec<Located> = Vec::new();
     let mut scenarios: Vec<ScenarioVerdict> = Vec::new();
@@ -234,8 +239,9 @@ fn row(check: &'static Check, judged: &[Judged], terms: Terms<'_>) -> Option<Row
         for result in it.outcome.results.iter().filter(|result| result.check == check.id) {
             let verdict = match &result.status {
                 Status::Verdict(verdict) => {
-                    let worst = per_run.entry(it.run).or_insert(*verdict);
+                    let worst: &mut Verdict = per_run.entry(it.run).or_insert(*verdict);
                     *worst = worst.worst(*verdict);
+                    cells.push((it.outcome.scenario.as_str(), *verdict));
                     Some(*verdict)
                 }
                 Status::Unsupported(reason) => {
@@ -263,9 +269,11 @@ fn row(check: &'static Check, judged: &[Judged], terms: Terms<'_>) -> Option<Row
         it.finding.verdict != Verdict::Pass || Some(n - 1) == first_pass
     });
     // Several ways to fail are several expectations, one a class; that of the class that came is shown, else the first.
-    let expected: Vec<Expectation> = terms.expectations.iter().filter(|it| it.check == check.id).cloned().collect();
+    let in_play = |it: &Expectation| scenarios.iter().any(|seen| it.concerns(&seen.scenario));
+    let of_check = terms.expectations.iter().filter(|it| it.check == check.id);
+    let expected: Vec<Expectation> = of_check.filter(|it| in_play(it)).cloned().collect();
     let failed = |it: &&Located| it.finding.verdict == Verdict::Fail;
-    let came = |it: &Expectation| findings.iter().filter(failed).any(|found| found.finding.class == it.class);
+    let came = |it: &Expectation| findings.iter().filter(failed).any(|found| foresees(it, found));
     Some(Row {
         check: check.id,
         level: check.level,
@@ -273,57 +281,87 @@ fn row(check: &'static Check, judged: &[Judged], terms: Terms<'_>) -> Option<Row
         unsupported,
         passed: u32::try_from(per_run.values().filter(|it| **it == Verdict::Pass).count()).unwrap_or(u32::MAX),
         of: u32::try_from(per_run.len()).unwrap_or(u32::MAX),
-        disposition: disposition(check, &per_run, &findings, &expected, terms.strict),
-        expectation: expected.iter().find(|it| it.class.is_some() && came(it)).or(expected.first()).cloned(),
+        disposition: disposition(
+            check,
+            Verdicts { per_run: &per_run, cells: &cells },
+            &findings,
+            &expected,
+            terms.strict,
+        ),
+        expectation: expected.iter().find(|it| came(it)).or(expected.first()).cloned(),
         scenarios,
         findings,
     })
 }
 
+/// What a check has said of one target.
+#[derive(Clone, Copy)]
+struct Verdicts<'a> {
+    /// The worst one of each run.
+    per_run: &'a BTreeMap<u32, Verdict>,
+    /// Each one, with its scenario.
+    cells: &'a [(&'a str, Verdict)],
+}
+
+impl Verdicts<'_> {
+    /// It has passed although this says that it always fails: in a run, or in a scenario where one is named.
+    fn contradict(self, expectation: &Expectation) -> bool {
+        let passed_there =
+            |(scenario, verdict): &(&str, Verdict)| *verdict == Verdict::Pass && expectation.concerns(scenario);
+        expectation.kind == ExpectationKind::Fail
+            && if expectation.scenarios.is_empty() {
+                self.per_run.values().any(|verdict| *verdict != Verdict::Fail)
+            } else {
+                self.cells.iter().any(passed_there)
+            }
+    }
+}
+
 fn disposition(
     check: &Check,
-    per_run: &BTreeMap<u32, Verdict>,
+    verdicts: Verdicts<'_>,
     findings: &[Located],
     expected: &[Expectation],
     strict: bool,
 ) -> Disposition {
-    let Some(worst) = per_run.values().copied().max() else { return Disposition::Unsupported };
-    let every_run_failed = per_run.values().all(|verdict| *verdict == Verdict::Fail);
-    match (worst, expected.first()) {
-        (Verdict::Pass, Some(it)) if it.kind == ExpectationKind::Fail => Disposition::UnexpectedPass,
-        (Verdict::Pass, _) => Disposition::Passed,
+    let Some(worst) = verdicts.per_run.values().copied().max() else { return Disposition::Unsupported };
+    let by_chance = expected.iter().any(|it| it.kind == ExpectationKind::MayFail);
+    let is_contradicted = expected.iter().any(|it| verdicts.contradict(it));
+    match worst {
+        Verdict::Pass if is_contradicted => Disposition::UnexpectedPass,
+        Verdict::Pass => Disposition::Passed,
         // It failed as it may, or would have but for the machine's sake: either is expected.
-        (Verdict::Inconclusive, Some(it))
-            if it.kind == ExpectationKind::MayFail && check.chance && is_excused_as_expected(findings, expected) =>
-        {
+        Verdict::Inconclusive if by_chance && check.chance && is_excused_as_expected(findings, expected) => {
             Disposition::ExpectedFailure
         }
-        (Verdict::Inconclusive, _) => Disposition::Inconclusive,
-        (Verdict::Error, _) => Disposition::Error,
-        (Verdict::Fail, Some(_)) if !of_expected_class(findings, expected) => Disposition::Failure,
-        (Verdict::Fail, Some(it)) => match it.kind {
-            ExpectationKind::Fail if !every_run_failed => Disposition::UnexpectedPass,
-            ExpectationKind::MayFail if !check.chance => Disposition::Failure,
-            ExpectationKind::Fail | ExpectationKind::MayFail => Disposition::ExpectedFailure,
-        },
-        (Verdict::Fail, None) if check.level == Level::Should && !strict => Disposition::Warning,
-        (Verdict::Fail, None) => Disposition::Failure,
+        Verdict::Inconclusive => Disposition::Inconclusive,
+        Verdict::Error => Disposition::Error,
+        Verdict::Fail if expected.is_empty() && check.level == Level::Should && !strict => Disposition::Warning,
+        Verdict::Fail if !all_foreseen(findings, expected) => Disposition::Failure,
+        Verdict::Fail if is_contradicted => Disposition::UnexpectedPass,
+        Verdict::Fail if by_chance && !check.chance => Disposition::Failure,
+        Verdict::Fail => Disposition::ExpectedFailure,
     }
 }
 
-/// Every failure is of a class that one of them names; one without a class names all.
-fn of_expected_class(findings: &[Located], expected: &[Expectation]) -> bool {
+/// Every failure is of a scenario and a class that one of them names; one without names all.
+fn all_foreseen(findings: &[Located], expected: &[Expectation]) -> bool {
     findings.iter().filter(|it| it.finding.verdict == Verdict::Fail).all(|it| is_foreseen(it, expected))
 }
 
 /// Whatever is not decided is so for the machine's sake, and of such a class.
 fn is_excused_as_expected(findings: &[Located], expected: &[Expectation]) -> bool {
     let mut undecided = findings.iter().filter(|it| it.finding.verdict == Verdict::Inconclusive);
-    undecided.all(|it| !it.finding.is_open() && is_foreseen(it, expected)) && of_expected_class(findings, expected)
+    undecided.all(|it| !it.finding.is_open() && is_foreseen(it, expected)) && all_foreseen(findings, expected)
 }
 
 fn is_foreseen(located: &Located, expected: &[Expectation]) -> bool {
-    expected.iter().any(|it| it.class.is_none() || it.class == located.finding.class)
+    expected.iter().any(|it| foresees(it, located))
+}
+
+fn foresees(expectation: &Expectation, located: &Located) -> bool {
+    expectation.concerns(&located.scenario)
+        && (expectation.class.is_none() || expectation.class == located.finding.class)
 }
 
 /// Exit codes, stable for ever.
@@ -427,7 +465,15 @@ mod tests {
     }
 
     fn expect(kind: ExpectationKind, class: Option<FailureClass>) -> Expectation {
-        Expectation { check: ID.to_owned(), kind, reason: String::new(), upstream: None, class, observed: None }
+        Expectation {
+            check: ID.to_owned(),
+            kind,
+            reason: String::new(),
+            upstream: None,
+            class,
+            observed: None,
+            scenarios: Vec::new(),
+        }
     }
 
     fn check(judged: &[Judged], expectations: &[Expectation], want: Disposition) {
@@ -468,6 +514,25 @@ mod tests {
     fn a_failure_of_another_class_is_a_failure() {
         let expected = [expect(ExpectationKind::Fail, Some(FailureClass::Hung))];
         check(&[run(1, refused())], &expected, Disposition::Failure);
+    }
+
+    #[test]
+    fn an_expectation_of_one_scenario_says_nothing_of_the_others() {
+        let in_scenario = |name: &str, finding| {
+            let mut judged = run(1, finding);
+            name.clone_into(&mut judged.outcome.scenario);
+            judged
+        };
+        let of = |name: &str| {
+            let scenarios = vec![name.to_owned()];
+            [Expectation { scenarios, ..expect(ExpectationKind::Fail, None) }]
+        };
+        let (pass, fail) = (|| Finding::pass(""), || in_scenario("a", refused()));
+        check(&[fail(), in_scenario("b", pass())], &of("a"), Disposition::ExpectedFailure);
+        check(&[in_scenario("a", pass()), in_scenario("b", pass())], &of("a"), Disposition::UnexpectedPass);
+        check(&[in_scenario("b", pass())], &of("a"), Disposition::Passed);
+        check(&[fail(), in_scenario("b", refused())], &of("a"), Disposition::Failure);
+        check(&[fail()], &of("b"), Disposition::Failure);
     }
 
     #[test]

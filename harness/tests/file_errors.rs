@@ -294,6 +294,16 @@ fn a_name_outside_of_the_catalogue_is_explained_at_its_place() {
         "an unknown check of an expectation",
         expectations.require_checks(&known, &source).expect_err("one is unknown"),
     );
+    let scoped =
+        edited(&good("expectations.toml"), "kind = \"fail\"", "kind = \"fail\"\nscenarios = [\"restart/strom\"]");
+    let source = Source::new("mine.toml", scoped.as_str());
+    let expectations = Expectations::parse(&scoped, source.file_name()).expect("a name alone says nothing");
+    add(
+        "an unknown scenario of an expectation",
+        expectations.require_scenarios(&["restart/storm"], &source).expect_err("it is unknown"),
+    );
+    let source = Source::new("mine.toml", good("expectations.toml"));
+    let expectations = Expectations::parse(source.text(), source.file_name()).expect("the good file is good");
     add("an unknown target", expectations.require_target(&["mine/sever"], &source).expect_err("it is unknown"));
     add("a missing file", ManifestError::unreadable("mine.toml", "No such file or directory (os error 2)"));
     compare("catalogue.txt", &all);

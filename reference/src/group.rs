@@ -35,8 +35,7 @@ pub fn prefer_none(listener: &impl AsFd) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).expect("the size of an int fits");
     let (socket, option) = (listener.as_fd().as_raw_fd(), libc::SO_DETACH_REUSEPORT_BPF);
     // SAFETY: the pointer and `length` describe `ignored`, which lives through the call.
-    let result =
-        unsafe { libc::setsockopt(socket, libc::SOL_SOCKET, option, (&raw const ignored).cast(), length) };
+    let result = unsafe { libc::setsockopt(socket, libc::SOL_SOCKET, option, (&raw const ignored).cast(), length) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -56,7 +55,8 @@ mod tests {
     /// How many of them each of the two gets.
     fn shares(first: &TcpListener, second: &TcpListener) -> (usize, usize) {
         let to = first.local_addr().expect("it is bound");
-        let _clients: Vec<TcpStream> = (0..CLIENTS).map(|_| TcpStream::connect(to).expect("somebody listens")).collect();
+        let _clients: Vec<TcpStream> =
+            (0..CLIENTS).map(|_| TcpStream::connect(to).expect("somebody listens")).collect();
         (waiting(first), waiting(second))
     }
 

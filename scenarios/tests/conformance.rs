@@ -213,6 +213,7 @@ fn examples(with: &With, require_all: bool) -> Vec<Trial> {
             reason: "the old process ends before the new one begins".to_owned(),
             upstream: None,
             class: None,
+            scenarios: Vec::new(),
             observed: None,
         };
         let catalogue = Catalogue::embedded();

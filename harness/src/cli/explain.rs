@@ -188,8 +188,8 @@ fn explain_target(target: &Target, catalogue: &Catalogue, width: usize) -> Strin
     let requires = target.requires.iter().map(|it| format!("{} ({})", it.program, it.install));
     let known = catalogue.expectations_of(&target.name).map(|it| it.expect.clone()).unwrap_or_default();
     let known = known.into_iter().map(|it| {
-        let upstream = it.upstream.map(|at| format!(" ({at})")).unwrap_or_default();
-        format!("{} {}: {}{upstream}", it.check, wording::word(&it.kind), it.reason)
+        let upstream = it.upstream.as_ref().map(|at| format!(" ({at})")).unwrap_or_default();
+        format!("{} {}{}: {}{upstream}", it.check, wording::word(&it.kind), it.scope(), it.reason)
     });
     Sheet::new(&target.name, width)
         .line("about", &target.about)

@@ -59,7 +59,7 @@ impl Judge {
         let Some(target) = plain.targets.first().map(|it| it.target.as_str()) else { return Ok(plain) };
         let known = match &self.judge.expect {
             Some(Expect::None) => return Ok(plain),
-            Some(Expect::File(path)) => read_expectations(path, &[target])?.expect,
+            Some(Expect::File(path)) => read_expectations(path, &[target], catalogue)?.expect,
             None => catalogue.expectations_of(target).map(|it| it.expect.clone()).unwrap_or_default(),
         };
         if known.is_empty() { Ok(plain) } else { effect::rejudge(run, self.judge.strict, &known) }

@@ -34,7 +34,7 @@ pub(super) fn subjects(
     targets.extend(catalogue.targets.iter().filter(|target| selection.targets.contains(&target.name)).cloned());
     let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
     let replaced = match expect {
-        Some(Expect::File(path)) => Some(read_expectations(path, &names)?),
+        Some(Expect::File(path)) => Some(read_expectations(path, &names, catalogue)?),
         Some(Expect::None) | None => None,
     };
     Ok(targets
@@ -51,21 +51,25 @@ pub(super) fn subjects(
         .collect())
 }
 
-/// Reads an expectations file; its target must be one of `names`, its checks must exist.
-pub(super) fn read_expectations(path: &Path, names: &[&str]) -> Result<Expectations, Failure> {
+/// Reads an expectations file; its target must be one of `names`, its checks and scenarios must exist.
+pub(super) fn read_expectations(path: &Path, names: &[&str], catalogue: &Catalogue) -> Result<Expectations, Failure> {
     let text = read(path)?;
     let source = Source::new(path.display().to_string(), text.as_str());
     let expectations = Expectations::parse(&text, source.file_name())?;
     expectations.require_target(names, &source)?;
     let ids: Vec<&str> = CHECKS.iter().map(|check| check.id).collect();
     expectations.require_checks(&ids, &source)?;
+    expectations.require_scenarios(&catalogue.scenario_names(), &source)?;
     Ok(expectations)
 }
 
 /// An expectation about a check that only other scenarios judge cannot match and is no mistake; one about a check that
 /// no scenario judges is one, and stays.
 fn can_match(expectation: &Expectation, selected: &[Scenario], catalogue: &Catalogue) -> bool {
-    let judges = |scenarios: &[Scenario]| scenarios.iter().any(|it| it.script().checks.contains(&expectation.check));
+    let judges = |scenarios: &[Scenario]| {
+        let concerned = scenarios.iter().map(Scenario::script).filter(|it| expectation.concerns(&it.name));
+        concerned.into_iter().any(|it| it.checks.contains(&expectation.check))
+    };
     judges(selected) || !judges(&catalogue.scenarios)
 }
 

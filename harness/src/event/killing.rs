@@ -35,6 +35,10 @@ pub struct Killing {
     pub side: Side,
     /// Who of it lived and was killed.
     pub images: Vec<Image>,
+    /// Where the new side was killed in the middle of an upgrade: whether somebody of the old one held a listener until then. Without
+    /// one it had gone already, for a successor that was ready, or too early: nobody can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_listens: Option<bool>,
 }
 
 /// One side of an upgrade stood still from then on, as soon as the other one was there.

@@ -66,6 +66,7 @@ fn expectation(check: &str, reason: &str) -> Expectation {
         reason: reason.to_owned(),
         upstream: None,
         class: None,
+        scenarios: Vec::new(),
         observed: None,
     }
 }

@@ -20,7 +20,7 @@ impl Stage<'_> {
         self.await_steady_load()?;
         let before = self.before_upgrade()?;
         let Some(mut bait) = self.bait(fault)? else { return Ok(()) };
-        self.trigger_broken(&restart, &before, fault, &bait)?;
+        self.trigger_broken(&restart, (&before, after), fault, &bait)?;
         if self.await_taken(before.id, &mut bait)? {
             if let Some(mark) = bait.mark().filter(|_| fault == Broken::Hangs) {
                 self.await_given_up(before.id, mark)?;
@@ -35,11 +35,12 @@ impl Stage<'_> {
         bait.take_away()
     }
 
-    /// The restart steps, with the bait where they deploy.
+    /// The restart steps, with the bait where they deploy. Who waits for what a success brings does so for `patience`, and does not go on
+    /// without it.
     fn trigger_broken(
         &mut self,
         restart: &TargetRestart,
-        before: &Before,
+        (before, patience): (&Before, Duration),
         fault: Broken,
         bait: &Bait,
     ) -> Result<(), RunError> {
@@ -52,8 +53,12 @@ impl Stage<'_> {
                     bait.place(&self.deployer)?;
                     Ok(())
                 }
-                // What a success would bring is not waited for.
-                TargetRestartStep::Wait(_) => continue,
+                TargetRestartStep::Wait(what) => {
+                    if index > trigger && !self.comes(what, before, patience)? {
+                        break;
+                    }
+                    continue;
+                }
                 other => self.restart_step(other, before)?,
             };
             if index == trigger {

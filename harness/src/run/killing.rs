@@ -14,6 +14,9 @@ use crate::run::upgrade::{Before, describe, yes};
 use crate::run::{RunError, Stage};
 use crate::target::TargetRestartStep;
 
+/// Within that time a process has done what it was told: a signal or some bytes that lie ready wake it at once.
+const HEARD: Duration = Duration::from_millis(100);
+
 /// From when on a new process counts.
 #[derive(Clone, Copy)]
 enum Begun {
@@ -40,7 +43,10 @@ impl Stage<'_> {
     /// The restart steps, with a SIGKILL after the trigger; the load goes on for `after`. Whether the upgrade comes about is
     /// nobody's business.
     pub(super) fn kill_in_upgrade(&mut self, side: Side, after: Duration) -> Result<(), RunError> {
-        let kill = |stage: &Self, upgrade, processes: &[Main]| stage.kill_side(upgrade, side, processes);
+        let kill = |stage: &Self, before: &Before, processes: &[Main]| {
+            let old_listens = if side == Side::New { Some(stage.still_listens(&before.holders)?) } else { None };
+            stage.kill_side(before.id, side, processes, old_listens)
+        };
         self.strike_in_upgrade(side, kill)?;
         if self.stop.pause(after) {
             return Err(RunError::Interrupted);
@@ -50,7 +56,8 @@ impl Stage<'_> {
 
     /// The same with a SIGSTOP, and a SIGCONT after `lasts`.
     pub(super) fn suspend_in_upgrade(&mut self, side: Side, lasts: Duration, after: Duration) -> Result<(), RunError> {
-        let suspend = |stage: &Self, upgrade, processes: &[Main]| stage.suspend_side(upgrade, side, processes, lasts);
+        let suspend =
+            |stage: &Self, before: &Before, processes: &[Main]| stage.suspend_side(before.id, side, processes, lasts);
         let Some((before, struck)) = self.strike_in_upgrade(side, suspend)? else {
             return Ok(());
         };
@@ -76,7 +83,7 @@ impl Stage<'_> {
     fn strike_in_upgrade(
         &mut self,
         side: Side,
-        strike: impl Fn(&Self, UpgradeId, &[Main]) -> Result<(), RunError>,
+        strike: impl Fn(&Self, &Before, &[Main]) -> Result<(), RunError>,
     ) -> Result<Option<(Before, Vec<Image>)>, RunError> {
         let Some(restart) = self.plan.target.restart.clone() else { return Ok(None) };
         self.await_steady_load()?;
@@ -104,7 +111,7 @@ impl Stage<'_> {
                 let born = if side == Side::New { self.with_descendants(born)? } else { born };
                 let processes = if side == Side::New { &born } else { &old };
                 struck.extend(processes.iter().map(|process| process.image));
-                strike(self, before.id, processes)?;
+                strike(self, &before, processes)?;
             }
             if let Err(reason) = outcome {
                 self.action_failed(&describe(step), &reason);
@@ -121,7 +128,7 @@ impl Stage<'_> {
         let Some(upgrade) = self.last_upgrade.as_ref().map(|before| before.id) else { return Ok(()) };
         if let Some(born) = self.await_born(&known, Begun::Listens)? {
             let born = self.with_descendants(born)?;
-            self.kill_side(upgrade, Side::New, &born)?;
+            self.kill_side(upgrade, Side::New, &born, None)?;
         }
         if self.stop.pause(after) { Err(RunError::Interrupted) } else { Ok(()) }
     }
@@ -193,8 +200,22 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// Whether one of them holds a listener. The other side stands still: it tells nobody to go any more, and what it has told before is
+    /// waited for.
+    fn still_listens(&self, old: &[Image]) -> Result<bool, RunError> {
+        let is_old = |holder: &Image| old.iter().any(|it| is_same(it, holder));
+        let gone = self.within(HEARD, || yes(self.holders().is_ok_and(|holders| !holders.iter().any(is_old))))?;
+        Ok(!gone)
+    }
+
     /// Kills those that live, and waits until they are gone.
-    fn kill_side(&self, upgrade: UpgradeId, side: Side, processes: &[Main]) -> Result<(), RunError> {
+    fn kill_side(
+        &self,
+        upgrade: UpgradeId,
+        side: Side,
+        processes: &[Main],
+        old_listens: Option<bool>,
+    ) -> Result<(), RunError> {
         let began = self.clock.now();
         let living: Vec<&Main> = processes.iter().filter(|process| !process.pidfd.has_exited()).collect();
         for process in &living {
@@ -204,7 +225,7 @@ impl Stage<'_> {
             return Err(RunError::Environment(format!("end process {}", left.image.pid)));
         }
         let images = living.iter().map(|process| process.image).collect();
-        let what = What::Killed(Killing { upgrade, side, images });
+        let what = What::Killed(Killing { upgrade, side, images, old_listens });
         self.sink.put(Interval::new(began, self.clock.now()), what);
         Ok(())
     }

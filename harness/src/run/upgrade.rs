@@ -265,6 +265,12 @@ impl Stage<'_> {
         Ok(Ok(()))
     }
 
+    /// Whether it comes within so long, in an upgrade that may fail.
+    pub(super) fn comes(&mut self, what: &TargetAwait, before: &Before, limit: Duration) -> Result<bool, RunError> {
+        before.until.set(Instant::now() + limit);
+        Ok(self.wait_for(what, before)?.is_ok())
+    }
+
     fn wait_for(&mut self, what: &TargetAwait, before: &Before) -> Result<Result<(), String>, RunError> {
         let with = self.placeholders();
         let there = |path: &Template| Path::new(&path.fill(&with)).exists();

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::clock::Interval;
 use crate::event::{Phase, Resource, Restored, What, Withheld};
@@ -54,15 +54,20 @@ impl Stage<'_> {
         self.phase(Phase::Trigger);
         // Whoever replaces it would free its room on the disk when the last process of it ends.
         let _executable = File::open(self.deployer.self_path()).ok();
-        let (trigger, mut bound) = (restart.trigger(), None);
+        let (trigger, mut bound, mut until) = (restart.trigger(), None, Instant::now());
         for (index, step) in restart.steps.iter().enumerate() {
-            // What a success would bring is not waited for.
-            if matches!(step, TargetRestartStep::Wait(_)) {
+            if let TargetRestartStep::Wait(what) = step {
+                // Who waits for what a success brings does not go on without it.
+                let left = until.saturating_duration_since(Instant::now());
+                if index > trigger && !self.comes(what, &before, left)? {
+                    break;
+                }
                 continue;
             }
             // Not before: what is deployed is our own writing.
             if index == trigger {
                 bound = self.withhold(before.id, resource)?;
+                until = Instant::now() + lasts;
             }
             let began = self.clock.now();
             let outcome = self.restart_step(step, &before)?;
@@ -75,7 +80,7 @@ impl Stage<'_> {
                 break;
             }
         }
-        if self.stop.pause(lasts) {
+        if self.stop.pause(until.saturating_duration_since(Instant::now())) {
             return Err(RunError::Interrupted);
         }
         if let Some(bound) = bound {

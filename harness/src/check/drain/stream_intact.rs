@@ -5,7 +5,7 @@ use crate::check::{Check, Witness};
 use crate::clock::Nanos;
 use crate::history::{History, Upgrade};
 use crate::manifest::Profile;
-use crate::request::{FailureClass, Pattern};
+use crate::request::{FailureClass, Pattern, Request};
 use crate::verdict::{Finding, Level, Verdict};
 
 /// The check.
@@ -33,23 +33,27 @@ fn decide(history: &History) -> Vec<Finding> {
 /// A stream that is cut long after its reader was let go may have been cut by a drain that ends in time, because we read too late:
 /// whether that was so is told by what the load was late.
 fn of_upgrade(history: &History, upgrade: &Upgrade) -> Vec<Finding> {
-    let patient = drains_until(history, upgrade);
+    let drains_until = drains_until(history, upgrade);
+    let is_late = |request: &Request| drains_until.is_some_and(|until| request.ended >= until);
     let spans =
         |request: &Request| request.pattern == Pattern::Reader && request.in_flight_at(upgrade.trigger.not_before);
     let is_cut = |request: &Request| request.failure().is_some_and(|class| class != FailureClass::HarnessFault);
-    let prompt = |request: &Request| is_cut(request) && request.ended < patient;
-    let late = |request: &Request| is_cut(request) && request.ended >= patient;
-    let judged = |lost| losses_of(history, upgrade, &Loss { what: "streams", concerns: &spans, lost });
-    let late = judged(&late).into_iter().filter(|finding| finding.verdict == Verdict::Fail).map(Finding::on_time);
-    judged(&prompt).into_iter().chain(late).collect()
+    let judged = |lost: &dyn Fn(&Request) -> bool| {
+        losses_of(history, upgrade, &Loss { what: "streams", concerns: &spans, lost })
+    };
+    let mut findings = judged(&|request| is_cut(request) && !is_late(request));
+    let late = judged(&|request| is_cut(request) && is_late(request));
+    findings.extend(late.into_iter().filter(|finding| finding.verdict == Verdict::Fail).map(Finding::on_time));
+    findings
 }
 
 /// Until then no drain ends: as long as is promised; where nothing is, half of what is allowed. A reader that is let go needs far less
-/// (two streams through the narrowest path of ours: one second), and where that is not so the processors are lacking.
-fn drains_until(history: &History, upgrade: &Upgrade) -> Nanos {
+/// (two streams through the narrowest path of ours: one second), and where that is not so the processors are lacking. `None` where
+/// the upgrade was not done, and no reader was let go.
+fn drains_until(history: &History, upgrade: &Upgrade) -> Option<Nanos> {
     let deadlines = &history.plan.target.deadlines;
     let least = deadlines.drain_least.unwrap_or(deadlines.drain / 2);
-    upgrade.done.map_or(upgrade.window_end, |done| done.not_before.plus(least))
+    upgrade.done.map(|done| done.not_before.plus(least))
 }
 
 #[cfg(test)]

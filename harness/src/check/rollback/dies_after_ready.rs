@@ -98,7 +98,8 @@ mod tests {
     /// The new generation is killed at 1100 ms, requests come every 4 ms until 3000 ms, when the next upgrade is triggered, and
     /// are answered from `again` on.
     fn killed(again: u64) -> Script {
-        let what = What::Killed(Killing { upgrade: UpgradeId(1), side: Side::New, images: vec![image(9)] });
+        let what =
+            What::Killed(Killing { upgrade: UpgradeId(1), side: Side::New, images: vec![image(9)], old_listens: None });
         let script = Script::new().trigger(1000, 1, 2).spanning(1090, 1100, what).trigger(3000, 2, 3);
         let script = script.request(answered(3100, 3101, 3));
         (1100..2990).step_by(4).fold(script, |script, at| {
@@ -125,7 +126,8 @@ mod tests {
 
     #[test]
     fn few_clients_or_nobody_killed_prove_nothing() {
-        let what = What::Killed(Killing { upgrade: UpgradeId(1), side: Side::New, images: vec![image(9)] });
+        let what =
+            What::Killed(Killing { upgrade: UpgradeId(1), side: Side::New, images: vec![image(9)], old_listens: None });
         check(Script::new().trigger(1000, 1, 2).event(1100, what), Inconclusive);
         check(Script::new().trigger(1000, 1, 2), Inconclusive);
     }

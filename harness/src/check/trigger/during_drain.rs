@@ -1,7 +1,7 @@
 //! trigger/during-drain: a second upgrade while the old generation of the first one still drains.
 
 use crate::check::handoff::took_over;
-use crate::check::loss::{ANY_REQUEST, losses_of};
+use crate::check::loss::{WITHOUT_RACES, losses_of};
 use crate::check::{Check, Witness};
 use crate::event::{ProcessChange, What};
 use crate::history::{History, Upgrade};
@@ -21,7 +21,7 @@ pub static CHECK: Check = Check {
     observed: "Connections that have sent half a request are accepted before the first trigger, and kept: the generation that has \
                them drains. The second trigger follows on the done event of the first one, under 200 fresh connections per \
                second, while a process that held the listener before the first trigger still lives (the main process, where \
-               it outlives the upgrades, excepted). No request is lost, and the next upgrade after it takes over.",
+               it outlives the upgrades, excepted). No request is lost (races on kept connections apart), and the next upgrade after it takes over.",
     needs: &[Witness::Upgrades, Witness::FreshLoad],
     observers: &["processes"],
     chance: false,
@@ -44,7 +44,7 @@ fn decide(history: &History) -> Vec<Finding> {
             continue;
         }
         let Some(draining) = draining(history, first, second) else { continue };
-        findings.extend(losses_of(history, second, &ANY_REQUEST));
+        findings.extend(losses_of(history, second, &WITHOUT_RACES));
         findings.extend(outcome(history, second, upgrades.get(n + 2), &draining));
     }
     if findings.is_empty() {

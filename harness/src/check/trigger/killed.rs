@@ -19,7 +19,8 @@ pub(super) fn survived(history: &History, side: Side) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (event, killing) in killings {
         let Some(n) = upgrades.iter().position(|upgrade| upgrade.id == killing.upgrade) else { continue };
-        if let Some(late) = too_late(history, &upgrades[n], event).filter(|_| side == Side::New) {
+        let late = too_late(history, &upgrades[n], event).or_else(|| gone_before(event, killing));
+        if let Some(late) = late.filter(|_| side == Side::New) {
             findings.push(late.of(killing.upgrade));
             continue;
         }
@@ -41,6 +42,12 @@ fn too_late(history: &History, upgrade: &Upgrade, killed: &Event) -> Option<Find
     let first = history.load().filter(by_then).find(|it| it.version() >= Some(upgrade.version))?;
     let text = format!("version {} had answered at {} when its process was killed", upgrade.version, first.ended);
     Some(Finding::inconclusive(Evidence::text(text).event(killed.seq).requests([first.id])))
+}
+
+/// The old side had given its listener up by then.
+fn gone_before(killed: &Event, killing: &Killing) -> Option<Finding> {
+    let text = "nobody of the old side held a listener any more when the new one was killed: it may have been ready, and in its place";
+    (killing.old_listens == Some(false)).then(|| Finding::inconclusive(Evidence::text(text).event(killed.seq)))
 }
 
 /// The clients that came when the killed processes were gone: none can have been in their hands.
@@ -88,7 +95,7 @@ pub(super) mod tests {
     /// This side is killed between 1010 and 1020 ms, and the next upgrade is triggered at 2000 ms.
     pub(in crate::check::trigger) fn killed(side: Side, pids: &[i32]) -> Script {
         let images = pids.iter().map(|pid| image(*pid)).collect();
-        let what = What::Killed(Killing { upgrade: UpgradeId(1), side, images });
+        let what = What::Killed(Killing { upgrade: UpgradeId(1), side, images, old_listens: None });
         Script::new().trigger(1000, 1, 2).spanning(1010, 1020, what)
     }
 
@@ -114,5 +121,21 @@ pub(super) mod tests {
         check(side, served().trigger(2000, 2, 3).request(answered(2100, 2101, 1)), Fail);
         check(side, served(), Inconclusive);
         check(side, next(killed(side, &[]).request(answered(1030, 1031, 1))), Inconclusive);
+    }
+
+    #[test]
+    fn whoever_has_given_the_listener_up_is_not_to_be_killed_in_the_middle() {
+        let given_up = |old_listens| {
+            let mut history =
+                next(killed(Side::New, &[5]).request(failed(1500, 1501, FailureClass::Refused))).history();
+            let killing = history.events.iter_mut().find_map(|event| match &mut event.what {
+                What::Killed(killing) => Some(killing),
+                _ => None,
+            });
+            killing.expect("it is told").old_listens = old_listens;
+            survived(&history, Side::New).iter().map(|finding| finding.verdict).max()
+        };
+        assert_eq!(given_up(Some(true)), Some(Fail));
+        assert_eq!(given_up(Some(false)), Some(Inconclusive));
     }
 }

@@ -18,8 +18,8 @@ pub static CHECK: Check = Check {
     reports: &["uwsgi#1038"],
     observed: "As soon as there is a process that began after the trigger, the harness sends it, and all that it has started, SIGKILL; \
                the main process is never meant. Requests that began after its end are answered, none is lost, and the \
-               next upgrade takes over. A target that can be slow to initialise (`slow_init`) is, so that it is not ready then; a \
-               version that has answered by then proves nothing.",
+               next upgrade takes over. A target that can be slow to initialise (`slow_init`) is, so that it is not ready then. \
+               Where the new version has answered by then, or nobody of the old side holds a listener any more, nothing is proven.",
     needs: &[Witness::Upgrades],
     observers: &["processes"],
     chance: false,

@@ -193,14 +193,17 @@ fn expected<'e>(entry: Entry<'e>, expectation: &Expectation) -> Entry<'e> {
         None => wording::word(&expectation.kind),
     };
     entry
-        .line("expected", &format!("{often}: {}", expectation.reason))
+        .line("expected", &format!("{often}{}: {}", expectation.scope(), expectation.reason))
         .line("upstream", expectation.upstream.as_deref().unwrap_or_default())
 }
 
 /// Why a failure is unexpected although there is an expectation of one.
 fn unlike(expectation: &Expectation) -> String {
     match expectation.class {
-        Some(class) => format!("only a failure of class {class}: {}", expectation.reason),
+        Some(class) => format!("only a failure of class {class}{}: {}", expectation.scope(), expectation.reason),
+        None if !expectation.scenarios.is_empty() => {
+            format!("only a failure{}: {}", expectation.scope(), expectation.reason)
+        }
         None => format!(
             "{}, but chance does not decide this check: {}",
             wording::word(&expectation.kind),

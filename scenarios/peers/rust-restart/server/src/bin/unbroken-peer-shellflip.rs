@@ -62,7 +62,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 }
                 // No descriptor is left: clients wait in the queue until another connection gives one back.
                 Err(_) => sleep(ACCEPT_AGAIN).await,
-            }
+            },
             // Polled for the first time it says that this process is ready.
             next = &mut restart => {
                 next?;
