@@ -29,7 +29,7 @@ impl Stage<'_> {
             MainProcess::Launched => self.launched.as_ref().and_then(|launched| self.identify(launched.pid)),
             // A pidfile that is wrong or late is what a daemon is judged for: who is main must not hang on it.
             MainProcess::Pidfile if self.is_fresh_daemon() => {
-                self.main_by_service()?.or_else(|| self.main_by_pidfile())
+                self.settled_main_by_service()?.or_else(|| self.main_by_pidfile())
             }
             MainProcess::Pidfile => self.main_by_pidfile(),
         };
@@ -121,7 +121,8 @@ impl Stage<'_> {
         let inodes: Vec<u64> = self.listeners()?.iter().map(|row| row.inode).filter(|inode| *inode != 0).collect();
         let procfs = self.sandbox.procfs();
         let mut holders = Vec::new();
-        for stat in procfs.scan()?.into_iter().filter(|stat| !stat.is_dead()) {
+        // Who has begun to exit lets go of it in a moment.
+        for stat in procfs.scan()?.into_iter().filter(|stat| !stat.is_dead() && !stat.exiting) {
             let sockets = procfs.fds_of(stat.image.pid)?;
             if sockets.iter().any(|inode| inodes.contains(inode)) {
                 holders.push(stat.image);

@@ -196,6 +196,19 @@ impl Stage<'_> {
         self.main_of(&self.holders()?)
     }
 
+    /// The same of a daemon that has just become ready. One that listens before it forks leaves the listener to its intermediates until these
+    /// end, which may take a busy machine some time: until then the nearest one is another than the one that the pidfile names.
+    pub(super) fn settled_main_by_service(&self) -> Result<Option<Main>, RunError> {
+        let mut found = Ok(None);
+        let _agreed = self.within(REST, || {
+            found = self.main_by_service();
+            let named = self.pidfile_path().and_then(|path| self.pid_in(&path));
+            let serving = found.as_ref().ok().and_then(Option::as_ref).map(|main| main.image.pid);
+            yes(found.is_err() || serving.is_some() && serving == named)
+        })?;
+        found
+    }
+
     /// The nearest process that is, or is an ancestor of, all of these; where the pidfile names one above, that one.
     pub(super) fn main_of(&self, holders: &[Image]) -> Result<Option<Main>, RunError> {
         let holders: Vec<Pid> = holders.iter().map(|image| image.pid).collect();

@@ -32,9 +32,10 @@ const SLOW_STEADY: u32 = 13;
 /// Idle kept connections before a trigger: all but a few of 24; some of them are being used, and the floor is 16.
 const IDLE_STEADY: u32 = 20;
 
-/// Silent connections before a trigger, and half heads: above the floors of 8 and 6 by those that may go on before it.
-const SILENT_STEADY: u32 = 10;
-const HALF_STEADY: u32 = 8;
+/// Silent connections before a trigger, and half heads: above the floors of 8 and 6 by those that may go on before it, where the load is
+/// late just then; 15 and 11 are usual.
+const SILENT_STEADY: u32 = 12;
+const HALF_STEADY: u32 = 9;
 
 /// What the kernel may take for an exit(2). It takes milliseconds; on a busy disk it has taken seconds.
 const LEAVING: Duration = Duration::from_secs(60);
