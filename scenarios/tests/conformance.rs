@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     let programs = catalogue.programs().chain([&python]);
     let machine = run::machine::prepare(tier, programs, std::slice::from_ref(&directory)).expect("the tier works here");
     let room = Arc::new(Room::of(&machine));
-    let arguments = Arguments { test_threads: Some(room.whole), ..arguments };
+    let arguments = Arguments { test_threads: Some(room.threads()), ..arguments };
     let with = With { builds: Arc::new(Builds::below(&directory)), machine, directory, room };
     let conclusion = libtest_mimic::run(&arguments, trials(&catalogue, &with));
     let decided = enough_is_decided(conclusion.num_passed);
@@ -68,46 +68,62 @@ fn undecided(text: String) -> Result<(), Failed> {
     Ok(())
 }
 
-/// What runs at a time: two restarts and one other, one restart and three others, or five others. Two under load change no verdict
-/// (`selftest --jobs 2`, docs/results); of three at a time, strangers' servers among them, in a build that is not optimised, a few were
-/// late in each of two suites. The others wait most of their time: for a deadline, a supervisor's pause, what never comes. In
-/// tier C all have one network, and some the same port.
+/// What runs at a time: four tests, two of them restarts at most. Two under load change no verdict (`selftest --jobs 2`, docs/results); of
+/// three at a time, strangers' servers among them, in a build that is not optimised, a few were late in each of two suites.
+/// The others wait most of their time: for a deadline, a supervisor's pause, what never comes. In tier C all have one network, and
+/// some the same port.
 #[derive(Debug)]
 struct Room {
-    whole: usize,
-    free: Mutex<usize>,
+    most: Places,
+    taken: Mutex<Places>,
     freed: Condvar,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    all: usize,
+    restarts: usize,
 }
 
 impl Room {
     fn of(machine: &Machine) -> Room {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(2);
-        let whole = if machine.tier == Tier::C { 1 } else { 2 * processors + 1 };
-        Room { whole, free: Mutex::new(whole), freed: Condvar::new() }
+        let (all, restarts) = if machine.tier == Tier::C { (1, 1) } else { (2 * processors, processors) };
+        let taken = Mutex::new(Places { all: 0, restarts: 0 });
+        Room { most: Places { all, restarts }, taken, freed: Condvar::new() }
     }
 
-    /// Waits until there is room for such a test.
-    fn enter(&self, kind: Kind) -> Part<'_> {
-        let size = match kind {
-            Kind::Restart => 2.min(self.whole),
-            Kind::Other => 1,
+    /// As many as may play, and who waits to: that a restart waits is to keep no other test from its place.
+    fn threads(&self) -> usize {
+        self.most.all + self.most.restarts
+    }
+
+    /// Waits for a place.
+    fn enter(&self, kind: Kind) -> Place<'_> {
+        let is_full = |taken: &mut Places| {
+            taken.all == self.most.all || (kind == Kind::Restart && taken.restarts == self.most.restarts)
         };
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        *self.freed.wait_while(free, |free| *free < size).unwrap_or_else(PoisonError::into_inner) -= size;
-        Part { of: self, size }
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.freed.wait_while(taken, is_full).unwrap_or_else(PoisonError::into_inner);
+        taken.all += 1;
+        taken.restarts += usize::from(kind == Kind::Restart);
+        Place { of: self, kind }
     }
 }
 
-/// A part of the room, free again when this is dropped, also by a test that panics.
+/// A place in the room, free again when this is dropped, also by a test that panics.
 #[derive(Debug)]
-struct Part<'a> {
+struct Place<'a> {
     of: &'a Room,
-    size: usize,
+    kind: Kind,
 }
 
-impl Drop for Part<'_> {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        *self.of.free.lock().unwrap_or_else(PoisonError::into_inner) += self.size;
+        let mut taken = self.of.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.all -= 1;
+        taken.restarts -= usize::from(self.kind == Kind::Restart);
+        drop(taken);
         self.of.freed.notify_all();
     }
 }
@@ -156,7 +172,7 @@ fn trials(catalogue: &Catalogue, with: &With) -> Vec<Trial> {
                     let subject = Subject { target: target.clone(), expectations };
                     let (with, scenario) = (with.clone(), shortened(scenario, target.role));
                     trials.push(Trial::test(name, move || {
-                        let _part = with.room.enter(kind);
+                        let _place = with.room.enter(kind);
                         conforms(subject, scenario, Vec::new(), &with)
                     }));
                 }
@@ -168,7 +184,7 @@ fn trials(catalogue: &Catalogue, with: &With) -> Vec<Trial> {
         let kind = if name.contains(" · restart/") { Kind::Restart } else { Kind::Other };
         let trials = if kind == Kind::Restart { &mut restarts } else { &mut others };
         trials.push(Trial::test(format!("matrix: {name}"), move || {
-            let _part = with.room.enter(kind);
+            let _place = with.room.enter(kind);
             holds(&name, &with)
         }));
     }
@@ -229,7 +245,7 @@ fn examples(with: &With, require_all: bool) -> Vec<Trial> {
         let subject = Subject { target, expectations: fails.iter().map(expect).collect() };
         let with = with.clone();
         Trial::test(name, move || {
-            let _part = with.room.enter(Kind::Restart);
+            let _place = with.room.enter(Kind::Restart);
             conforms(subject, scenario, judged, &with)
         })
     };

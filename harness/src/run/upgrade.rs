@@ -33,7 +33,7 @@ const SLOW_STEADY: u32 = 13;
 const IDLE_STEADY: u32 = 20;
 
 /// Silent connections before a trigger, and half heads: above the floors of 8 and 6 by those that may go on before it, where the load is
-/// late just then; 15 and 11 are usual.
+/// late just then; 15 and 12 are usual.
 const SILENT_STEADY: u32 = 12;
 const HALF_STEADY: u32 = 9;
 

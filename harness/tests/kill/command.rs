@@ -40,7 +40,7 @@ pub(crate) const ACTS: [Act; 3] = [
     },
     Act {
         check: &["reference/exec-inherit-signal", "restart/upgrade-under-load"],
-        phases: &["load", "trigger", "drain", "teardown"],
+        phases: &["load", "trigger", "drain"],
     },
     // A control group of the target's own, a limit of its descriptors, a file system that is mounted for it alone, and a path to its
     // clients that has a fault.

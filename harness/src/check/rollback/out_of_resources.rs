@@ -33,7 +33,8 @@ pub static CHECK: Check = Check {
                with it, a pass is inconclusive.",
     needs: &[],
     observers: &["processes"],
-    chance: false,
+    // An upgrade that comes about loses by chance what any of its upgrades may.
+    chance: true,
     unproven_bare: None,
     decide,
 };
