@@ -30,6 +30,7 @@ pub(super) enum Command {
     Park(u32, Sender<Parked>),
     HalfOpen(u32, Sender<()>),
     Complete(Sender<()>),
+    Hold(bool, Sender<()>),
     Release(Sender<()>),
     Quiesce(Sender<()>),
     Finish(Sender<Result<LoadRecord, LoadError>>),
@@ -45,6 +46,8 @@ pub(super) struct Conductor {
     /// Kept places and pausing schedules made so far: each has a random stream of its own.
     places: u64,
     stop: watch::Sender<bool>,
+    /// While this is so no pause ends.
+    held: watch::Sender<bool>,
     /// Slow bodies go on when something is sent.
     release: watch::Sender<()>,
     /// Half-open connections send their requests when something is sent.
@@ -56,7 +59,8 @@ impl Conductor {
     pub(super) fn new(endpoint: TargetEndpoint, exchange: Exchange, seed: u64) -> Conductor {
         let (stop, release, completed) = (watch::channel(false).0, watch::channel(()).0, watch::channel(()).0);
         let (exchange, crew) = (Rc::new(exchange), Crew::default());
-        Conductor { endpoint, exchange, crew, seed, places: 0, stop, release, completed }
+        let held = watch::channel(false).0;
+        Conductor { endpoint, exchange, crew, seed, places: 0, stop, held, release, completed }
     }
 
     /// Obeys until told to finish, or until the owner is gone.
@@ -75,6 +79,10 @@ impl Conductor {
                 }
                 Command::Complete(done) => {
                     self.completed.send_replace(());
+                    let _ = done.send(());
+                }
+                Command::Hold(held, done) => {
+                    self.held.send_replace(held);
                     let _ = done.send(());
                 }
                 Command::Release(done) => {
@@ -135,9 +143,10 @@ impl Conductor {
         let ask = Rc::new(Ask::once(&self.endpoint, &self.endpoint.path));
         let first = if pattern == Pattern::Half { ask.half() } else { 0 };
         let mut random = self.random();
-        let stop = self.stop.subscribe();
+        let (stop, held) = (self.stop.subscribe(), self.held.subscribe());
         self.begin_scheduled(pattern, every, move |attempt| {
-            let (exchange, ask, mut stop) = (Rc::clone(&exchange), Rc::clone(&ask), stop.clone());
+            let (exchange, ask, mut stop, mut held) =
+                (Rc::clone(&exchange), Rc::clone(&ask), stop.clone(), held.clone());
             let pause = random.within(&PAUSE);
             async move {
                 let clock = exchange.ledger.clock;
@@ -145,7 +154,10 @@ impl Conductor {
                 let resume = async {
                     let ticked = async {
                         let mut over = over?;
-                        over.tick().await
+                        let ticked = over.tick().await;
+                        // An error means that nobody can hold it any more.
+                        let _let_go = held.wait_for(|held| !held).await;
+                        ticked
                     };
                     let ticked = tokio::select! { () = asked(&mut stop) => return, ticked = ticked => ticked };
                     if let Err(error) = ticked {

@@ -190,6 +190,14 @@ impl Load {
         self.gauges.busy.load(Ordering::Relaxed)
     }
 
+    /// While they are held, no silent and no half-sent request goes on: those whose pause is over go on as soon as they are let go.
+    ///
+    /// # Errors
+    /// When the load thread has ended.
+    pub fn hold_pauses(&self, held: bool) -> Result<(), LoadError> {
+        self.ask(|done| Command::Hold(held, done))
+    }
+
     /// Lets slow readers and slow uploads go on at full speed; those that begin later are slow again.
     ///
     /// # Errors

@@ -89,10 +89,13 @@ impl Stage<'_> {
                 self.await_steady_load()?;
                 self.note_half_open(before.id)?;
                 prepare.take().map_or(Ok(()), |prepare| prepare(self, before.id))?;
+                // A trigger that is a command may last: who went on meanwhile would have been open neither before it nor after.
+                self.load.as_ref().map_or(Ok(()), |load| load.hold_pauses(true))?;
             }
             let began = self.clock.now();
             let outcome = self.restart_step(step, &before)?;
             if index == trigger {
+                self.load.as_ref().map_or(Ok(()), |load| load.hold_pauses(false))?;
                 before.triggered = Some(began);
                 let action = describe(step);
                 let what = What::Triggered { upgrade: before.id, version: before.version, action };

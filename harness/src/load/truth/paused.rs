@@ -88,6 +88,21 @@ fn half_heads_are_told_apart() {
 }
 
 #[test]
+fn a_pause_that_is_held_does_not_end_before_it_is_let_go() {
+    let server = FakeServer::plain();
+    let load = load(server.address, LONG);
+    load.hold_pauses(true).expect("hold");
+    load.begin(&[Pattern::Silent]).expect("begin");
+    // One begins every 60 ms and pauses for 1.5 s at most: of those that are not held there are never so many.
+    wait_for("forty", || load.open_connections(Pattern::Silent) >= 40);
+    assert_eq!(server.deeds.count("answered"), 0);
+    load.hold_pauses(false).expect("let go");
+    wait_for("some of them", || server.deeds.count("answered") >= 10);
+    load.quiesce().expect("quiesce");
+    assert_eq!(failures(&finish(load)), BTreeMap::new());
+}
+
+#[test]
 fn idle_connections_are_kept_and_used_again() {
     let server = FakeServer::plain();
     let load = load(server.address, LONG);
