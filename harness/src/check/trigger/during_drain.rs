@@ -24,7 +24,8 @@ pub static CHECK: Check = Check {
                it outlives the upgrades, excepted). No request is lost (races on kept connections apart), and the next upgrade after it takes over.",
     needs: &[Witness::Upgrades, Witness::FreshLoad],
     observers: &["processes"],
-    chance: false,
+    // An upgrade loses by chance what any of its upgrades may.
+    chance: true,
     unproven_bare: None,
     decide,
 };

@@ -21,7 +21,8 @@ pub static CHECK: Check = Check {
                are answered, none is lost, and the next upgrade takes over.",
     needs: &[Witness::Upgrades],
     observers: &["processes"],
-    chance: false,
+    // How far the new side has come when the old one is killed.
+    chance: true,
     unproven_bare: None,
     decide,
 };
