@@ -47,7 +47,7 @@ impl Catalogue {
     /// The names of all scenarios.
     #[must_use]
     pub fn scenario_names(&self) -> Vec<&str> {
-        self.scenarios.iter().map(|it| it.script().name.as_str()).collect()
+        names_of(&self.scenarios)
     }
 
     /// Every program that a target or a scenario needs.
@@ -67,7 +67,7 @@ impl Catalogue {
     ) -> Result<Catalogue, ManifestError> {
         let scenarios: Vec<Scenario> =
             scenarios.iter().map(|file| Scenario::parse(file.text, file.path)).collect::<Result<_, _>>()?;
-        let scenario_names: Vec<&str> = scenarios.iter().map(|it| it.script().name.as_str()).collect();
+        let scenario_names = names_of(&scenarios);
         let targets: Vec<Target> =
             targets.iter().map(|file| Target::parse(file.text, file.path)).collect::<Result<_, _>>()?;
         let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
@@ -128,4 +128,8 @@ impl UnknownName {
     fn new<'a>(kind: &'static str, name: &str, known: impl Iterator<Item = &'a str>) -> UnknownName {
         UnknownName { kind, name: name.to_owned(), near: nearest(name, known).map(str::to_owned) }
     }
+}
+
+fn names_of(scenarios: &[Scenario]) -> Vec<&str> {
+    scenarios.iter().map(|it| it.script().name.as_str()).collect()
 }

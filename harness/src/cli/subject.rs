@@ -67,8 +67,8 @@ pub(super) fn read_expectations(path: &Path, names: &[&str], catalogue: &Catalog
 /// no scenario judges is one, and stays.
 fn can_match(expectation: &Expectation, selected: &[Scenario], catalogue: &Catalogue) -> bool {
     let judges = |scenarios: &[Scenario]| {
-        let concerned = scenarios.iter().map(Scenario::script).filter(|it| expectation.concerns(&it.name));
-        concerned.into_iter().any(|it| it.checks.contains(&expectation.check))
+        let mut scripts = scenarios.iter().map(Scenario::script);
+        scripts.any(|it| expectation.concerns(&it.name) && it.checks.contains(&expectation.check))
     };
     judges(selected) || !judges(&catalogue.scenarios)
 }

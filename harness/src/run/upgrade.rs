@@ -90,12 +90,12 @@ impl Stage<'_> {
                 self.note_half_open(before.id)?;
                 prepare.take().map_or(Ok(()), |prepare| prepare(self, before.id))?;
                 // A trigger that is a command may last: who went on meanwhile would have been open neither before it nor after.
-                self.load.as_ref().map_or(Ok(()), |load| load.hold_pauses(true))?;
+                self.hold_pauses(true)?;
             }
             let began = self.clock.now();
             let outcome = self.restart_step(step, &before)?;
             if index == trigger {
-                self.load.as_ref().map_or(Ok(()), |load| load.hold_pauses(false))?;
+                self.hold_pauses(false)?;
                 before.triggered = Some(began);
                 let action = describe(step);
                 let what = What::Triggered { upgrade: before.id, version: before.version, action };
@@ -159,6 +159,13 @@ impl Stage<'_> {
         };
         let steady = || yes(self.patterns.iter().all(enough) || self.nobody_is_left());
         self.within(self.plan.target.deadlines.start, steady).map(|_steady| ())
+    }
+
+    fn hold_pauses(&self, held: bool) -> Result<(), RunError> {
+        if let Some(load) = &self.load {
+            load.hold_pauses(held)?;
+        }
+        Ok(())
     }
 
     /// The main process has ended, and nobody else listens: no load will come to anything.

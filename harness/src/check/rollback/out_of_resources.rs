@@ -3,14 +3,14 @@
 use crate::check::Check;
 use crate::check::handoff::took_over;
 use crate::check::lateness::dated;
-use crate::check::loss::{WITHOUT_RACES, losses_of};
+use crate::check::loss::{WITHOUT_RACES, by_class, losses_of};
 use crate::check::rollback::exits::{main_ended, served};
 use crate::clock::{Interval, Nanos};
 use crate::event::{Event, Resource, Restored, What, Withheld};
 use crate::history::{History, Upgrade};
 use crate::id::Version;
 use crate::manifest::{MainProcess, Profile};
-use crate::request::{Pattern, Request};
+use crate::request::{FailureClass, Pattern, Request};
 use crate::verdict::{Evidence, Finding, Level};
 
 /// The check.
@@ -33,7 +33,7 @@ pub static CHECK: Check = Check {
                with it, a pass is inconclusive.",
     needs: &[],
     observers: &["processes"],
-    // An upgrade that comes about loses by chance what any of its upgrades may.
+    // Where the upgrade comes about, a target loses by chance what it may lose in any.
     chance: true,
     unproven_bare: None,
     decide,
@@ -88,19 +88,22 @@ fn lack<'a>(history: &'a History, upgrade: &Upgrade) -> Option<Lack<'a>> {
     withheld.last().zip(restored.last())
 }
 
-/// What was lost between the lack and the trigger.
-fn lost_before(history: &History, upgrade: &Upgrade, (event, withheld): (&Event, &Withheld)) -> Option<Finding> {
+/// What was lost between the lack and the trigger, by class: some rest on time, others do not.
+fn lost_before(history: &History, upgrade: &Upgrade, (event, withheld): (&Event, &Withheld)) -> Vec<Finding> {
     let (from, until) = (event.at.not_before, upgrade.trigger.not_before);
-    let lost = |it: &&Request| it.ended > from && it.ended <= until && (WITHOUT_RACES.lost)(it);
-    let lost: Vec<&Request> = history.load().filter(lost).collect();
-    let class = lost.first()?.failure()?;
-    let text = format!(
-        "{} requests were lost between {from}, when it got no more {}, and the trigger at {until}, the first one {class}",
-        lost.len(),
-        withheld.resource.word()
-    );
-    let requests = lost.iter().map(|it| it.id);
-    Some(Finding::fail(vec![Evidence::text(text).requests(requests).event(event.seq)]).of(upgrade.id).class(class))
+    let lost = |it: &&Request| {
+        it.ended > from && it.ended <= until && (WITHOUT_RACES.concerns)(it) && (WITHOUT_RACES.lost)(it)
+    };
+    let finding = |(class, requests): (FailureClass, Vec<&Request>)| {
+        let text = format!(
+            "{} requests {class} between {from}, when it got no more {}, and the trigger at {until}",
+            requests.len(),
+            withheld.resource.word()
+        );
+        let evidence = Evidence::text(text).requests(requests.iter().map(|it| it.id)).event(event.seq);
+        Finding::fail(vec![evidence]).of(upgrade.id).class(class)
+    };
+    by_class(history.load().filter(lost)).into_iter().map(finding).collect()
 }
 
 /// Another main process was found after the trigger.
@@ -181,7 +184,6 @@ mod tests {
     use super::*;
     use crate::check::script::{Script, answered, failed};
     use crate::id::UpgradeId;
-    use crate::request::FailureClass;
     use crate::verdict::Verdict::{self, Fail, Inconclusive, Pass};
 
     const UPGRADE: UpgradeId = UpgradeId(1);

@@ -21,10 +21,11 @@ pub static CHECK: Check = Check {
     observed: "Connections that have sent half a request are accepted before the first trigger, and kept: the generation that has \
                them drains. The second trigger follows on the done event of the first one, under 200 fresh connections per \
                second, while a process that held the listener before the first trigger still lives (the main process, where \
-               it outlives the upgrades, excepted). No request is lost (races on kept connections apart), and the next upgrade after it takes over.",
+               it outlives the upgrades, excepted). No request is lost (races on kept connections apart), and the next upgrade \
+               after it takes over.",
     needs: &[Witness::Upgrades, Witness::FreshLoad],
     observers: &["processes"],
-    // An upgrade loses by chance what any of its upgrades may.
+    // A target loses by chance in this upgrade what it may lose in any.
     chance: true,
     unproven_bare: None,
     decide,

@@ -21,7 +21,7 @@ pub static CHECK: Check = Check {
                are answered, none is lost, and the next upgrade takes over.",
     needs: &[Witness::Upgrades],
     observers: &["processes"],
-    // How far the new side has come when the old one is killed.
+    // It depends on how far the new side has come when the old one is killed.
     chance: true,
     unproven_bare: None,
     decide,

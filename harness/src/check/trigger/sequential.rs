@@ -19,7 +19,8 @@ pub static CHECK: Check = Check {
     source: "the meaning of a restart: the tenth one is no other than the first",
     reports: &["azhen#84"],
     observed: "The scenario's number of upgrades under 200 fresh connections per second, each until the generation before is \
-               gone. Races on kept connections are drain/keepalive-race's. At rest after the last one as many processes hold the listener as after the first.",
+               gone. Races on kept connections are drain/keepalive-race's. At rest after the last one as many \
+               processes hold the listener as after the first.",
     needs: &[Witness::Upgrades, Witness::FreshLoad],
     observers: &["processes"],
     // Certain where every upgrade loses something; an accept queue that is rarely not empty is lost by chance.
