@@ -32,7 +32,7 @@ pub use launch::{
     Answer, Artefact, DaemonPortrait, Identity, LauncherReturn, LauncherTies, Occasion, OpenDescriptor,
     ProcessPortrait, StartFrom, ThreadPortrait,
 };
-pub use listeners::{AskedListener, Fate};
+pub use listeners::{AskedListener, Fate, Sockets};
 pub use log::{LogPortrait, LogWriter};
 pub use path::{PassedShape, PathCleared, PathDisturbed, PathFault, PathMet, Shape};
 pub use rest::{AtRest, DrainWatched, Microseconds, ProcessorTime, Resident};

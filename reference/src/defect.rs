@@ -58,6 +58,15 @@ pub enum Executed {
     ThroughStart,
 }
 
+/// Which listeners a wrong new instance does not take over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgotten {
+    /// All but the first; it binds them when its predecessor has gone.
+    Further,
+    /// All but one of those that share an address.
+    Namesakes,
+}
+
 /// A launcher that a wrong daemon does not start from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unexpected {
@@ -295,8 +304,8 @@ pub enum Defect {
     DeadlineKept,
     /// A test of the configuration listens on the address, and takes what comes.
     ConfigTestHarmless,
-    /// A new instance takes over the first listener only, and binds the others when the old one has gone.
-    EveryListener,
+    /// A new instance does not take over every listener.
+    EveryListener(Forgotten),
     /// A new instance keeps the listeners that are not wanted any more.
     ListenerSetChanges,
     /// A new instance unlinks the file of a UNIX socket, and makes it anew.

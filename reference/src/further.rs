@@ -23,7 +23,7 @@ use crate::listener::{self, Sharing};
 const UNIX: &str = "unix:";
 
 /// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// IPv4 or IPv6: `127.0.0.1:80`, `[::1]:80`.
     Internet(SocketAddr),
@@ -99,9 +99,9 @@ impl Address {
         Ok(some.map_err(|error| format!("understand {}: {error}", path.display()))?.concat())
     }
 
-    fn bind(&self) -> io::Result<OwnedFd> {
+    fn bind(&self, sharing: Sharing) -> io::Result<OwnedFd> {
         let name = match self {
-            Self::Internet(address) => return Ok(listener::bind(*address, Sharing::Exclusive)?.into()),
+            Self::Internet(address) => return Ok(listener::bind(*address, sharing)?.into()),
             Self::Path(path) => {
                 remove_if_dead(path)?;
                 SocketAddrUnix::new(path)?
@@ -150,17 +150,23 @@ impl From<Vec<OwnedFd>> for Further {
 }
 
 impl Further {
-    /// Takes those of `handed` that are `wanted`, and binds what is not among them. The others are closed.
+    /// Takes those of `handed` that are `wanted`, and binds what is not among them. The others are closed. An address that is wanted
+    /// twice has two sockets (SO_REUSEPORT), each with an accept queue of its own; what is handed over is told apart by number, not by
+    /// name: who keeps one for each name closes the other's queue.
     ///
     /// # Errors
     /// An address that cannot be bound, and why; what was bound before it is undone.
     pub fn take(wanted: &[Address], mut handed: Vec<OwnedFd>) -> Result<Self, String> {
         let mut further = Self::default();
+        let sharing = |address: &Address| {
+            let is_shared = wanted.iter().filter(|it| *it == address).count() > 1;
+            if is_shared { Sharing::ReusePort } else { Sharing::Exclusive }
+        };
         for address in wanted {
             let there = handed.iter().position(|socket| Address::of(socket).as_ref() == Some(address));
             let socket = match there {
                 Some(at) => handed.swap_remove(at),
-                None => address.bind().map_err(|error| format!("listen on {address}: {error}"))?,
+                None => address.bind(sharing(address)).map_err(|error| format!("listen on {address}: {error}"))?,
             };
             if let Address::Path(path) = address {
                 further.files.push(path.clone());
@@ -215,6 +221,8 @@ pub fn remove(files: &[PathBuf]) {
 
 #[cfg(test)]
 mod tests {
+    use rustix::net::sockopt;
+
     use super::*;
     use crate::scratch::Scratch;
 
@@ -257,6 +265,25 @@ mod tests {
         assert!(!scratch.path().join("dropped").exists());
         remove(second.files());
         assert!(!scratch.path().join("kept").exists());
+    }
+
+    #[test]
+    fn an_address_that_is_wanted_twice_has_two_sockets_before_and_after() {
+        let free = listener::bind("127.0.0.1:0".parse().expect("address"), Sharing::Exclusive).expect("bind");
+        let address = Address::of(&free).expect("it has a name");
+        drop(free);
+        let wanted = [address.clone(), address];
+        let first = Further::take(&wanted, Vec::new()).expect("both allow it");
+        let cookies = |further: &Further| -> Vec<u64> {
+            let mut cookies: Vec<u64> =
+                further.sockets().iter().map(|it| sockopt::socket_cookie(it).expect("a socket has one")).collect();
+            cookies.sort_unstable();
+            cookies
+        };
+        let handed = first.sockets().iter().map(|it| it.try_clone().expect("dup")).collect();
+        let second = Further::take(&wanted, handed).expect("take");
+        assert_eq!(cookies(&second), cookies(&first));
+        assert_ne!(cookies(&second)[0], cookies(&second)[1]);
     }
 
     #[test]

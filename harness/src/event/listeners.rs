@@ -17,6 +17,17 @@ pub enum Fate {
     Dropped,
 }
 
+/// The listening sockets of one address. More than one share it by SO_REUSEPORT (socket(7)), and the kernel spreads clients over them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sockets {
+    /// As many as the manifest tells of.
+    pub declared: u32,
+    /// Before the upgrade.
+    pub before: u32,
+    /// When the old generation was gone.
+    pub after: u32,
+}
+
 /// One listener, asked again and again: before the upgrade, from its trigger until the old generation was gone, and after. One that
 /// is added, or dropped, is only asked after.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +48,9 @@ pub struct AskedListener {
     pub last: Answer,
     /// The version of that answer.
     pub version: Option<Version>,
+    /// What listens there; `None` for UNIX sockets, whose names no two share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sockets: Option<Sockets>,
     /// How often the name of its file was missing (inotify(7)); `None` where it has no file, or that could not be watched.
     pub missing: Option<u32>,
 }

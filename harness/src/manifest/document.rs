@@ -41,7 +41,8 @@ pub struct Manifest {
     /// Where it serves. The first one is loaded.
     pub endpoints: Vec<Endpoint>,
     /// Further addresses on which it serves the same (capability `listeners`): `127.0.0.1:8001`, `[::1]:8001-8004`,
-    /// `unix:{dir}/PATH`, `unix:@NAME`. One with `{version}` in it moves with each version.
+    /// `127.0.0.1:8001*2` (two sockets with one address), `unix:{dir}/PATH`, `unix:@NAME`. One with `{version}` in it moves with each
+    /// version.
     #[serde(default)]
     pub also: Vec<String>,
     /// When it is ready.

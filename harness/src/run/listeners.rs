@@ -1,14 +1,16 @@
 //! An upgrade while each further listener of the target is asked in turn.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::event::{Answer, AskedListener, Fate, What};
+use crate::event::{Answer, AskedListener, Fate, Sockets, What};
 use crate::id::Version;
 use crate::kernel::clock::Clock;
+use crate::kernel::inet_diag::ListenSocket;
 use crate::kernel::inotify::{NameEvent, NameWatch};
+use crate::observe::endpoints::Endpoints;
 use crate::ready::{self, Probe};
 use crate::run::daemon::answer;
 use crate::run::{RunError, Stage};
@@ -43,23 +45,37 @@ impl Stage<'_> {
             limit: self.plan.target.deadlines.request,
             clock: self.clock,
         };
-        let mut kept: Vec<Row> = old.intersection(&new).map(|it| Row::new(it, Fate::Kept)).collect();
+        let kept = old.iter().filter(|(address, _)| new.contains_key(*address));
+        let mut kept: Vec<Row> = kept.map(|(address, sockets)| Row::new(address, Fate::Kept, *sockets)).collect();
+        self.count_sockets(&mut kept, |sockets| &mut sockets.before)?;
         asker.ask(&mut kept)?;
         self.upgrade_while(|| asker.ask(&mut kept))?;
-        let others = new.difference(&old).map(|it| Row::new(it, Fate::Added));
-        kept.extend(others.chain(old.difference(&new).map(|it| Row::new(it, Fate::Dropped))));
+        self.count_sockets(&mut kept, |sockets| &mut sockets.after)?;
+        let added = new.keys().filter(|it| !old.contains_key(*it)).map(|it| Row::new(it, Fate::Added, 1));
+        let dropped = old.keys().filter(|it| !new.contains_key(*it)).map(|it| Row::new(it, Fate::Dropped, 1));
+        kept.extend(added.chain(dropped));
         asker.ask(&mut kept)?;
         self.sink.put_at(self.clock.now(), What::ListenersAsked(kept.into_iter().map(Row::told).collect()));
         Ok(())
     }
 
-    fn further_at(&self, version: Version) -> Result<BTreeSet<FurtherAddress>, RunError> {
+    /// The addresses at this version, and how many sockets listen on each.
+    fn further_at(&self, version: Version) -> Result<BTreeMap<FurtherAddress, u32>, RunError> {
         let with = self.deployer.placeholders(&self.plan.target, version);
         let addresses = self.plan.target.also.iter().map(|further| further.addresses(&with));
         let addresses = addresses.collect::<Result<Vec<_>, _>>();
         let addresses = addresses
             .map_err(|error| RunError::Environment(format!("understand `also` at version {version}: {error}")))?;
-        Ok(addresses.into_iter().flatten().collect())
+        let mut sockets = BTreeMap::new();
+        addresses.into_iter().flatten().for_each(|address| *sockets.entry(address).or_default() += 1);
+        Ok(sockets)
+    }
+
+    /// Notes how many sockets listen on each of them now.
+    fn count_sockets(&self, rows: &mut [Row], at: fn(&mut Sockets) -> &mut u32) -> Result<(), RunError> {
+        let listening = self.diag.borrow_mut().listen_sockets()?;
+        rows.iter_mut().for_each(|row| row.count_sockets(&listening, at));
+        Ok(())
     }
 }
 
@@ -79,7 +95,7 @@ impl Asker {
 }
 
 impl Row {
-    fn new(address: &FurtherAddress, fate: Fate) -> Row {
+    fn new(address: &FurtherAddress, fate: Fate, declared: u32) -> Row {
         let watch = file_of(address).filter(|_| fate == Fate::Kept);
         let watch = watch.and_then(|path| NameWatch::open(path.parent()?, path.file_name()?).ok());
         let asked = AskedListener {
@@ -91,9 +107,22 @@ impl Row {
             late: 0,
             last: Answer::Refused,
             version: None,
+            sockets: None,
             missing: None,
         };
-        Row { address: address.clone(), asked, watch }
+        let mut row = Row { address: address.clone(), asked, watch };
+        let shown = matches!(address, FurtherAddress::Internet(_)) && fate == Fate::Kept;
+        row.asked.sockets = shown.then_some(Sockets { declared, before: 0, after: 0 });
+        row
+    }
+
+    fn count_sockets(&mut self, listening: &[ListenSocket], at: fn(&mut Sockets) -> &mut u32) {
+        let (FurtherAddress::Internet(address), Some(sockets)) = (&self.address, &mut self.asked.sockets) else {
+            return;
+        };
+        let here = Endpoints::new(vec![*address]);
+        let count = listening.iter().filter(|socket| here.are_served_by(socket)).count();
+        *at(sockets) = u32::try_from(count).unwrap_or(u32::MAX);
     }
 
     fn took(&mut self, probe: Probe, began: &str) {

@@ -14,7 +14,10 @@ const UNIX: &str = "unix:";
 /// More than any server that we know is asked to have; it bounds a typing error in a range.
 const PORTS_MAX: u16 = 1024;
 
-/// An entry of `also`: one address, or some that differ in the port.
+/// More sockets than a server has processors, mostly; it bounds a typing error.
+const SOCKETS_MAX: usize = 64;
+
+/// An entry of `also`: one address, some that differ in the port, or one on which several sockets listen (SO_REUSEPORT).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TargetFurther(pub(super) Template);
@@ -47,7 +50,7 @@ impl TargetFurther {
         self.0.is_versioned()
     }
 
-    /// The addresses at this version.
+    /// The addresses at this version, each as often as sockets listen there.
     ///
     /// # Errors
     /// The version makes it something else than an address: the tenth has one digit more.
@@ -71,19 +74,24 @@ pub(super) fn path_of(written: &str) -> Option<&str> {
     written.strip_prefix(UNIX).filter(|rest| !rest.starts_with('@'))
 }
 
-/// `127.0.0.1:8001`, `127.0.0.1:8001-8004`, `unix:PATH`, `unix:@NAME`.
+/// `127.0.0.1:8001`, `127.0.0.1:8001-8004`, `127.0.0.1:8001*2`, `unix:PATH`, `unix:@NAME`.
 fn some(text: &str) -> Result<Vec<FurtherAddress>, TextProblem> {
     match text.strip_prefix(UNIX).map(|rest| rest.strip_prefix('@').ok_or(rest)) {
         Some(Ok("")) => Err(TextProblem::Address { text: text.to_owned() }),
         Some(Ok(name)) => Ok(vec![FurtherAddress::Abstract(name.to_owned())]),
         Some(Err(path)) => Ok(vec![FurtherAddress::Path(path.into())]),
         None => {
-            let (first, last) = text.rsplit_once('-').map_or((text, None), |(first, last)| (first, Some(last)));
+            let (ports, sockets) = text.split_once('*').map_or((text, Some(1)), |(ports, sockets)| {
+                (ports, sockets.parse().ok().filter(|sockets| (2..=SOCKETS_MAX).contains(sockets)))
+            });
+            let sockets = sockets.ok_or_else(|| TextProblem::Address { text: text.to_owned() })?;
+            let (first, last) = ports.rsplit_once('-').map_or((ports, None), |(first, last)| (first, Some(last)));
             let first = text::address(first)?;
             let last = last.map_or(Ok(first.port()), str::parse).ok();
             let ports = last.filter(|last| (first.port()..first.port().saturating_add(PORTS_MAX)).contains(last));
             let ports = first.port()..=ports.ok_or_else(|| TextProblem::Address { text: text.to_owned() })?;
-            Ok(ports.map(|port| FurtherAddress::Internet(SocketAddr::new(first.ip(), port))).collect())
+            let addresses = ports.map(|port| FurtherAddress::Internet(SocketAddr::new(first.ip(), port)));
+            Ok(addresses.flat_map(|address| std::iter::repeat_n(address, sockets)).collect())
         }
     }
 }
@@ -108,6 +116,7 @@ mod tests {
     fn an_entry_is_one_address_or_a_range_of_ports() {
         assert_eq!(at("127.0.0.1:8001", 1), ["127.0.0.1:8001"]);
         assert_eq!(at("[::1]:8001-8003", 1), ["[::1]:8001", "[::1]:8002", "[::1]:8003"]);
+        assert_eq!(at("127.0.0.1:8001*2", 1), ["127.0.0.1:8001", "127.0.0.1:8001"]);
         assert_eq!(at("unix:{dir}/a-b.sock", 1), ["unix:/run/a-b.sock"]);
         assert_eq!(at("unix:@name", 1), ["unix:@name"]);
     }
@@ -122,8 +131,17 @@ mod tests {
 
     #[test]
     fn what_is_no_address_of_a_run_is_refused() {
-        for text in ["8001", "10.0.0.1:80", "127.0.0.1:0", "127.0.0.1:9-8", "127.0.0.1:1-9999", "unix:@", "unix:/tmp/x"]
-        {
+        for text in [
+            "8001",
+            "10.0.0.1:80",
+            "127.0.0.1:0",
+            "127.0.0.1:9-8",
+            "127.0.0.1:1-9999",
+            "127.0.0.1:80*1",
+            "127.0.0.1:80*65",
+            "unix:@",
+            "unix:/tmp/x",
+        ] {
             TargetFurther::check(Template(text.to_owned())).expect_err(text);
         }
     }

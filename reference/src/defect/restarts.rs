@@ -1,6 +1,6 @@
 //! The defects that show in a restart: name, check, citation, and what goes wrong.
 
-use super::{Defect, DefectRow, Executed, Gap, Refusal, Spin};
+use super::{Defect, DefectRow, Executed, Forgotten, Gap, Refusal, Spin};
 
 /// In the order of the catalogue.
 pub(super) static ROWS: &[DefectRow] = &[
@@ -195,10 +195,17 @@ pub(super) static ROWS: &[DefectRow] = &[
     },
     DefectRow {
         name: "every-listener",
-        defect: Defect::EveryListener,
+        defect: Defect::EveryListener(Forgotten::Further),
         catches: "handoff/every-listener",
         report: "pingora's limit of 32, envoy#8427",
         bug: "a new instance takes over the first listener only, and binds the others when the old one has gone",
+    },
+    DefectRow {
+        name: "every-listener=namesakes",
+        defect: Defect::EveryListener(Forgotten::Namesakes),
+        catches: "handoff/every-listener",
+        report: "envoy#8427",
+        bug: "a new instance keeps one of the sockets that listen on one address (SO_REUSEPORT), and closes the others",
     },
     DefectRow {
         name: "listener-set-changes",

@@ -13,6 +13,7 @@
 //! of the old one for the service's). Keep two starts apart from two upgrades: a second start *is* an upgrade. Undo the pidfile of a
 //! new one that is killed in the instant between its pidfile and its last word; the old one serves on then, and is named nowhere.
 
+use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::defect::Defect;
+use crate::defect::{Defect, Forgotten};
 use crate::drain::{Drain, Patience};
 use crate::fdpass::{Door, Predecessor};
 use crate::further::{self, Address, Further};
@@ -146,7 +147,11 @@ fn take_further(options: &Options, handed: Vec<OwnedFd>) -> Result<Further, Stri
     let mut wanted = Address::listed(options.also.as_deref())?;
     match options.defect {
         // Bound when the predecessor has gone.
-        Some(Defect::EveryListener) if !handed.is_empty() => wanted.clear(),
+        Some(Defect::EveryListener(Forgotten::Further)) if !handed.is_empty() => wanted.clear(),
+        Some(Defect::EveryListener(Forgotten::Namesakes)) if !handed.is_empty() => {
+            let mut names = HashSet::new();
+            wanted.retain(|it| names.insert(it.clone()));
+        }
         Some(Defect::ListenerSetChanges) => {
             wanted.extend(handed.iter().filter_map(Address::of).filter(|it| !wanted.contains(it)).collect::<Vec<_>>());
         }
@@ -158,7 +163,7 @@ fn take_further(options: &Options, handed: Vec<OwnedFd>) -> Result<Further, Stri
 /// What the defects of further listeners do when the predecessor has been told to go; a correct instance has them all by then.
 fn strike(options: &Options, further: &mut Further) -> Result<(), String> {
     match options.defect {
-        Some(Defect::EveryListener) => {
+        Some(Defect::EveryListener(Forgotten::Further)) => {
             let wanted = Address::listed(options.also.as_deref())?;
             // Until the predecessor has closed the last of them.
             while further.sockets().is_empty() {

@@ -1,6 +1,6 @@
 //! The further listeners of a target through an upgrade: shared by the checks that judge them.
 
-use crate::event::{AskedListener, Event, Fate, What};
+use crate::event::{AskedListener, Event, Fate, Sockets, What};
 use crate::history::History;
 use crate::verdict::{Evidence, Finding};
 
@@ -38,6 +38,10 @@ pub(super) fn fault(history: &History, row: &AskedListener) -> Option<Fault> {
         let first = row.failures.first().map(String::as_str).unwrap_or_default();
         let text = format!("{}: {} of {} requests lost, the first at {first}", row.address, row.failed, row.asked);
         return Some(Fault::lost(row, text));
+    }
+    if let Some(Sockets { before, after, .. }) = row.sockets.filter(|it| it.after < it.before) {
+        let text = format!("{}: {after} of {before} sockets listened when the old generation was gone", row.address);
+        return Some(Fault::fact(text));
     }
     let wanted = history.upgrades().last().map(|upgrade| upgrade.version);
     let is_old = row.version < wanted && history.plan.target.tells_versions();
@@ -87,6 +91,7 @@ pub(super) mod tests {
                 late: 0,
                 last: Answer::Answered,
                 version: Some(Version(2)),
+                sockets: None,
                 missing: None,
             };
             change(&mut row);
