@@ -226,6 +226,10 @@ fn forbidden(target: &Target, step: &Step) -> Option<String> {
             Some("nothing says that others than its main process accept (`stall = \"stop-workers\"`)".to_owned())
         }
         Step::Stall if target.stall.is_none() => Some("the manifest has no `stall`".to_owned()),
+        Step::WatchDrain { ms } if least_drain(&target.deadlines) < Duration::from_millis(*ms) => {
+            let least = least_drain(&target.deadlines).as_millis();
+            Some(format!("its drain may be over after {least} ms, before the {ms} ms for which it would be watched"))
+        }
         Step::Load(patterns) if outlasts(patterns, &target.deadlines) => {
             let longest = SILENCE_MAX.as_millis();
             Some(format!(
@@ -275,8 +279,13 @@ const SILENCE_MAX: Duration = Duration::from_millis(1500);
 
 /// A server that may cut what is left before such a client speaks cannot be judged by whether it answers.
 fn outlasts(patterns: &[Pattern], deadlines: &TargetDeadlines) -> bool {
-    deadlines.drain_least.unwrap_or(deadlines.drain) < SILENCE_MAX
+    least_drain(deadlines) < SILENCE_MAX
         && patterns.iter().any(|pattern| matches!(pattern, Pattern::Silent | Pattern::Half))
+}
+
+/// Until then nothing is cut that is in flight.
+fn least_drain(deadlines: &TargetDeadlines) -> Duration {
+    deadlines.drain_least.unwrap_or(deadlines.drain)
 }
 
 fn deploys(target: &Target) -> bool {
@@ -438,6 +447,13 @@ mod tests {
         let want = "unavailable: a stop command that signals whom it should not would signal processes of this machine (use tier A or B)";
         check("reference/orphan", "daemon/stop-command", &bare, Err(want));
         check("reference/orphan", "daemon/stop-command", &machine(&[]), Ok(()));
+    }
+
+    #[test]
+    fn a_drain_that_may_be_over_is_not_watched() {
+        let want = "unsupported: its drain may be over after 1000 ms, before the 1200 ms for which it would be watched";
+        check("reference/exec-inherit-brisk", "restart/idle-drain", &machine(&[]), Err(want));
+        check("reference/exec-inherit-signal", "restart/idle-drain", &machine(&[]), Ok(()));
     }
 
     #[test]

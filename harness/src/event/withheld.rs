@@ -38,8 +38,11 @@ pub struct Withheld {
     pub resource: Resource,
     /// How much there is: tasks of the main process's control group; numbers of its descriptors; bytes of the file system.
     pub limit: u64,
-    /// How much of that was in use right after that.
+    /// How much of that was in use right after that. A descriptor that a thread waiting in accept(2) holds ready is not among them.
     pub used: u64,
+    /// Of descriptors: how many connections of ours lay in its accept queue then, because it could not take them.
+    #[serde(default)]
+    pub waiting: u32,
 }
 
 /// There is enough of it again.

@@ -106,7 +106,7 @@ impl Stage<'_> {
     /// From now on the main process gets no more of it than it has. `None` where there is no main process.
     fn withhold(&self, upgrade: UpgradeId, resource: Resource) -> Result<Option<Bound>, RunError> {
         let began = self.clock.now();
-        let (bound, limit, used) = match resource {
+        let (bound, limit, used, waiting) = match resource {
             Resource::Processes => {
                 let Some(main) = &self.main else { return Ok(None) };
                 let group = self.sandbox.own_task_group()?;
@@ -114,7 +114,7 @@ impl Stage<'_> {
                 let limit = tasks::count(&group)?;
                 tasks::bound(&group, Some(limit))?;
                 let used = tasks::count(&group)?;
-                (Bound::Tasks(group), limit, used)
+                (Bound::Tasks(group), limit, used, 0)
             }
             Resource::Descriptors => {
                 let Some(main) = &self.main else { return Ok(None) };
@@ -127,15 +127,16 @@ impl Stage<'_> {
                 let limit = first_free(&open).max(open.len() as u64);
                 let before = main.pidfd.limit_descriptors(limit).map_err(failed)?;
                 let (filling, used) = self.fill_descriptors(main.image.pid, limit)?;
-                (Bound::Descriptors { limit, before, _filling: filling }, limit, used)
+                let waiting = if filling.is_empty() { 0 } else { self.listeners()?.iter().map(|it| it.queued).sum() };
+                (Bound::Descriptors { limit, before, _filling: filling }, limit, used, waiting)
             }
             Resource::Disk => {
                 let Some(disk) = &self.disk else { return Ok(None) };
                 let (limit, used) = disk.tmpfs.fill()?;
-                (Bound::Disk, limit, used)
+                (Bound::Disk, limit, used, 0)
             }
         };
-        let what = What::Withheld(Withheld { upgrade, resource, limit, used });
+        let what = What::Withheld(Withheld { upgrade, resource, limit, used, waiting });
         self.sink.put(Interval::new(began, self.clock.now()), what);
         Ok(Some(bound))
     }

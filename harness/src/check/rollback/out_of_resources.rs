@@ -29,8 +29,8 @@ pub static CHECK: Check = Check {
                kept connections apart); a request on a kept connection is answered in `answer_ms`, also meanwhile; what begins \
                when there is enough again is answered; the main process lives, unless another one has taken over; and the next \
                upgrade takes over. Whoever serves in the main process lacks it for new connections, too: these may wait in the \
-               queue until then. Where nobody was refused a task, or a byte, or where something was left and the new version answered \
-               with it, a pass is inconclusive.",
+               queue until then. Where nobody was refused a task, or a byte, or where something was left (and no connection waited for it) and the new \
+               version answered with it, a pass is inconclusive.",
     needs: &[],
     observers: &["processes"],
     // Where the upgrade comes about, a target loses by chance what it may lose in any.
@@ -121,7 +121,7 @@ fn newest(history: &History, by: Nanos) -> Option<Version> {
 
 /// It could not be had, and somebody has tried. What little was left is no matter where the upgrade has not come about with it.
 fn in_force((begin, withheld): (&Event, &Withheld), (end, restored): (&Event, &Restored), came_about: bool) -> Finding {
-    let Withheld { resource, limit, used, .. } = withheld;
+    let Withheld { resource, limit, used, waiting, .. } = withheld;
     let (from, until) = (begin.at.not_after, end.at.not_before);
     let text = match (resource, restored.refused) {
         (Resource::Processes, refused) => format!(
@@ -129,7 +129,11 @@ fn in_force((begin, withheld): (&Event, &Withheld), (end, restored): (&Event, &R
             refused.unwrap_or(0)
         ),
         (Resource::Descriptors, _) => {
-            format!("{used} of the {limit} numbers that its descriptors may have were in use from {from} until {until}")
+            let waiting =
+                if *waiting > 0 { format!(", and {waiting} connections waited for one") } else { String::new() };
+            format!(
+                "{used} of the {limit} numbers that its descriptors may have were in use from {from} until {until}{waiting}"
+            )
         }
         (Resource::Disk, refused) => format!(
             "{used} of {limit} bytes of its file system were in use at {from}, and one more was {} at {until}",
@@ -138,7 +142,8 @@ fn in_force((begin, withheld): (&Event, &Withheld), (end, restored): (&Event, &R
     };
     let outcome = if came_about { "a new version answered meanwhile" } else { "no new version answered meanwhile" };
     let evidence = Evidence::text(format!("{text}; {outcome}")).event(begin.seq).event(end.seq);
-    if restored.refused == Some(0) || (used < limit && came_about) {
+    let was_left = used < limit && *waiting == 0;
+    if restored.refused == Some(0) || (was_left && came_about) {
         Finding::inconclusive(evidence)
     } else {
         Finding::pass(evidence)
@@ -195,7 +200,7 @@ mod tests {
         let script = Script::new()
             .main(1, 1)
             .request(answered(900, 901, 1))
-            .event(1000, What::Withheld(Withheld { upgrade: UPGRADE, resource, limit: 9, used: 9 }))
+            .event(1000, What::Withheld(Withheld { upgrade: UPGRADE, resource, limit: 9, used: 9, waiting: 0 }))
             .event(1001, What::TriggeredWithout { upgrade: UPGRADE, action, resource })
             .event(3000, What::Restored(Restored { upgrade: UPGRADE, resource, refused }));
         let kept = |script: Script, at| script.request(answered(at, at + takes, 1).of(Pattern::Busy));
@@ -283,18 +288,22 @@ mod tests {
 
     #[test]
     fn what_was_left_is_no_matter_unless_the_upgrade_came_about_with_it() {
-        let left = |script: Script| {
+        let left = |script: Script, waiting| {
             let mut history = script.history();
             let withheld = history.events.iter_mut().find_map(|event| match &mut event.what {
                 What::Withheld(withheld) => Some(withheld),
                 _ => None,
             });
-            withheld.expect("it is told").used = 8;
+            let withheld = withheld.expect("it is told");
+            (withheld.used, withheld.waiting) = (8, waiting);
             decide(&history).iter().map(|it| it.verdict).max()
         };
         let descriptors = || without(Resource::Descriptors, None, 2);
-        assert_eq!(left(then(descriptors())), Some(Pass));
-        assert_eq!(left(then(descriptors().request(answered(2000, 2001, 2)))), Some(Inconclusive));
+        let came_about = || then(descriptors().request(answered(2000, 2001, 2)));
+        assert_eq!(left(then(descriptors()), 0), Some(Pass));
+        assert_eq!(left(came_about(), 0), Some(Inconclusive));
+        // A thread that waits in accept(2) has its descriptor already; what waits in the queue shows that there is no other.
+        assert_eq!(left(came_about(), 3), Some(Pass));
     }
 
     #[test]
