@@ -4,18 +4,21 @@
 //! The code in the order of its data flow:
 //!
 //! - vocabulary, without I/O: [`clock`], [`id`], [`machine`], [`manifest`] → [`target`], [`scenario`], [`plan`],
-//!   [`supervisord`], [`systemd`], [`event`] and [`request`] → [`history`], [`verdict`], [`expectation`]; [`catalogue`] holds the embedded files
+//!   [`supervisord`], [`systemd`], [`event`] and [`request`] → [`history`], [`drive`], [`verdict`], [`expectation`]; [`catalogue`] holds the embedded files
 //! - effects: [`kernel`], [`wait`], [`sandbox`], [`process`], [`ready`], [`load`], [`observe`], and [`run`], which turns
 //!   a plan into a history
 //! - judgement, pure: [`check`], [`report`]
 //! - [`cli`] the commands.
 
+pub mod bench;
+pub mod calibrate;
 pub mod catalogue;
 pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod date;
 pub mod doctor;
+pub mod drive;
 pub mod event;
 pub mod expectation;
 pub mod history;

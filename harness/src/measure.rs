@@ -111,8 +111,9 @@ fn measure(history: &History, upgrade: &Upgrade) -> Measure {
     let from = upgrade.trigger.not_before;
     let until = upgrade.settled.map_or(upgrade.window_end, |settled| settled.not_after);
     let during: Vec<&Request> = history.load().filter(|it| it.ended > from && it.began <= until).collect();
-    let first =
-        during.iter().filter(|it| it.began >= from && it.version() >= Some(upgrade.version)).map(|it| it.ended).min();
+    // The old generation may be gone before anybody has asked the new one.
+    let asked = history.load().filter(|it| it.began >= from && it.began <= upgrade.window_end);
+    let first = asked.filter(|it| it.version() >= Some(upgrade.version)).map(|it| it.ended).min();
     let fresh = |request: &&&Request| request.pattern == Pattern::Fresh && request.failure().is_none();
     let gap = accept_gap(history, from, until);
     let mut latencies: Vec<Duration> = during.iter().filter(fresh).map(|it| it.ended.since(it.intended)).collect();
@@ -193,6 +194,13 @@ mod tests {
         let script = script.request(answered(1001, 1002, 1)).request(answered(1030, 1032, 2));
         let measures = measures(&script.history());
         assert_eq!(measures[0].handoff_ms, Some(32.0));
+    }
+
+    #[test]
+    fn an_answer_after_the_old_generation_is_gone_ends_a_handoff_too() {
+        let script = Script::new().trigger(1000, 1, 2).settled(1010, 1);
+        let script = script.request(answered(1001, 1002, 1)).request(answered(1030, 1032, 2));
+        assert_eq!(measures(&script.history())[0].handoff_ms, Some(32.0));
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn help_of_the_command_has_examples_and_exit_codes() {
 
 #[test]
 fn help_of_every_subcommand_says_what_it_ends_with() {
-    for subcommand in ["check", "doctor", "list", "explain", "judge", "selftest", "schema"] {
+    for subcommand in ["check", "doctor", "list", "explain", "judge", "load", "bench", "selftest", "schema"] {
         check(&[subcommand, "--help"], 0, &["Usage: unbroken", "EXIT CODES", "EXAMPLES"], &[]);
     }
     check(&["check", "--help"], 0, &["ENVIRONMENT", "UNBROKEN_REQUIRE_ALL", "FILES", "events.jsonl.gz"], &[]);
@@ -82,6 +82,14 @@ fn wrong_usage_ends_with_2() {
     check(&["check", "--soak", "10", "--full"], 2, &[], &["cannot be used with"]);
     check(&["check", "--soak", "10", "restart/storm"], 2, &[], &["--soak runs `restart/sequential`"]);
     check(&["judge"], 2, &[], &["<RUN>"]);
+}
+
+#[test]
+fn a_benchmark_names_its_targets() {
+    check(&["bench"], 2, &[], &["<TARGET|FILE>"]);
+    check(&["bench", "ngnix"], 2, &[], &["did you mean `nginx`?"]);
+    check(&["bench", "nginx", "--against", "nginx/hup"], 2, &[], &["`nginx/hup` cannot be held against itself"]);
+    check(&["selftest", "--calibrate", "--jobs", "2"], 2, &[], &["cannot be used with"]);
 }
 
 #[test]

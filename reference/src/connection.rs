@@ -68,10 +68,12 @@ impl<'a> Connection<'a> {
             };
             self.fresh = false;
             if next == Next::Close {
-                break;
+                return self.linger();
             }
         }
-        self.linger()
+        // Whoever has been idle for so long has his answer: there is nothing that a reset could destroy. And who lingers reads a request away
+        // that crosses the FIN, and acknowledges it, as if it had been taken in.
+        Ok(())
     }
 
     /// Waits for the first byte of the next request; `false` if the connection is to be closed instead.

@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::manual;
 use super::options::ReportOptions;
 use super::output::{Colour, say, tell};
-use super::{check, doctor, explain, judge, list, matrix, reference, schema, selftest};
+use super::{bench, check, doctor, explain, judge, list, load, matrix, reference, schema, selftest};
 use crate::summary::Exit;
 
 /// Does a server become a proper daemon, and does it survive its own restart without losing a connection?
@@ -41,9 +41,15 @@ enum Command {
     /// Judge saved runs again, without starting anything
     #[command(after_long_help = manual::JUDGE)]
     Judge(judge::Judge),
+    /// Drive a load by itself, beside a restart that you do by hand
+    #[command(after_long_help = manual::LOAD)]
+    Load(Box<load::Load>),
     /// Run all scenarios against all targets, and show them side by side
     #[command(after_long_help = manual::MATRIX)]
     Matrix(Box<matrix::Matrix>),
+    /// Measure the handoffs of several targets beside each other
+    #[command(after_long_help = manual::BENCH)]
+    Bench(Box<bench::Bench>),
     /// Prove that every check catches its defect
     #[command(after_long_help = manual::SELFTEST)]
     Selftest(Box<selftest::Selftest>),
@@ -57,10 +63,12 @@ enum Command {
 impl Command {
     fn colour(&self) -> Colour {
         let options: Option<&ReportOptions> = match self {
+            Command::Load(it) => return it.colour(),
             Command::Check(it) => Some(it.reports()),
             Command::Doctor(it) => Some(it.reports()),
             Command::Judge(it) => Some(it.reports()),
             Command::Matrix(it) => Some(it.reports()),
+            Command::Bench(it) => Some(it.reports()),
             Command::Selftest(it) => Some(it.reports()),
             Command::List(_) | Command::Explain(_) | Command::Schema(_) | Command::Reference(_) => None,
         };
@@ -111,7 +119,9 @@ fn run(arguments: env::ArgsOs) -> ExitCode {
         Command::List(it) => it.run(),
         Command::Explain(it) => it.run(),
         Command::Judge(it) => it.run(),
+        Command::Load(it) => it.run(),
         Command::Matrix(it) => it.run(),
+        Command::Bench(it) => it.run(),
         Command::Selftest(it) => it.run(),
         Command::Schema(it) => it.run(),
     };

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
+use crate::bench::{self, BenchError, BenchReport};
+use crate::calibrate::{self, CalibrationReport};
 use crate::doctor::{self, DoctorReport};
 use crate::expectation::Expectation;
 use crate::machine::{Machine, Tier};
@@ -33,8 +35,11 @@ pub(super) fn verify(
     stop: &Stop,
     progress: Listener<'_>,
 ) -> Result<Summary, Failure> {
-    let names = || request.subjects.iter().map(|it| it.target.name.as_str());
-    verify::verify(request, stop, progress).map_err(|error| unverified(error, names(), sources))
+    let written = |target: &str| {
+        let nth = request.subjects.iter().position(|it| it.target.name == target)?;
+        sources.get(nth)
+    };
+    verify::verify(request, stop, progress).map_err(|error| unverified(error, written))
 }
 
 /// Examines a target; `sources` is its text, if it came from a file.
@@ -44,16 +49,31 @@ pub(super) fn examine(
     stop: &Stop,
     progress: Listener<'_>,
 ) -> Result<DoctorReport, Failure> {
-    let name = request.target.name.as_str();
-    doctor::examine(request, stop, progress).map_err(|error| unverified(error, [name].into_iter(), sources))
+    doctor::examine(request, stop, progress).map_err(|error| unverified(error, |_| sources.first()))
 }
 
-/// What a verification that could not be had is to the user; `names` are those of the texts.
-fn unverified<'a>(error: VerifyError, mut names: impl Iterator<Item = &'a str>, sources: &[Source]) -> Failure {
+/// Measures targets beside each other; `sources` are the texts of those that came from files, by name.
+pub(super) fn bench(
+    request: &bench::Request,
+    sources: &[(String, Source)],
+    stop: &Stop,
+    progress: Listener<'_>,
+) -> Result<BenchReport, Failure> {
+    bench::bench(request, stop, progress).map_err(|error| match error {
+        BenchError::Run { target, source } => {
+            let scenario = request.scenario.script().name.clone();
+            let written = sources.iter().find(|(name, _)| *name == target).map(|(_, source)| source);
+            unverified(VerifyError::Run { target, scenario, source }, |_| written)
+        }
+        error => Failure::Environment(error.into()),
+    })
+}
+
+/// What a verification that could not be had is to the user; `written` finds the text of a target of the user's own.
+fn unverified<'a>(error: VerifyError, written: impl Fn(&str) -> Option<&'a Source>) -> Failure {
     match &error {
         VerifyError::Run { target, source: RunError::Command { key, command, reason, fix }, .. } => {
-            let nth = names.position(|name| name == target);
-            let Some(source) = nth.and_then(|nth| sources.get(nth)) else { return Failure::Unusable(error.into()) };
+            let Some(source) = written(target) else { return Failure::Unusable(error.into()) };
             let problem = Problem::Command { command: command.clone(), reason: reason.clone(), fix };
             Failure::Manifest(source.error(key.key_path(), Part::Value, problem))
         }
@@ -79,6 +99,16 @@ pub(super) fn selftest(
             Failure::Environment(error.into())
         }
     })
+}
+
+/// Calibrates the load.
+pub(super) fn calibrate(
+    machine: &Machine,
+    times: u32,
+    stop: &Stop,
+    see: &mut (dyn FnMut(&str) + Send),
+) -> Result<CalibrationReport, Failure> {
+    calibrate::calibrate(machine, times, stop, see).map_err(|error| Failure::Environment(error.into()))
 }
 
 fn blames_manifest(error: &RunError) -> bool {

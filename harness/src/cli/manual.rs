@@ -65,6 +65,54 @@ FILES
     target/                                                       the target's own files and logs
   Directories of passed runs are removed unless --keep is given.";
 
+/// For `bench`.
+pub(super) const BENCH: &str = "\
+WHAT IT DOES
+  Makes upgrades in a row of each target under the same load (restart/sequential), the targets in turn,
+  for several rounds, and shows their figures beside each other: handoff, accept gap, latency of fresh
+  requests during an upgrade, drain, memory. A figure is the median of all upgrades with the interval in
+  which that median lies at 95 % confidence, and the worst one. With --against each is also a ratio to the
+  best of those targets, with its interval. A benchmark judges nobody: `unbroken check` does.
+  Give the machine to it alone. What the machine adds stands in the report as noise.
+
+EXAMPLES
+  unbroken bench nginx haproxy/master-worker
+  unbroken bench my-server.toml --against reference/takeover
+  unbroken bench reference/exec-inherit reference/takeover --against tableflip,ecdysis,shellflip \\
+      --rounds 10 --report json=bench.json --report markdown=bench.md
+
+EXIT CODES
+  0 measured · 2 usage or manifest · 3 a target could not be run here · 4 none could · 6 environment ·
+  70 a bug of unbroken";
+
+/// For `load`.
+pub(super) const LOAD: &str = "\
+WHAT IT DOES
+  Sends GET requests over many connections from one thread, and accounts for every one of them: none is
+  sent again, and one that fails gets the class that the kernel's own account of it proves.
+    refused, handshake-reset, connect-timeout   there was no connection
+    dropped, closed-before-first-byte           a new connection was lost
+    crossed, unread, taken                      a kept connection ended under a request: its FIN crossed
+                                                the request, the request lay unread in the server's
+                                                queue, or it was read and not answered
+    hung, truncated, wrong-answer, server-error, unsolicited-answer
+    harness-fault                               we lacked ports or descriptors: the server did nothing
+  Without --rate the server sets the pace (closed loop), and a slow answer delays the next request.
+  With --rate requests have instants of their own (open loop), and latency counts from there: also what
+  waits for a free connection is waiting. Lateness is what we ourselves add to that.
+  A request that failed is followed by the next one after 1 ms in a closed loop.
+  Those in flight at the end are waited for, and none is discarded.
+
+EXAMPLES
+  unbroken load http://127.0.0.1:8080/ --duration 30s       as fast as it can, while you restart
+  unbroken load http://127.0.0.1:8080/ --rate 2000 --fresh  2000 new connections a second
+  unbroken load http://127.0.0.1:8080/ --fresh --sources 4  as many new connections as it can
+  unbroken load http://127.0.0.1:8080/ --json --histogram times.hlog
+
+EXIT CODES
+  0 everything was answered · 1 something was lost · 2 usage · 6 our own resources were lacking · 70 a
+  bug of unbroken. SIGINT and SIGTERM end the load early, with its report; a second one ends it at once.";
+
 /// For `doctor`.
 pub(super) const DOCTOR: &str = "\
 Before you believe a verdict on a server of yours, see that the suite can judge it at all.

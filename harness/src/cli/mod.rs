@@ -1,10 +1,11 @@
 //! The command line, one file per subcommand: [`main`] parses, calls, and ends with an exit code.
 //!
-//! - the subcommands: `check`, `doctor`, `list`, `explain`, `judge`, `matrix`, `selftest`, `schema`, `reference`
+//! - the subcommands: `check`, `doctor`, `list`, `explain`, `judge`, `load`, `matrix`, `bench`, `selftest`, `schema`, `reference`
 //! - what they share: `command` dispatches, `selection` finds what the words mean, `subject` reads a user's own files,
 //!   `output` and `progress` are the only places that print, `interrupt` turns signals into a request to stop,
 //!   `failure` is what a command ends with when it cannot do its work, `effect` what it calls
 
+mod bench;
 mod check;
 mod command;
 mod directory;
@@ -15,6 +16,7 @@ mod failure;
 mod interrupt;
 mod judge;
 mod list;
+mod load;
 mod manual;
 mod matrix;
 mod options;
@@ -26,5 +28,6 @@ mod schema;
 mod selection;
 mod selftest;
 mod subject;
+mod url;
 
 pub use command::main;

@@ -7,7 +7,8 @@ use super::effect;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use super::options::{ReportOptions, RunOptions};
-use super::progress::Teller;
+use super::output::tell;
+use super::progress::{ProgressMode, Teller};
 use super::reports::Reports;
 use crate::catalogue::Catalogue;
 use crate::report;
@@ -15,12 +16,19 @@ use crate::sandbox::Hog;
 use crate::selftest::Request;
 use crate::summary::Exit;
 
+/// How often each harm is done where nothing else is said.
+const TIMES: u32 = 200;
+
 /// Arguments of `selftest`.
 #[derive(Debug, Args)]
 pub(super) struct Selftest {
     /// Defects, targets, scenarios or checks to test (default: all)
     #[arg(value_name = "ROW")]
     only: Vec<String>,
+    /// Instead of the matrix: does the load report each harm, a known number of times, as what it was? How short a gap does it see, and how
+    /// late is it itself? --runs is how often each is done (default: 200)
+    #[arg(long, conflicts_with_all = ["only", "jobs", "directory", "seed"])]
+    calibrate: bool,
     /// Let a processor hog run beside: no verdict may depend on a quiet machine
     #[arg(long)]
     hog: bool,
@@ -41,6 +49,9 @@ impl Selftest {
 
     /// Runs the matrix and reports.
     pub(super) fn run(&self) -> Result<Exit, Failure> {
+        if self.calibrate {
+            return self.run_calibration();
+        }
         let here = here()?;
         let catalogue = Catalogue::embedded();
         let mut reports = Reports::open(&self.reports)?;
@@ -74,6 +85,34 @@ impl Selftest {
             }
             reports.write_with(&here, |format, page| report::selftest::render(&tested, format, page))?;
             Ok(if tested.ok { Exit::AsExpected } else { Exit::Unexpected })
+        });
+        interrupt.end_if_asked();
+        ended
+    }
+
+    /// Calibrates the load and reports.
+    fn run_calibration(&self) -> Result<Exit, Failure> {
+        let here = here()?;
+        let mut reports = Reports::open(&self.reports)?;
+        let machine = effect::prepare(self.how.tier, [], &[])?;
+        let interrupt = Interrupt::watch()?;
+        let hog = if self.hog {
+            Some(Hog::start().map_err(|error| Failure::environment("start the processor hog", error))?)
+        } else {
+            None
+        };
+        let is_silent = self.how.progress == ProgressMode::None;
+        let mut see = |what: &str| {
+            if !is_silent {
+                tell(&format!("unbroken: {what}\n"));
+            }
+        };
+        let times = if self.how.runs > 1 { self.how.runs } else { TIMES };
+        let calibrated = effect::calibrate(&machine, times, interrupt.stop(), &mut see);
+        drop(hog);
+        let ended = calibrated.and_then(|report| {
+            reports.write_with(&here, |format, page| report::calibrate::render(&report, format, page))?;
+            Ok(if report.ok { Exit::AsExpected } else { Exit::Unexpected })
         });
         interrupt.end_if_asked();
         ended

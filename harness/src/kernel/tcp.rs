@@ -4,7 +4,7 @@
 //! the error, so nobody else may read it.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
@@ -115,18 +115,29 @@ impl TcpSocket {
     /// # Errors
     /// EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL: our own resources.
     pub fn open(to: SocketAddr) -> io::Result<TcpSocket> {
+        let source = (to.is_ipv4() && to.ip().is_loopback()).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        match TcpSocket::open_from(to, source) {
+            // No port was asked for: it is the address that is nobody's here.
+            Err(error) if error.raw_os_error() == Some(Errno::ADDRNOTAVAIL.raw_os_error()) => {
+                TcpSocket::open_from(to, None)
+            }
+            opened => opened,
+        }
+    }
+
+    /// The same from this address of ours, with a port that connect(2) picks by the whole four-tuple; `None`: both are the kernel's choice.
+    ///
+    /// # Errors
+    /// As [`TcpSocket::open`]; EADDRNOTAVAIL where the address is not this machine's.
+    pub fn open_from(to: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpSocket> {
         let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
         // A request is one write: with Nagle the second one of a connection could wait for an ACK.
         sockopt::set_tcp_nodelay(&fd, true)?;
-        if to.is_ipv4() && to.ip().is_loopback() {
+        if let Some(source) = source {
             set_flag(fd.as_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT)?;
-            match rustix::net::bind(&fd, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)) {
-                // No port was asked for: it is the address that is nobody's here.
-                Ok(()) | Err(Errno::ADDRNOTAVAIL) => {}
-                Err(error) => return Err(error.into()),
-            }
+            rustix::net::bind(&fd, &SocketAddr::new(source, 0))?;
         }
         Ok(TcpSocket(fd))
     }
@@ -159,9 +170,18 @@ impl TcpSocket {
     /// # Errors
     /// What connect(2) says at once, such as EADDRNOTAVAIL.
     pub fn connect(&self, to: SocketAddr) -> io::Result<()> {
+        self.connect_at_once(to).map(drop)
+    }
+
+    /// The same; true when the handshake is complete already, as it mostly is on the loopback.
+    ///
+    /// # Errors
+    /// As [`TcpSocket::connect`]; what a handshake that is over already came to, such as ECONNREFUSED.
+    pub fn connect_at_once(&self, to: SocketAddr) -> io::Result<bool> {
         match rustix::net::connect(&self.0, &to) {
+            Ok(()) => Ok(true),
             // Interrupted or not, the handshake goes on without us.
-            Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(()),
+            Err(Errno::INPROGRESS | Errno::INTR) => Ok(false),
             Err(errno) => Err(errno.into()),
         }
     }
@@ -344,7 +364,7 @@ mod tests {
     #[test]
     fn a_bound_port_that_nobody_listens_on_refuses() {
         let held = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
-        rustix::net::bind(&held, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("bind");
+        rustix::net::bind(&held, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("bind");
         let to = SocketAddr::try_from(rustix::net::getsockname(&held).expect("name")).expect("address");
         let socket = TcpSocket::open(to).expect("open");
         socket.connect(to).expect("connect begins");

@@ -1,5 +1,7 @@
 //! Reads one HTTP/1.1 answer piece by piece (RFC 9112). However the bytes are cut, the result is the same.
 
+use std::mem::MaybeUninit;
+
 use crate::id::Version;
 
 /// A head larger than this is not an answer of any server that we know; it bounds our memory.
@@ -192,12 +194,20 @@ impl<'a> AnswerReader<'a> {
     }
 
     fn head(&mut self, bytes: &mut &[u8]) {
-        self.held.extend_from_slice(bytes);
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut response = httparse::Response::new(&mut headers);
-        let parsed = match response.parse(&self.held) {
+        // Mostly it comes in one piece: then nothing is copied.
+        let mut held = std::mem::take(&mut self.held);
+        let is_first = held.is_empty();
+        if !is_first {
+            held.extend_from_slice(bytes);
+        }
+        let text: &[u8] = if is_first { bytes } else { &held };
+        let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let mut response = httparse::Response::new(&mut []);
+        let parser = httparse::ParserConfig::default();
+        let parsed = match parser.parse_response_with_uninit_headers(&mut response, text, &mut headers) {
             Ok(httparse::Status::Complete(length)) => self.understand(&response).map(|found| (length, found)),
-            Ok(httparse::Status::Partial) if self.held.len() <= HEAD_BYTES_MAX => {
+            Ok(httparse::Status::Partial) if text.len() <= HEAD_BYTES_MAX => {
+                self.held = if is_first { bytes.to_vec() } else { held };
                 *bytes = &[];
                 return;
             }
@@ -208,9 +218,8 @@ impl<'a> AnswerReader<'a> {
             return;
         };
         // The head was not complete before these bytes, so what follows it is the end of them.
-        let rest = self.held.len() - length;
+        let rest = text.len() - length;
         *bytes = &bytes[bytes.len() - rest..];
-        self.held.clear();
         // 1xx announces another head; 101 would be a change of protocol that nobody asked for.
         if answer.status.is_some_and(|status| (100..200).contains(&status) && status != 101) {
             return;

@@ -13,6 +13,7 @@ mod driver;
 mod echo;
 mod exchange;
 mod failure;
+pub mod fast;
 mod kept;
 mod ledger;
 mod protocol;

@@ -18,7 +18,7 @@
 mod account;
 mod adversary;
 mod counters;
-pub(crate) mod endpoints;
+mod endpoints;
 mod error;
 mod exits;
 #[cfg(test)]

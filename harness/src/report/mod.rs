@@ -2,13 +2,17 @@
 //!
 //! - [`terminal`] for people, [`json`] for programs, [`junit`] for continuous integration; [`Format`] names them
 //! - [`matrix`] targets side by side, for people and as Markdown
+//! - [`bench`] of a benchmark, [`calibrate`] of a calibration of the load, [`load`] of a load that was driven by itself
 //! - [`doctor`] the examination of a target, [`selftest`] the defect matrix, in all of them
 //! - [`wording`] the sentences that several places of the program say
 
+pub mod bench;
+pub mod calibrate;
 pub mod doctor;
 mod format;
 pub mod json;
 pub mod junit;
+pub mod load;
 pub mod matrix;
 #[cfg(test)]
 mod sample;

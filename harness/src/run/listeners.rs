@@ -10,7 +10,7 @@ use crate::id::Version;
 use crate::kernel::clock::Clock;
 use crate::kernel::inet_diag::ListenSocket;
 use crate::kernel::inotify::{NameEvent, NameWatch};
-use crate::observe::endpoints::Endpoints;
+use crate::observe::Endpoints;
 use crate::ready::{self, Probe};
 use crate::run::daemon::answer;
 use crate::run::{RunError, Stage};

@@ -5,6 +5,7 @@ mod bodies;
 mod by_hand;
 mod echo;
 mod fake_server;
+mod fast;
 mod fixture;
 mod fresh;
 mod half_open;

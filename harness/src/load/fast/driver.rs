@@ -1,0 +1,353 @@
+//! The loop: begins what is due, waits for the kernel, and lets each connection take its step.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
+use thiserror::Error;
+
+use super::books::Books;
+use super::slot::{Shared, Slot, Step, Watched};
+use crate::clock::Nanos;
+use crate::drive::{DrivePlan, DriveReport, Interval, Lost, Pace, PlanError};
+use crate::kernel::clock::Clock;
+use crate::kernel::timer::Timer;
+use crate::wait::Stop;
+
+/// Events taken by one call: as many as a busy loop finds at once.
+const EVENTS: usize = 256;
+/// Bytes of one read: most answers whole.
+const READ_BYTES: usize = 64 * 1024;
+/// How often deadlines are looked at: they are seconds long, and an answer pays nothing for them.
+const SWEEP_EVERY: Duration = Duration::from_millis(50);
+/// In a closed loop nothing is sent again at once where a request failed: a server that is gone refuses faster than it serves, and these would
+/// be the requests of hundreds of clients.
+const AFTER_FAILURE: Duration = Duration::from_millis(1);
+
+/// Why a load could not be driven.
+#[derive(Debug, Error)]
+pub enum DriveError {
+    /// The plan contradicts itself.
+    #[error("understand the load: {0}")]
+    Plan(#[from] PlanError),
+    /// A system call for the driver itself.
+    #[error("{what} for the load")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> DriveError {
+    move |source| DriveError::System { what, source }
+}
+
+/// Whose event it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Timer,
+    Stop,
+    /// A slot's, of the connection with this number.
+    Slot {
+        at: usize,
+        connection: u32,
+    },
+}
+
+impl Whose {
+    const TIMER: u64 = u64::MAX;
+    const STOP: u64 = u64::MAX - 1;
+
+    fn data(self) -> EventData {
+        EventData::new_u64(match self {
+            Whose::Timer => Whose::TIMER,
+            Whose::Stop => Whose::STOP,
+            // A plan has fewer connections than 2^32.
+            Whose::Slot { at, connection } => u64::from(connection) << 32 | at as u64,
+        })
+    }
+
+    fn of(data: EventData) -> Whose {
+        match data.u64() {
+            Whose::TIMER => Whose::Timer,
+            Whose::STOP => Whose::Stop,
+            number => Whose::Slot { at: (number & 0xffff_ffff) as usize, connection: (number >> 32) as u32 },
+        }
+    }
+}
+
+/// Drives the load until its time is over, or until it is asked to stop, and then until what is under way has ended. `see` is called about
+/// `every` so often.
+///
+/// # Errors
+/// A plan that contradicts itself; no descriptor for the driver. What happens to requests is in the report.
+pub fn drive(
+    plan: &DrivePlan,
+    every: Duration,
+    stop: &Stop,
+    see: &mut dyn FnMut(&Interval),
+) -> Result<DriveReport, DriveError> {
+    plan.check()?;
+    let shared = Shared::new(plan, Clock::start());
+    let mut driver = Driver::new(&shared, every, stop)?;
+    driver.run(see)?;
+    Ok(driver.report())
+}
+
+struct Driver<'s, 'p> {
+    shared: &'s Shared<'p>,
+    slots: Vec<Slot<'s>>,
+    /// Slots that carry no request: those with a connection that was used last come last.
+    free: Vec<usize>,
+    /// Slots that wait a moment after a failure, in the order of their instants.
+    resting: VecDeque<(Nanos, usize)>,
+    books: Books,
+    epoll: OwnedFd,
+    timer: Timer,
+    /// What the timer is set to.
+    armed: Option<Nanos>,
+    /// Open loop: the number of the next request by the schedule, and the distance between two.
+    next: u64,
+    distance: Option<f64>,
+    /// Nothing begins from here on.
+    end: Nanos,
+    every: Duration,
+    next_cut: Nanos,
+    next_sweep: Nanos,
+    ended: Nanos,
+    processor_before: Duration,
+}
+
+impl<'s, 'p> Driver<'s, 'p> {
+    fn new(shared: &'s Shared<'p>, every: Duration, stop: &Stop) -> Result<Self, DriveError> {
+        let plan = shared.plan;
+        let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(|it| system("make an epoll")(it.into()))?;
+        let timer = Timer::new().map_err(system("make a timer"))?;
+        let watch = |fd, whose: Whose, flags| {
+            epoll::add(&epoll, fd, whose.data(), flags).map_err(|it| system("watch a descriptor")(it.into()))
+        };
+        watch(timer.as_fd(), Whose::Timer, EventFlags::IN | EventFlags::ET)?;
+        watch(stop.as_fd(), Whose::Stop, EventFlags::IN | EventFlags::ET)?;
+        let slots: Vec<Slot<'s>> = (0..plan.connections).map(|_| Slot::new(shared)).collect();
+        let distance = if let Pace::PerSecond(rate) = plan.pace { Some(1e9 / rate) } else { None };
+        Ok(Driver {
+            free: (0..slots.len()).rev().collect(),
+            slots,
+            resting: VecDeque::new(),
+            books: Books::new(),
+            epoll,
+            timer,
+            armed: None,
+            next: 0,
+            distance,
+            end: Nanos(0).plus(plan.duration),
+            every,
+            next_cut: Nanos(0).plus(every),
+            next_sweep: Nanos(0).plus(SWEEP_EVERY),
+            ended: Nanos(0),
+            processor_before: processor_time(),
+            shared,
+        })
+    }
+
+    fn run(&mut self, see: &mut dyn FnMut(&Interval)) -> Result<(), DriveError> {
+        let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
+        let mut buffer = vec![0u8; READ_BYTES];
+        loop {
+            let now = self.shared.clock.now();
+            self.wake(now);
+            self.begin_due(now)?;
+            self.sweep(now)?;
+            if now >= self.next_cut {
+                self.books.cut(now, self.busy(), see);
+                self.next_cut = now.plus(self.every);
+            }
+            if now >= self.end && self.busy() == 0 && !self.owes(now) {
+                self.books.cut(now, 0, see);
+                return Ok(());
+            }
+            self.arm(now)?;
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(system("wait for events")(errno.into())),
+            }
+            for Event { flags, data } in events.drain(..) {
+                match Whose::of(data) {
+                    // Why it woke is seen above.
+                    Whose::Timer => {}
+                    Whose::Stop => self.end = self.end.min(self.shared.clock.now()),
+                    Whose::Slot { at, connection } if self.slots[at].connections == connection => {
+                        let closing = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+                        let step = self.slots[at].proceed(closing, &mut buffer);
+                        self.took(at, step)?;
+                    }
+                    // Of a connection that was closed meanwhile.
+                    Whose::Slot { .. } => {}
+                }
+            }
+        }
+    }
+
+    /// Requests under way.
+    fn busy(&self) -> usize {
+        self.slots.len() - self.free.len() - self.resting.len()
+    }
+
+    /// Slots that have rested are free.
+    fn wake(&mut self, now: Nanos) {
+        while self.resting.front().is_some_and(|(at, _)| *at <= now) {
+            self.free.extend(self.resting.pop_front().map(|(_, slot)| slot));
+        }
+    }
+
+    /// When the next request of the schedule is due; in a closed loop: now.
+    fn due(&self, now: Nanos) -> Nanos {
+        self.distance.map_or(now, |distance| Nanos((self.next as f64 * distance) as u64))
+    }
+
+    /// An open loop has not begun all that was due by its end, for want of a connection. Those that wait for longer than an answer may take
+    /// are given up.
+    fn owes(&self, now: Nanos) -> bool {
+        self.distance.is_some() && self.due(now) < self.end && now < self.end.plus(self.shared.plan.deadline)
+    }
+
+    /// Begins what is due, as long as there are slots for it.
+    fn begin_due(&mut self, now: Nanos) -> Result<(), DriveError> {
+        loop {
+            let intended = self.due(now);
+            if intended > now || intended >= self.end {
+                return Ok(());
+            }
+            let Some(slot) = self.free.pop() else { return Ok(()) };
+            self.next += 1;
+            self.begin(slot, intended)?;
+        }
+    }
+
+    fn begin(&mut self, at: usize, intended: Nanos) -> Result<(), DriveError> {
+        let slot = &mut self.slots[at];
+        let id = self.books.next();
+        let was_open = slot.socket().is_some();
+        self.books.connections += u64::from(!was_open);
+        let step = slot.begin(self.shared, id, self.books.connections, intended);
+        if self.distance.is_some() {
+            self.books.late(slot.began.since(intended.max(slot.free)));
+        }
+        self.took(at, step)
+    }
+
+    /// Enters what a step came to, and lets a closed loop go on.
+    fn took(&mut self, at: usize, step: Step) -> Result<(), DriveError> {
+        let slot = &mut self.slots[at];
+        match step {
+            Step::Waiting => return self.watch(at),
+            Step::Answered { closed } => {
+                let now = self.shared.clock.now();
+                self.books.answered(now.since(slot.intended), slot.received);
+                self.books.idle_closes += u64::from(closed);
+                (slot.free, self.ended) = (now, now);
+                if self.distance.is_none() && now < self.end {
+                    return self.begin(at, now);
+                }
+                self.free.push(at);
+            }
+            Step::Failed(failure) => {
+                let now = self.shared.clock.now();
+                let evidence = failure.evidence;
+                self.books.failed(Lost {
+                    intended: slot.intended,
+                    began: slot.began,
+                    ended: now,
+                    class: failure.class,
+                    signal: evidence.signal,
+                    state: evidence.state,
+                    received: slot.received,
+                });
+                (slot.free, self.ended) = (now, now);
+                if self.distance.is_some() {
+                    self.free.push(at);
+                } else {
+                    self.resting.push_back((now.plus(AFTER_FAILURE), at));
+                }
+            }
+            // It lies among the free ones already.
+            Step::IdleClosed => self.books.idle_closes += 1,
+            Step::IdleBroken(failure) => self.books.idle_broken(&failure),
+        }
+        Ok(())
+    }
+
+    /// Lets epoll tell what a slot waits for, each thing once. What has come before is told at once.
+    fn watch(&mut self, at: usize) -> Result<(), DriveError> {
+        let slot = &mut self.slots[at];
+        let Some((told, wanted)) = slot.watch() else { return Ok(()) };
+        let Some(socket) = slot.socket() else { return Ok(()) };
+        let writing = if wanted == Watched::Both { EventFlags::OUT } else { EventFlags::empty() };
+        let flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET | writing;
+        let data = Whose::Slot { at, connection: slot.connections }.data();
+        let watched = match told {
+            Watched::Nothing => epoll::add(&self.epoll, socket, data, flags),
+            Watched::Reading | Watched::Both => epoll::modify(&self.epoll, socket, data, flags),
+        };
+        watched.map_err(|errno| system("watch a connection")(errno.into()))
+    }
+
+    /// Ends requests whose time is over.
+    fn sweep(&mut self, now: Nanos) -> Result<(), DriveError> {
+        if now < self.next_sweep {
+            return Ok(());
+        }
+        self.next_sweep = now.plus(SWEEP_EVERY);
+        let deadline = self.shared.plan.deadline;
+        for at in 0..self.slots.len() {
+            if self.slots[at].is_busy() && now.since(self.slots[at].began) >= deadline {
+                let step = self.slots[at].expire();
+                self.took(at, step)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the timer to the next instant at which there is something to do without an event.
+    fn arm(&mut self, now: Nanos) -> Result<(), DriveError> {
+        let mut next = self.next_cut.min(self.next_sweep);
+        if let Some((rested, _)) = self.resting.front() {
+            next = next.min(*rested);
+        }
+        if now < self.end {
+            next = next.min(self.end);
+            if self.distance.is_some() && !self.free.is_empty() {
+                next = next.min(self.due(now));
+            }
+        }
+        if self.armed != Some(next) {
+            self.timer.arm(self.shared.clock.origin() + next.0).map_err(system("set the timer"))?;
+            self.armed = Some(next);
+        }
+        Ok(())
+    }
+
+    fn report(mut self) -> DriveReport {
+        let processor = processor_time().saturating_sub(self.processor_before);
+        let due = self.distance.map_or(0, |distance| (self.end.0 as f64 / distance).ceil() as u64);
+        self.books.unsent = due.saturating_sub(self.next);
+        self.books.close(self.shared.clock.origin(), self.ended, self.distance.is_some(), processor)
+    }
+}
+
+/// Processor time of this thread so far, user and system.
+fn processor_time() -> Duration {
+    getrusage(UsageWho::RUSAGE_THREAD).map_or(Duration::ZERO, |usage| {
+        let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+        Duration::from_micros(micros.unsigned_abs())
+    })
+}

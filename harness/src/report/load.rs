@@ -1,0 +1,211 @@
+//! The report of a load: what was sent, what came back, how long it took, and how late we were.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use crate::drive::{DrivePlan, DriveReport, Interval, Latencies, Pace};
+use crate::request::FailureClass;
+use crate::summary::Exit;
+
+/// Losses that are told one by one on a terminal.
+const LOSSES_TOLD: usize = 5;
+
+/// A load and what came of it.
+#[derive(Debug, Serialize)]
+pub struct LoadReport {
+    /// Version of this form.
+    pub format: u32,
+    /// Version of this program.
+    pub version: &'static str,
+    /// Commit of the source, where it is known.
+    pub commit: Option<String>,
+    /// When it began (UTC).
+    pub began: String,
+    /// Where requests went.
+    pub to: String,
+    /// Their path.
+    pub path: String,
+    /// How many connections at a time.
+    pub connections: u32,
+    /// Each carried one request after the other.
+    pub kept: bool,
+    /// Requests a second that were meant; absent in a closed loop.
+    pub rate: Option<f64>,
+    /// For how long requests began, in milliseconds.
+    pub duration_ms: u128,
+    /// What came of it. Times in nanoseconds.
+    pub result: DriveReport,
+}
+
+impl LoadReport {
+    /// Of this load.
+    #[must_use]
+    pub fn new(plan: &DrivePlan, began: String, commit: Option<String>, result: DriveReport) -> LoadReport {
+        LoadReport {
+            format: 1,
+            version: env!("CARGO_PKG_VERSION"),
+            commit,
+            began,
+            to: plan.to.to_string(),
+            path: plan.path.clone(),
+            connections: plan.connections,
+            kept: plan.kept,
+            rate: if let Pace::PerSecond(rate) = plan.pace { Some(rate) } else { None },
+            duration_ms: plan.duration.as_millis(),
+            result,
+        }
+    }
+
+    /// 0 when everything was answered, 1 when something was lost, 6 when nothing but our own resources were lacking.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        let ours = self.result.failed.get(&FailureClass::HarnessFault).copied().unwrap_or_default();
+        match self.result.lost() {
+            0 if self.result.unsent == 0 => Exit::AsExpected,
+            lost if lost > 0 && lost == ours => Exit::Environment,
+            _ => Exit::Unexpected,
+        }
+    }
+}
+
+/// One line for an interval.
+#[must_use]
+pub fn line(interval: &Interval) -> String {
+    let times = Latencies::of(&interval.times);
+    let (at, length) = (interval.to.0 as f64 / 1e9, interval.to.since(interval.from));
+    format!(
+        "{at:6.1} s  {:>9}/s  p50 {}  p99 {}  max {}  lost {}  in flight {}",
+        grouped(per_second(times.count, length)),
+        time(times.p50),
+        time(times.p99),
+        time(times.max),
+        grouped(interval.failed),
+        interval.in_flight
+    )
+}
+
+/// The report for people.
+#[must_use]
+pub fn terminal(report: &LoadReport, colour: bool) -> String {
+    let LoadReport { result, .. } = report;
+    let mut text = String::new();
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(text, "  {name:<12} {value}");
+    };
+    let took = Duration::from_nanos(result.took);
+    row("load", asked(report));
+    row("requests", format!("{} in {:.1} s", grouped(result.begun), took.as_secs_f64()));
+    row("answered", format!("{}, {}/s", grouped(result.answered), grouped(per_second(result.answered, took))));
+    row("lost", lost(result, colour));
+    if result.unsent > 0 {
+        row(
+            "unsent",
+            format!("{}: due, and every connection was busy until the end and after it", grouped(result.unsent)),
+        );
+    }
+    for lost in result.losses.iter().take(LOSSES_TOLD) {
+        let state = if lost.state.is_empty() { String::new() } else { format!(" ({})", lost.state) };
+        row(
+            "",
+            format!("at {}: {}, {}{state}, {} bytes of answer", lost.ended, lost.class, lost.signal, lost.received),
+        );
+    }
+    row("latency", latencies(&result.latency));
+    if let Some(lateness) = &result.lateness {
+        row("lateness", format!("{}  (our own)", latencies(lateness)));
+    }
+    let closes = format!(
+        "{} opened, {} closed by the server between two requests",
+        grouped(result.connections),
+        grouped(result.idle_closes)
+    );
+    row("connections", closes);
+    let each = result.processor.checked_div(result.begun).unwrap_or_default();
+    row("processor", format!("{} a request, of ours", time(each)));
+    text
+}
+
+fn asked(report: &LoadReport) -> String {
+    let kept = if report.kept { "kept" } else { "fresh" };
+    let pace = report.rate.map_or_else(|| "as fast as answered".to_owned(), |rate| format!("{rate} a second"));
+    format!(
+        "http://{}{} for {} s, {} {kept} connections at a time, {pace}",
+        report.to,
+        report.path,
+        report.duration_ms as f64 / 1e3,
+        report.connections
+    )
+}
+
+fn lost(result: &DriveReport, colour: bool) -> String {
+    let lost = result.lost();
+    if lost == 0 {
+        return "0".to_owned();
+    }
+    let classes: Vec<String> = result.failed.iter().map(|(class, count)| format!("{count} {class}")).collect();
+    let text = format!("{}: {}", grouped(lost), classes.join(", "));
+    let style = if colour { Style::new().fg_color(Some(AnsiColor::Red.into())).bold() } else { Style::new() };
+    format!("{style}{text}{style:#}")
+}
+
+fn latencies(of: &Latencies) -> String {
+    format!(
+        "p50 {}  p90 {}  p99 {}  p99.9 {}  max {}",
+        time(of.p50),
+        time(of.p90),
+        time(of.p99),
+        time(of.p99_9),
+        time(of.max)
+    )
+}
+
+/// Nanoseconds with a unit that leaves three digits.
+pub(super) fn time(nanos: u64) -> String {
+    let nanos = nanos as f64;
+    match nanos {
+        _ if nanos < 1e3 => format!("{nanos} ns"),
+        _ if nanos < 1e4 => format!("{:.2} µs", nanos / 1e3),
+        _ if nanos < 1e6 => format!("{:.0} µs", nanos / 1e3),
+        _ if nanos < 1e7 => format!("{:.2} ms", nanos / 1e6),
+        _ if nanos < 1e9 => format!("{:.0} ms", nanos / 1e6),
+        _ => format!("{:.2} s", nanos / 1e9),
+    }
+}
+
+fn per_second(count: u64, length: Duration) -> u64 {
+    let seconds = length.as_secs_f64();
+    if seconds > 0.0 { (count as f64 / seconds).round() as u64 } else { 0 }
+}
+
+/// With a space between groups of three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_and_times_have_three_digits() {
+        for (number, want) in [(7, "7"), (1234, "1 234"), (123_456, "123 456"), (1_234_567, "1 234 567")] {
+            assert_eq!(grouped(number), want);
+        }
+        for (nanos, want) in [(40, "40 ns"), (4_560, "4.56 µs"), (45_600, "46 µs"), (4_560_000, "4.56 ms")] {
+            assert_eq!(time(nanos), want);
+        }
+        assert_eq!(time(456_000_000), "456 ms");
+        assert_eq!(time(4_560_000_000), "4.56 s");
+    }
+}

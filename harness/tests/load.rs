@@ -1,0 +1,119 @@
+//! `unbroken load` as a user runs it: whom it loads, whom it refuses, what it says, and how it ends.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::process::{Command, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// A server of the test's own, as long as its process lives; where it listens.
+fn server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("address").to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("accept");
+            std::thread::spawn(move || {
+                let mut buffer = [0u8; 1024];
+                while stream.read(&mut buffer).is_ok_and(|count| count > 0) {
+                    if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+fn load(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_unbroken"))
+        .arg("load")
+        .args(arguments)
+        .output()
+        .expect("the command was built with the tests");
+    let text = |bytes| String::from_utf8(bytes).expect("it speaks UTF-8");
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[test]
+fn another_machine_is_refused_unless_it_is_said_to_be_ones_own() {
+    let (code, out, err) = load(&["http://192.0.2.1/"]);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(err.contains("192.0.2.1:80 is not this machine's loopback") && err.contains("--allow-remote"), "{err}");
+}
+
+#[test]
+fn what_cannot_be_loaded_is_told_with_the_fix() {
+    for (arguments, want) in [
+        (&["https://127.0.0.1/"][..], "write http://"),
+        (&["http://example.org/"], "names are not looked up"),
+        (&["http://127.0.0.1/", "--connections", "0"], "from 1 to 65536 can be driven"),
+        (&["http://127.0.0.1/", "--rate", "0"], "from 0.01 to 1000000 can be kept"),
+        (&["http://127.0.0.1/", "--duration", "soon"], "--duration"),
+        (&["http://[::1]/", "--sources", "2"], "one is IPv4 and the other IPv6"),
+    ] {
+        let (code, _, err) = load(arguments);
+        assert!(code == Some(2) && err.contains(want), "{arguments:?}: {code:?} {err}");
+    }
+}
+
+#[test]
+fn everything_answered_is_0_and_told_to_people_and_to_programs() {
+    let address = server();
+    let url = format!("http://{address}/");
+    let log = std::env::temp_dir().join(format!("unbroken-load-{}.hlog", std::process::id()));
+    let path = log.to_str().expect("a scratch path is UTF-8");
+    let (code, out, err) = load(&[&url, "--duration", "200ms", "--histogram", path]);
+    assert_eq!(code, Some(0), "{err}");
+    for word in ["requests", "answered", "lost         0\n", "latency", "connections", "processor"] {
+        assert!(out.contains(word), "{word:?} is not in\n{out}");
+    }
+    assert!(err.contains("/s  p50"), "each second is told: {err}");
+    let times = std::fs::read_to_string(&log).expect("the log was written");
+    let _gone = std::fs::remove_file(&log);
+    // A compressed histogram of the V2 format begins so, in base64.
+    let lines: Vec<&str> = times.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(times.starts_with("#[Logged with unbroken") && !lines.is_empty(), "{times}");
+    assert!(lines.iter().all(|line| line.split(',').nth(3).is_some_and(|it| it.starts_with("HISTF"))), "{times}");
+
+    let (code, out, _) =
+        load(&[&url, "--duration", "300ms", "--rate", "1000", "--fresh", "--json", "--progress", "none"]);
+    let report: Value = serde_json::from_str(&out).expect("it is JSON");
+    let result = &report["result"];
+    assert_eq!(
+        (code, &result["begun"], &result["answered"], &result["connections"]),
+        (Some(0), &300.into(), &300.into(), &300.into())
+    );
+    assert_eq!((&report["rate"], &report["kept"]), (&1000.0.into(), &false.into()));
+}
+
+#[test]
+fn something_lost_is_1_with_class_and_first_losses() {
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
+    // Bound and not listening: nobody else can have the port.
+    let held = socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
+    bind(&held, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("bind");
+    let address = SocketAddr::try_from(getsockname(&held).expect("it has a name")).expect("address");
+    let (code, out, _) = load(&[&format!("http://{address}/"), "--duration", "50ms", "--progress", "none"]);
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains(" refused") && out.contains("refused, ECONNREFUSED, 0 bytes of answer"), "{out}");
+}
+
+#[test]
+fn an_interrupt_ends_it_early_with_its_report() {
+    let address = server();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_unbroken"));
+    command.args(["load", &format!("http://{address}/"), "--duration", "1h"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    // The first line of progress: it loads.
+    let mut told = [0u8; 1];
+    child.stderr.as_mut().expect("it is piped").read_exact(&mut told).expect("it tells");
+    kill(Pid::from_raw(child.id().try_into().expect("pids fit")), Signal::SIGINT).expect("it lives");
+    let output = child.wait_with_output().expect("it ends");
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(Signal::SIGINT as i32), "{out}");
+    assert!(out.contains("answered"), "{out}");
+}
