@@ -4,9 +4,9 @@
 //! Everything happens in a network namespace of its own, whose counters are nobody else's: what is a race is held against the kernel's
 //! own count. Three questions:
 //!
-//! - [`harms`]: is every failure reported, as what it was, and nothing else? None missed, none invented.
-//! - [`gaps`]: how short a time without a listener is still seen, by the load alone, and by the listener's identity?
-//! - [`schedule`]: how late is the load itself?
+//! - `harms`: is every failure reported, as what it was, and nothing else? None missed, none invented.
+//! - `gaps`: how short a time without a listener is still seen, by the load alone, and by the listener's identity?
+//! - `schedule`: how late is the load itself?
 
 mod gaps;
 mod harms;
