@@ -108,6 +108,8 @@ struct Driver<'s, 'p> {
     slots: Vec<Slot<'s>>,
     /// Slots that carry no request: those with a connection that was used last come last.
     free: Vec<usize>,
+    /// Since when there is a free one without a break: until then whatever is due waits for the server, and not for us.
+    free_since: Nanos,
     /// Slots that wait a moment after a failure, in the order of their instants.
     resting: VecDeque<(Nanos, usize)>,
     books: Books,
@@ -142,6 +144,7 @@ impl<'s, 'p> Driver<'s, 'p> {
         Ok(Driver {
             free: (0..slots.len()).rev().collect(),
             slots,
+            free_since: Nanos(0),
             resting: VecDeque::new(),
             books: Books::new(),
             epoll,
@@ -204,9 +207,17 @@ impl<'s, 'p> Driver<'s, 'p> {
 
     /// Slots that have rested are free.
     fn wake(&mut self, now: Nanos) {
-        while self.resting.front().is_some_and(|(at, _)| *at <= now) {
-            self.free.extend(self.resting.pop_front().map(|(_, slot)| slot));
+        while let Some(&(_, slot)) = self.resting.front().filter(|(at, _)| *at <= now) {
+            self.resting.pop_front();
+            self.set_free(slot, now);
         }
+    }
+
+    fn set_free(&mut self, slot: usize, now: Nanos) {
+        if self.free.is_empty() {
+            self.free_since = now;
+        }
+        self.free.push(slot);
     }
 
     /// When the next request of the schedule is due; in a closed loop: now.
@@ -240,7 +251,7 @@ impl<'s, 'p> Driver<'s, 'p> {
         self.books.connections += u64::from(!was_open);
         let step = slot.begin(self.shared, id, self.books.connections, intended);
         if self.distance.is_some() {
-            self.books.late(slot.began.since(intended.max(slot.free)));
+            self.books.late(slot.began.since(intended.max(self.free_since)));
         }
         self.took(at, step)
     }
@@ -254,11 +265,11 @@ impl<'s, 'p> Driver<'s, 'p> {
                 let now = self.shared.clock.now();
                 self.books.answered(now.since(slot.intended), slot.received);
                 self.books.idle_closes += u64::from(closed);
-                (slot.free, self.ended) = (now, now);
+                self.ended = now;
                 if self.distance.is_none() && now < self.end {
                     return self.begin(at, now);
                 }
-                self.free.push(at);
+                self.set_free(at, now);
             }
             Step::Failed(failure) => {
                 let now = self.shared.clock.now();
@@ -272,9 +283,9 @@ impl<'s, 'p> Driver<'s, 'p> {
                     state: evidence.state,
                     received: slot.received,
                 });
-                (slot.free, self.ended) = (now, now);
+                self.ended = now;
                 if self.distance.is_some() {
-                    self.free.push(at);
+                    self.set_free(at, now);
                 } else {
                     self.resting.push_back((now.plus(AFTER_FAILURE), at));
                 }

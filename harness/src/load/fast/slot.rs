@@ -104,10 +104,9 @@ pub(super) struct Slot<'s> {
     sent_before: u64,
     sent: usize,
     pub(super) received: u64,
-    /// When the request was meant to be sent, when its work began, and when the slot was free for it.
+    /// When the request was meant to be sent, and when its work began.
     pub(super) intended: Nanos,
     pub(super) began: Nanos,
-    pub(super) free: Nanos,
 }
 
 impl<'s> Slot<'s> {
@@ -128,7 +127,6 @@ impl<'s> Slot<'s> {
             received: 0,
             intended: Nanos(0),
             began: Nanos(0),
-            free: Nanos(0),
         }
     }
 
