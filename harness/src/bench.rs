@@ -8,6 +8,7 @@ mod figure;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use thiserror::Error;
@@ -17,7 +18,7 @@ pub use figure::{Figure, Kind, Ratio};
 use crate::date;
 use crate::history::History;
 use crate::machine::Machine;
-use crate::measure::{Measure, measures};
+use crate::measure::{Measure, measures, milliseconds, percentile};
 use crate::plan::{NotRun, Plan};
 use crate::progress::{self, Progress};
 use crate::request::Pattern;
@@ -195,7 +196,9 @@ pub fn bench(request: &Request, stop: &Stop, progress: progress::Listener<'_>) -
             progress(Progress::RunBegan { target, scenario, number, of });
             let history = one(request, &session, &plan, (round, stop), progress)?;
             samples[at].upgrades.extend(measures(&history));
-            samples[at].noise.push((milliseconds(history.account.lateness_p99), canary_p99(&history)));
+            samples[at]
+                .noise
+                .push((milliseconds(Duration::from_nanos(history.account.lateness_p99)), canary_p99(&history)));
         }
     }
     let _kept = std::fs::remove_dir(&session);
@@ -246,15 +249,7 @@ fn one(
 /// The 99th percentile of the canary's answers.
 fn canary_p99(history: &History) -> f64 {
     let answers = history.requests.iter().filter(|it| it.pattern == Pattern::Canary);
-    let mut took: Vec<u128> = answers.map(|it| it.ended.since(it.intended).as_nanos()).collect();
+    let mut took: Vec<Duration> = answers.map(|it| it.ended.since(it.intended)).collect();
     took.sort_unstable();
-    let rank = (took.len() * 99).div_ceil(100).max(1);
-    milliseconds(took.get(rank - 1).map_or(0, |nanos| u64::try_from(*nanos).unwrap_or(u64::MAX)))
-}
-
-/// Milliseconds with three decimals.
-fn milliseconds(nanos: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "microseconds of a run are far below 2^52")]
-    let micros = (nanos / 1_000) as f64;
-    micros / 1e3
+    percentile(&took, 99).unwrap_or_default()
 }

@@ -170,13 +170,13 @@ fn accept_gap(history: &History, from: Nanos, until: Nanos) -> Option<Duration> 
 }
 
 /// The nearest-rank percentile of sorted durations.
-fn percentile(sorted: &[Duration], percent: usize) -> Option<f64> {
+pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Option<f64> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied().map(milliseconds)
 }
 
 /// Milliseconds with three decimals: a fixed format, so that reports are the same byte for byte.
-fn milliseconds(duration: Duration) -> f64 {
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "microseconds of a run are far below 2^52")]
     let micros = duration.as_micros() as f64;
     micros / 1e3

@@ -234,6 +234,7 @@ fn counted() -> Result<BTreeMap<String, u64>, CalibrationError> {
     Ok(counter::read()?)
 }
 
+/// By how much a counter has moved.
 fn moved(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>, name: &str) -> u64 {
     let value = |of: &BTreeMap<String, u64>| of.get(name).copied().unwrap_or_default();
     value(after).saturating_sub(value(before))

@@ -70,11 +70,7 @@ impl Selftest {
             directory,
         };
         let interrupt = Interrupt::watch()?;
-        let hog = if self.hog {
-            Some(Hog::start().map_err(|error| Failure::environment("start the processor hog", error))?)
-        } else {
-            None
-        };
+        let hog = self.start_hog()?;
         let teller = Teller::new(self.how.progress);
         let tested = effect::selftest(&request, interrupt.stop(), &mut |step| teller.tell(&step));
         teller.finish();
@@ -90,17 +86,19 @@ impl Selftest {
         ended
     }
 
+    /// Runs until it is dropped, where one was asked for.
+    fn start_hog(&self) -> Result<Option<Hog>, Failure> {
+        let hog = self.hog.then(Hog::start).transpose();
+        hog.map_err(|error| Failure::environment("start the processor hog", error))
+    }
+
     /// Calibrates the load and reports.
     fn run_calibration(&self) -> Result<Exit, Failure> {
         let here = here()?;
         let mut reports = Reports::open(&self.reports)?;
         let machine = effect::prepare(self.how.tier, [], &[])?;
         let interrupt = Interrupt::watch()?;
-        let hog = if self.hog {
-            Some(Hog::start().map_err(|error| Failure::environment("start the processor hog", error))?)
-        } else {
-            None
-        };
+        let hog = self.start_hog()?;
         let is_silent = self.how.progress == ProgressMode::None;
         let mut see = |what: &str| {
             if !is_silent {

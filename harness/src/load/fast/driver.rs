@@ -245,6 +245,11 @@ impl<'s, 'p> Driver<'s, 'p> {
     }
 
     fn begin(&mut self, at: usize, intended: Nanos) -> Result<(), DriveError> {
+        // A closed loop has just read an answer, and no end with it; in an open one time has passed.
+        if self.distance.is_some() {
+            let found = self.slots[at].look();
+            self.found_idle(found);
+        }
         let slot = &mut self.slots[at];
         let id = self.books.next();
         let was_open = slot.socket().is_some();
@@ -291,10 +296,18 @@ impl<'s, 'p> Driver<'s, 'p> {
                 }
             }
             // It lies among the free ones already.
-            Step::IdleClosed => self.books.idle_closes += 1,
-            Step::IdleBroken(failure) => self.books.idle_broken(&failure),
+            idle => self.found_idle(idle),
         }
         Ok(())
+    }
+
+    /// Enters what was found between two requests.
+    fn found_idle(&mut self, step: Step) {
+        match step {
+            Step::IdleClosed => self.books.idle_closes += 1,
+            Step::IdleBroken(failure) => self.books.idle_broken(&failure),
+            Step::Waiting | Step::Answered { .. } | Step::Failed(_) => {}
+        }
     }
 
     /// Lets epoll tell what a slot waits for, each thing once. What has come before is told at once.

@@ -272,8 +272,8 @@ impl<'s> Slot<'s> {
         Step::Answered { closed: closing && !last }
     }
 
-    /// Looks at a connection between two requests.
-    fn look(&mut self) -> Step {
+    /// Looks at a connection between two requests, without waiting: a FIN that is there before a write means that nothing is lost.
+    pub(super) fn look(&mut self) -> Step {
         let Some(socket) = &self.socket else { return Step::Waiting };
         match socket.peek() {
             Ok(Peek::Quiet) => Step::Waiting,
