@@ -32,6 +32,7 @@ fn main() {
         seed: 1,
         endpoint_index: 0,
         endpoint,
+        datagrams: None,
         request_deadline: Duration::from_secs(20),
         netns: None,
         first_id: 1,

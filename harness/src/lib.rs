@@ -4,7 +4,7 @@
 //! The code in the order of its data flow:
 //!
 //! - vocabulary, without I/O: [`clock`], [`id`], [`machine`], [`manifest`] → [`target`], [`scenario`], [`plan`],
-//!   [`supervisord`], [`systemd`], [`event`] and [`request`] → [`history`], [`drive`], [`verdict`], [`expectation`]; [`catalogue`] holds the embedded files
+//!   [`supervisord`], [`systemd`], [`event`], [`request`] and [`datagram`] → [`history`], [`drive`], [`verdict`], [`expectation`]; [`catalogue`] holds the embedded files
 //! - effects: [`kernel`], [`wait`], [`sandbox`], [`process`], [`ready`], [`load`], [`observe`], and [`run`], which turns
 //!   a plan into a history
 //! - judgement, pure: [`check`], [`report`]
@@ -16,6 +16,7 @@ pub mod catalogue;
 pub mod check;
 pub mod cli;
 pub mod clock;
+pub mod datagram;
 pub mod date;
 pub mod doctor;
 pub mod drive;

@@ -35,6 +35,8 @@ pub enum Pattern {
     Parked,
     /// A connection whose handshake lacks its last ACK at the trigger; its request is sent after the upgrade, and completes it.
     HalfOpen,
+    /// A datagram of a flow: one of some UDP sockets that each send one now and then.
+    Flow,
     /// Requests to the canary, a listener of our own: the noise of the machine, never of the target.
     Canary,
 }
@@ -54,6 +56,7 @@ impl Pattern {
             Pattern::Upload => "upload",
             Pattern::Parked => "parked",
             Pattern::HalfOpen => "half-open",
+            Pattern::Flow => "flow",
             Pattern::Canary => "canary",
         }
     }
@@ -71,7 +74,7 @@ impl fmt::Display for Pattern {
 pub enum FailureClass {
     /// socket or bind failed for want of our own resources (EMFILE, EADDRINUSE, EADDRNOTAVAIL): never a drop.
     HarnessFault,
-    /// connect: ECONNREFUSED.
+    /// connect: ECONNREFUSED. Of a datagram: nobody has the port (ICMP).
     Refused,
     /// connect: reset during the handshake.
     HandshakeReset,
@@ -97,6 +100,8 @@ pub enum FailureClass {
     Unread,
     /// Reused, request sent, no response byte: EOF, CLOSE_WAIT, all acknowledged: read, and answered with nothing.
     Taken,
+    /// Datagram: no answer by the deadline, although a later one of its flow was answered.
+    Lost,
     /// Not HTTP, a wrong request id, or a wrong body; of an echo, other bytes than were sent.
     WrongAnswer,
     /// Status 5xx.
@@ -121,6 +126,7 @@ impl FailureClass {
             FailureClass::Crossed => "crossed",
             FailureClass::Unread => "unread",
             FailureClass::Taken => "taken",
+            FailureClass::Lost => "lost",
             FailureClass::WrongAnswer => "wrong-answer",
             FailureClass::ServerError => "server-error",
         }
@@ -203,7 +209,7 @@ pub struct Request {
     pub pattern: Pattern,
     /// Index of the endpoint in the manifest.
     pub endpoint: usize,
-    /// The connection it travelled on, unique within the run.
+    /// The connection it travelled on, or the flow that it belongs to, unique within the run.
     pub connection: u64,
     /// Our port of that connection; 0 when there was none.
     pub local_port: u16,
@@ -279,6 +285,9 @@ pub struct LoadAccount {
     pub unannounced_closes: u64,
     /// Connections that we closed with unread bytes (they move the server-side abort counters of our namespace).
     pub own_aborts: u64,
+    /// Datagrams that answer none that was waited for: a second answer, or one that came too late.
+    #[serde(default)]
+    pub unpaired_datagrams: u64,
     /// Lateness of the schedule: send time minus intended time, in nanoseconds.
     pub lateness_p50: u64,
     /// Same, 99th percentile.

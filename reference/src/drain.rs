@@ -60,6 +60,12 @@ impl Drain {
         self.begun.get().is_some()
     }
 
+    /// When it began; `None` before.
+    #[must_use]
+    pub fn begun_at(&self) -> Option<Instant> {
+        self.begun.get().copied()
+    }
+
     /// When idle kept connections are closed; `None` before the drain.
     #[must_use]
     pub fn idle_until(&self) -> Option<Instant> {

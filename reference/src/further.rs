@@ -1,4 +1,5 @@
-//! The sockets on which a server listens beside the first one: other ports, IPv6, UNIX sockets with a file or an abstract name.
+//! The sockets on which a server listens beside the first one: other ports, IPv6, UNIX sockets with a file or an abstract name, and
+//! those on which it reads datagrams.
 //!
 //! A listening socket keeps its name whoever has it open, so a process that is handed many need not be told which is which: it asks
 //! the kernel (getsockname(2)), takes those that it is to listen on, binds what is missing, and closes the rest. That is how a new
@@ -21,12 +22,16 @@ use crate::listener::{self, Sharing};
 
 /// What stands before the address of a UNIX socket.
 const UNIX: &str = "unix:";
+/// What stands before an address at which datagrams are read.
+const UDP: &str = "udp:";
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// IPv4 or IPv6: `127.0.0.1:80`, `[::1]:80`.
     Internet(SocketAddr),
+    /// The same for datagrams: `udp:127.0.0.1:80`. The port may be a listener's, too.
+    Datagram(SocketAddr),
     /// A UNIX socket with a file: `unix:run/server.sock`.
     Path(PathBuf),
     /// A UNIX socket with an abstract name (unix(7)): `unix:@server`.
@@ -37,13 +42,19 @@ impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let no_address = || {
+            format!(
+                "`{text}` is no address: write `127.0.0.1:80`, `[::1]:80`, `udp:127.0.0.1:80`, `unix:PATH` or `unix:@NAME`"
+            )
+        };
+        if let Some(address) = text.strip_prefix(UDP) {
+            return address.parse().map(Self::Datagram).map_err(|_| no_address());
+        }
         match text.strip_prefix(UNIX).map(|rest| rest.strip_prefix('@').ok_or(rest)) {
             Some(Ok("") | Err("")) => Err(format!("`{text}` names no socket")),
             Some(Ok(name)) => Ok(Self::Abstract(name.to_owned())),
             Some(Err(path)) => Ok(Self::Path(path.into())),
-            None => text.parse().map(Self::Internet).map_err(|_| {
-                format!("`{text}` is no address: write `127.0.0.1:80`, `[::1]:80`, `unix:PATH` or `unix:@NAME`")
-            }),
+            None => text.parse().map(Self::Internet).map_err(|_| no_address()),
         }
     }
 }
@@ -52,6 +63,7 @@ impl fmt::Display for Address {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Internet(address) => write!(out, "{address}"),
+            Self::Datagram(address) => write!(out, "{UDP}{address}"),
             Self::Path(path) => write!(out, "{UNIX}{}", path.display()),
             Self::Abstract(name) => write!(out, "{UNIX}@{name}"),
         }
@@ -59,15 +71,17 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// One line: an address, or some that differ in the port, `127.0.0.1:8001-8004`.
+    /// One line: an address, or some that differ in the port, `127.0.0.1:8001-8004` or `udp:127.0.0.1:8001-8004`.
     ///
     /// # Errors
     /// What is wrong with it, for standard error.
     pub fn some(line: &str) -> Result<Vec<Self>, String> {
-        let range = line.rsplit_once('-').and_then(|(first, last)| {
+        let (kind, ports): (fn(SocketAddr) -> Self, _) =
+            line.strip_prefix(UDP).map_or((Self::Internet, line), |rest| (Self::Datagram, rest));
+        let range = ports.rsplit_once('-').and_then(|(first, last)| {
             let first: SocketAddr = first.parse().ok()?;
             let last: u16 = last.parse().ok().filter(|last| *last >= first.port())?;
-            Some((first.port()..=last).map(move |port| Self::Internet(SocketAddr::new(first.ip(), port))))
+            Some((first.port()..=last).map(move |port| kind(SocketAddr::new(first.ip(), port))))
         });
         match range {
             Some(range) => Ok(range.collect()),
@@ -79,7 +93,7 @@ impl Address {
     pub fn of(socket: &impl AsFd) -> Option<Self> {
         let name = rustix::net::getsockname(socket).ok()?;
         if let Ok(address) = SocketAddr::try_from(name.clone()) {
-            return Some(Self::Internet(address));
+            return Some(if is_for_datagrams(socket) { Self::Datagram(address) } else { Self::Internet(address) });
         }
         let name = SocketAddrUnix::try_from(name).ok()?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -102,6 +116,7 @@ impl Address {
     fn bind(&self, sharing: Sharing) -> io::Result<OwnedFd> {
         let name = match self {
             Self::Internet(address) => return Ok(listener::bind(*address, sharing)?.into()),
+            Self::Datagram(address) => return listener::bind_datagrams(*address, sharing),
             Self::Path(path) => {
                 remove_if_dead(path)?;
                 SocketAddrUnix::new(path)?
@@ -116,6 +131,16 @@ impl Address {
     }
 }
 
+pub(crate) fn is_for_datagrams(socket: &impl AsFd) -> bool {
+    rustix::net::sockopt::socket_type(socket) == Ok(SocketType::DGRAM)
+}
+
+/// Sorts those that listen before those for datagrams, and counts them.
+fn listening_first(sockets: &mut [OwnedFd]) -> usize {
+    sockets.sort_by_key(is_for_datagrams);
+    sockets.iter().filter(|socket| !is_for_datagrams(*socket)).count()
+}
+
 /// Removes the file of a socket on which nobody listens any more: bind(2) refuses a name that is there.
 fn remove_if_dead(path: &Path) -> io::Result<()> {
     match UnixStream::connect(path) {
@@ -127,7 +152,10 @@ fn remove_if_dead(path: &Path) -> io::Result<()> {
 /// The listening sockets beside the first one.
 #[derive(Debug, Default)]
 pub struct Further {
+    /// Those that listen, then those for datagrams.
     sockets: Vec<OwnedFd>,
+    /// How many listen.
+    listening: usize,
     /// The files by which they are reached.
     files: Vec<PathBuf>,
     /// The files of sockets that were handed over and are not wanted.
@@ -144,8 +172,9 @@ impl Drop for Further {
 
 /// Sockets of which another process keeps the files.
 impl From<Vec<OwnedFd>> for Further {
-    fn from(sockets: Vec<OwnedFd>) -> Self {
-        Self { sockets, files: Vec::new(), dropped: Vec::new(), made: Vec::new() }
+    fn from(mut sockets: Vec<OwnedFd>) -> Self {
+        let listening = listening_first(&mut sockets);
+        Self { sockets, listening, files: Vec::new(), dropped: Vec::new(), made: Vec::new() }
     }
 }
 
@@ -157,7 +186,7 @@ impl Further {
     /// # Errors
     /// An address that cannot be bound, and why; what was bound before it is undone.
     pub fn take(wanted: &[Address], mut handed: Vec<OwnedFd>) -> Result<Self, String> {
-        let mut further = Self::default();
+        let (mut further, mut sockets) = (Self::default(), Vec::new());
         let sharing = |address: &Address| {
             let is_shared = wanted.iter().filter(|it| *it == address).count() > 1;
             if is_shared { Sharing::ReusePort } else { Sharing::Exclusive }
@@ -172,8 +201,10 @@ impl Further {
                 further.files.push(path.clone());
                 further.made.extend(there.is_none().then(|| path.clone()));
             }
-            further.sockets.push(socket);
+            sockets.push(socket);
         }
+        further.listening = listening_first(&mut sockets);
+        further.sockets = sockets;
         let file =
             |socket: &OwnedFd| if let Some(Address::Path(path)) = Address::of(socket) { Some(path) } else { None };
         further.dropped = handed.iter().filter_map(file).collect();
@@ -186,10 +217,22 @@ impl Further {
         remove(&std::mem::take(&mut self.dropped));
     }
 
-    /// The sockets, in the order of what was wanted.
+    /// All of them, to be handed on.
     #[must_use]
     pub fn sockets(&self) -> &[OwnedFd] {
         &self.sockets
+    }
+
+    /// Those that listen, in the order of what was wanted.
+    #[must_use]
+    pub fn queues(&self) -> &[OwnedFd] {
+        &self.sockets[..self.listening]
+    }
+
+    /// Those for datagrams.
+    #[must_use]
+    pub fn datagrams(&self) -> &[OwnedFd] {
+        &self.sockets[self.listening..]
     }
 
     /// The files that whoever listens last removes.
@@ -210,6 +253,7 @@ impl Further {
         let mut anew = Self::take(&files, Vec::new())?;
         anew.settle();
         self.sockets = kept.into_iter().chain(std::mem::take(&mut anew.sockets)).collect();
+        self.listening = listening_first(&mut self.sockets);
         Ok(())
     }
 }
@@ -228,10 +272,10 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_they_are_written() {
-        for text in ["127.0.0.1:80", "[::1]:80", "unix:a/b.sock", "unix:@name"] {
+        for text in ["127.0.0.1:80", "[::1]:80", "udp:127.0.0.1:80", "unix:a/b.sock", "unix:@name"] {
             assert_eq!(text.parse::<Address>().expect(text).to_string(), text);
         }
-        for text in ["localhost:80", "unix:", "unix:@", "80"] {
+        for text in ["localhost:80", "udp:80", "unix:", "unix:@", "80"] {
             text.parse::<Address>().expect_err(text);
         }
         let some = Address::some("127.0.0.1:8001-8003").expect("a range");
@@ -284,6 +328,19 @@ mod tests {
         let second = Further::take(&wanted, handed).expect("take");
         assert_eq!(cookies(&second), cookies(&first));
         assert_ne!(cookies(&second)[0], cookies(&second)[1]);
+    }
+
+    #[test]
+    fn a_listener_and_a_socket_for_datagrams_may_have_one_port() {
+        let listener = listener::bind("127.0.0.1:0".parse().expect("address"), Sharing::Exclusive).expect("bind");
+        let port = listener.local_addr().expect("name");
+        let first = Further::take(&[Address::Datagram(port)], Vec::new()).expect("the port is another one");
+        let handed = vec![first.sockets()[0].try_clone().expect("dup"), OwnedFd::from(listener)];
+        let further = Further::take(&[Address::Datagram(port), Address::Internet(port)], handed).expect("take");
+        let name = |sockets: &[OwnedFd]| sockets.iter().filter_map(Address::of).collect::<Vec<_>>();
+        assert_eq!(name(further.queues()), [Address::Internet(port)]);
+        assert_eq!(name(further.datagrams()), [Address::Datagram(port)]);
+        assert_eq!(further.sockets().len(), 2);
     }
 
     #[test]

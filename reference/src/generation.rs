@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, epoll};
 
+use crate::datagram::{Reader, Turn};
 use crate::defect::Spin;
 use crate::drain::Pass;
 use crate::further::Further;
@@ -132,8 +133,12 @@ impl<F: FnMut()> Beside for F {
 pub struct Generation {
     /// The queue of new connections; given up when the drain begins.
     pub listener: Option<Arc<TcpListener>>,
-    /// Further queues, accepted from as the first is, and given up with it.
+    /// Further queues, accepted from as the first is, sockets for datagrams, read in turn, and all given up with it.
     pub further: Option<Arc<Further>>,
+    /// How it takes its turn at those for datagrams.
+    pub turn: Turn,
+    /// Who reads them.
+    pub readers: Vec<Reader>,
     /// What is served.
     pub service: Arc<Service>,
     /// Stop and upgrade requests.
@@ -167,6 +172,8 @@ impl Generation {
         Self {
             listener: Some(listener.into()),
             further: None,
+            turn: Turn::Taken,
+            readers: Vec::new(),
             service: Arc::new(service),
             signals,
             log,
@@ -206,6 +213,7 @@ impl Generation {
                 self.log.line(format_args!("drain deadline: {} connections cut", drain.live()));
                 return Ok(());
             }
+            self.begin_reading();
             let woken = self.wait(exhausted_until.take(), beside)?;
             drain.acknowledge_ended();
             self.begin_waiting();
@@ -258,11 +266,12 @@ impl Generation {
             stale.as_ref().map_or_else(absent, poll::readable),
         ];
         let (fixed, further) = (entries.len(), self.further.as_ref().filter(|_| queue.is_some()));
-        entries.extend(further.iter().flat_map(|it| it.sockets()).map(poll::readable));
+        entries.extend(further.iter().flat_map(|it| it.queues()).map(poll::readable));
         let queues = entries.len();
         entries.extend(beside.waits());
         let own = self.overstay.or(drain.deadline()).or(exhausted_until);
-        let again = (!self.unserved.is_empty()).then(|| Instant::now() + EXHAUSTED_PAUSE);
+        let lacks = !self.unserved.is_empty() || self.unread() > 0;
+        let again = lacks.then(|| Instant::now() + EXHAUSTED_PAUSE);
         poll::until(&mut entries, own.into_iter().chain(again).chain(beside.deadline()).min())?;
         Ok(Woken {
             connection: poll::fired(&entries[2]),
@@ -294,6 +303,8 @@ impl Generation {
         if self.farewell != Farewell::KeepAccepting {
             self.listener = None;
         }
+        // Before the sockets are closed: that ends the turn, and what has been read by then must have been answered.
+        self.readers.drain(..).for_each(|reader| reader.stop());
         self.further = None;
         self.listener_closed = None;
         self.service.drain.begin();
@@ -308,7 +319,7 @@ impl Generation {
         }
         let accepted = match further {
             None => listener::accept(self.listener.as_deref()?),
-            Some(at) => listener::accept(self.further.as_ref()?.sockets().get(at)?),
+            Some(at) => listener::accept(self.further.as_ref()?.queues().get(at)?),
         };
         let stream = match accepted {
             Ok(Some(stream)) => stream,
@@ -354,6 +365,22 @@ impl Generation {
             && let Err(error) = group::prefer_none(&*listener)
         {
             self.log.line(format_args!("clients go on being sent to who listens second: {error}"));
+        }
+    }
+
+    /// Sockets for datagrams that nobody reads yet.
+    fn unread(&self) -> usize {
+        self.further.as_ref().map_or(0, |further| further.datagrams().len() - self.readers.len())
+    }
+
+    /// Reads each socket for datagrams on a thread of its own, as far as there are threads.
+    fn begin_reading(&mut self) {
+        let Some(further) = self.further.clone().filter(|_| self.unread() > 0) else { return };
+        for socket in &further.datagrams()[self.readers.len()..] {
+            match Reader::start(socket, self.turn, self.service.version, &self.service.drain, &self.log) {
+                Ok(reader) => self.readers.push(reader),
+                Err(error) => return self.log.line(format_args!("cannot start a thread, datagrams wait: {error}")),
+            }
         }
     }
 

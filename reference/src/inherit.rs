@@ -12,6 +12,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::net::sockopt;
 
+use crate::further;
+
 /// Name of the environment variable that marks a generation.
 pub const MARK: &str = "is_slave";
 /// Value of [`MARK`]; any other value is not the mark.
@@ -136,15 +138,13 @@ pub const FURTHER_FD: RawFd = 6;
 /// The further listeners, of which the first lies at this number. Call it right after what takes the others.
 ///
 /// # Errors
-/// [`InheritError::NoSocket`] for one that does not listen.
+/// [`InheritError::NoSocket`] for one that neither listens nor is for datagrams.
 pub fn take_further(first: RawFd) -> Result<Vec<OwnedFd>, InheritError> {
     let count: RawFd = std::env::var(FURTHER).ok().and_then(|count| count.parse().ok()).unwrap_or(0);
     // SAFETY: as in `take`: before any thread exists.
     unsafe { std::env::remove_var(FURTHER) };
-    let one = |number: RawFd| match sockopt::socket_acceptconn(peek(number)) {
-        Ok(true) => Ok(adopt(number)),
-        _ => Err(InheritError::NoSocket(number)),
-    };
+    let is_one = |socket| sockopt::socket_acceptconn(socket) == Ok(true) || further::is_for_datagrams(&socket);
+    let one = |number| if is_one(peek(number)) { Ok(adopt(number)) } else { Err(InheritError::NoSocket(number)) };
     (first..first.saturating_add(count)).map(one).collect()
 }
 

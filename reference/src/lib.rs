@@ -23,6 +23,7 @@
 //! | [`fdpass`] | giving the listeners to a process that is no child, and being replaced by it |
 //! | [`drain`] | telling every connection at once, and counting them out |
 //! | [`service`], [`http`], [`echo`] | HTTP/1.1 or raw echo, thread per connection, an end without a race |
+//! | [`datagram`] | datagrams, echoed by one generation at a time |
 //! | [`watch`] | a finished change of a file, however it was written |
 //! | [`notify`], [`watchdog`] | telling a supervisor: ready, reloading, stopping, alive; leaving descriptors with it |
 //! | [`pidfile`] | atomic, locked, removed by its owner only |
@@ -42,6 +43,7 @@ pub mod confine;
 mod connection;
 pub mod control;
 pub mod daemon;
+pub mod datagram;
 pub mod defect;
 pub mod drain;
 pub mod echo;

@@ -46,17 +46,27 @@ pub fn bind(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
 /// # Errors
 /// As [`bind`].
 pub fn bind_with(address: SocketAddr, sharing: Sharing, backlog: i32) -> io::Result<TcpListener> {
-    let socket = bound(address, sharing)?;
+    let socket = bound(address, SocketType::STREAM, sharing)?;
     rustix::net::listen(&socket, backlog)?;
     Ok(TcpListener::from(socket))
 }
 
+/// A socket that reads datagrams: there is nothing to listen for, and what comes before anybody reads waits in its buffer.
+///
+/// # Errors
+/// What socket(2) or bind(2) report; EADDRINUSE when another server reads there.
+pub fn bind_datagrams(address: SocketAddr, sharing: Sharing) -> io::Result<OwnedFd> {
+    bound(address, SocketType::DGRAM, sharing)
+}
+
 /// A socket with the address.
-fn bound(address: SocketAddr, sharing: Sharing) -> io::Result<OwnedFd> {
+fn bound(address: SocketAddr, kind: SocketType, sharing: Sharing) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    sockopt::set_socket_reuseaddr(&socket, sharing != Sharing::ExclusiveEvenOfThePast)?;
+    let socket = rustix::net::socket_with(family, kind, flags, None)?;
+    // Of datagrams there is no past, and two that have it both get the address (socket(7)).
+    let is_listener = kind == SocketType::STREAM;
+    sockopt::set_socket_reuseaddr(&socket, is_listener && sharing != Sharing::ExclusiveEvenOfThePast)?;
     if sharing == Sharing::ReusePort {
         sockopt::set_socket_reuseport(&socket, true)?;
     }
@@ -70,7 +80,7 @@ fn bound(address: SocketAddr, sharing: Sharing) -> io::Result<OwnedFd> {
 /// # Errors
 /// What socket(2) or bind(2) report; EADDRINUSE when somebody holds it who does not share.
 pub fn reserve(address: SocketAddr) -> io::Result<TcpListener> {
-    Ok(TcpListener::from(bound(address, Sharing::ReusePort)?))
+    Ok(TcpListener::from(bound(address, SocketType::STREAM, Sharing::ReusePort)?))
 }
 
 /// Takes one connection from the queue, or `None` when another generation was faster.

@@ -65,6 +65,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "restart/group.toml",
     "restart/log.toml",
     "restart/listeners.toml",
+    "restart/datagrams.toml",
     "restart/false-mark.toml",
     "restart/rollback.toml",
     "restart/bad-config.toml",

@@ -20,6 +20,7 @@ const NEVER: &[(&[&str], &[&str])] = &[
             "plan",
             "event",
             "history",
+            "datagram",
             "drive",
             "request",
             "verdict",

@@ -10,6 +10,7 @@ use crate::verdict::{Finding, Level};
 
 mod counter;
 mod daemon;
+pub mod datagram;
 pub mod detach;
 pub mod drain;
 pub mod fd;
@@ -186,6 +187,8 @@ pub static CHECKS: &[&Check] = &[
     &leak::environment::CHECK,
     &leak::listener_elsewhere::CHECK,
     &leak::memory::CHECK,
+    &datagram::none_lost::CHECK,
+    &datagram::flow_sticks::CHECK,
 ];
 
 /// The check with this id.

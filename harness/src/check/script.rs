@@ -96,6 +96,12 @@ impl Request {
         self.nth_on_connection = 3;
         self
     }
+
+    /// The same as the request with this number, from 0, of a connection or flow.
+    pub(crate) fn on(mut self, connection: u64, nth: u32) -> Request {
+        (self.connection, self.nth_on_connection) = (connection, nth);
+        self
+    }
 }
 
 /// Builds a history of a watching target with one endpoint, in tier A.
@@ -144,7 +150,10 @@ impl Script {
 
     pub(crate) fn request(mut self, mut request: Request) -> Script {
         request.id = self.requests.len() as u64 + 1;
-        request.connection = request.id;
+        // Each has one of its own, unless it was put on one.
+        if request.connection == 0 {
+            request.connection = request.id;
+        }
         self.requests.push(request);
         self
     }

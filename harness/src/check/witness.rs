@@ -44,6 +44,8 @@ pub enum Witness {
     BacklogNotEmpty,
     /// At least 8 handshakes were half done right before the trigger.
     HandshakesHalfOpen,
+    /// At least 8 flows of datagrams were answered right before the trigger, and sent more after it.
+    FlowLoad,
 }
 
 /// Fresh connections per second.
@@ -65,6 +67,8 @@ pub const UNREAD_MIN: u64 = 8 * 1024 * 1024;
 pub const UPLOADS_MIN: usize = 1;
 /// Half-open handshakes right before the trigger.
 pub const HALF_OPEN_MIN: u32 = 8;
+/// Flows of datagrams.
+pub const FLOWS_MIN: usize = 8;
 /// An upgrade may be over in 15 ms, which at this rate is three connections, and one late wake-up would halve it: below
 /// this the upgrades of a run are judged together.
 const RATE_SECONDS_MIN: f64 = 0.1;
@@ -103,7 +107,8 @@ impl Witness {
             | Witness::StreamUnread
             | Witness::UploadHalfSent
             | Witness::BacklogNotEmpty
-            | Witness::HandshakesHalfOpen => true,
+            | Witness::HandshakesHalfOpen
+            | Witness::FlowLoad => true,
         }
     }
 
@@ -139,7 +144,8 @@ impl Witness {
             | Witness::SilentLoad
             | Witness::HalfLoad
             | Witness::BacklogNotEmpty
-            | Witness::HandshakesHalfOpen => return None,
+            | Witness::HandshakesHalfOpen
+            | Witness::FlowLoad => return None,
         };
         let endpoint = target.endpoints.first().filter(|endpoint| !endpoint.offers(pattern))?;
         Some(if pattern == Pattern::Reader {
@@ -185,6 +191,7 @@ impl Witness {
             Witness::UploadHalfSent => paused(history, upgrade, Pattern::Upload, UPLOADS_MIN),
             Witness::BacklogNotEmpty => backlog(history, upgrade),
             Witness::HandshakesHalfOpen => half_open(history, upgrade),
+            Witness::FlowLoad => flows(history, upgrade),
         };
         Sighting { upgrade: Some(upgrade.id), met, text }
     }
@@ -255,6 +262,18 @@ fn busy(history: &History, upgrade: &Upgrade) -> (bool, String) {
         .map(|it| it.connection)
         .collect();
     (kept.len() >= BUSY_MIN, format!("{} busy kept connections at the trigger (floor {BUSY_MIN})", kept.len()))
+}
+
+fn flows(history: &History, upgrade: &Upgrade) -> (bool, String) {
+    let trigger = upgrade.trigger.not_before;
+    let from = Nanos(trigger.0.saturating_sub(BUSY_LOOK_BACK_NANOS));
+    let of = |holds: &dyn Fn(&Request) -> bool| -> BTreeSet<u64> {
+        history.load().filter(|it| it.pattern == Pattern::Flow && holds(it)).map(|it| it.connection).collect()
+    };
+    let before = of(&|it| it.failure().is_none() && it.ended >= from && it.ended <= trigger);
+    let after = of(&|it| it.began > trigger && it.began <= upgrade.window_end);
+    let count = before.intersection(&after).count();
+    (count >= FLOWS_MIN, format!("{count} flows before and after the trigger (floor {FLOWS_MIN})"))
 }
 
 fn in_flight(history: &History, upgrade: &Upgrade) -> (bool, String) {

@@ -1,6 +1,7 @@
 //! The load thread's own loop: obeys commands, runs the schedules.
 
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -12,12 +13,14 @@ use super::body::{Body, Held};
 use super::crew::{Crew, asked};
 use super::driver::{LoadError, LoadRecord, Parked};
 use super::exchange::Exchange;
+use super::flow::Flow;
 use super::kept::Kept;
 use super::ledger::Attempt;
 use super::protocol::Ask;
 use super::schedule::{
-    BODY_EVERY, BUSY_CONNECTIONS, BUSY_EVERY, CANARY_EVERY, FRESH_EVERY, HALF_EVERY, IDLE_CONNECTIONS, IDLE_EVERY,
-    IDLE_SPREAD, PAUSE, READERS, Random, Rhythm, SILENT_EVERY, SLOW_IN_FLIGHT, Ticker, UPLOAD_BYTES, UPLOADS,
+    BODY_EVERY, BUSY_CONNECTIONS, BUSY_EVERY, CANARY_EVERY, FLOW_EVERY, FLOWS, FRESH_EVERY, HALF_EVERY,
+    IDLE_CONNECTIONS, IDLE_EVERY, IDLE_SPREAD, PAUSE, READERS, Random, Rhythm, SILENT_EVERY, SLOW_IN_FLIGHT, Ticker,
+    UPLOAD_BYTES, UPLOADS,
 };
 use crate::clock::Nanos;
 use crate::request::Pattern;
@@ -36,10 +39,18 @@ pub(super) enum Command {
     Finish(Sender<Result<LoadRecord, LoadError>>),
 }
 
+/// Where a load goes.
+#[derive(Debug)]
+pub(super) struct Destination {
+    pub(super) endpoint: TargetEndpoint,
+    pub(super) datagrams: Option<SocketAddr>,
+}
+
 /// Runs patterns on the load thread.
 #[derive(Debug)]
 pub(super) struct Conductor {
     endpoint: TargetEndpoint,
+    datagrams: Option<SocketAddr>,
     exchange: Rc<Exchange>,
     crew: Crew,
     seed: u64,
@@ -56,11 +67,12 @@ pub(super) struct Conductor {
 
 impl Conductor {
     /// Nothing runs yet.
-    pub(super) fn new(endpoint: TargetEndpoint, exchange: Exchange, seed: u64) -> Conductor {
+    pub(super) fn new(to: Destination, exchange: Exchange, seed: u64) -> Conductor {
+        let Destination { endpoint, datagrams } = to;
         let (stop, release, completed) = (watch::channel(false).0, watch::channel(()).0, watch::channel(()).0);
         let (exchange, crew) = (Rc::new(exchange), Crew::default());
         let held = watch::channel(false).0;
-        Conductor { endpoint, exchange, crew, seed, places: 0, stop, held, release, completed }
+        Conductor { endpoint, datagrams, exchange, crew, seed, places: 0, stop, held, release, completed }
     }
 
     /// Obeys until told to finish, or until the owner is gone.
@@ -119,6 +131,7 @@ impl Conductor {
             Pattern::Half => self.begin_hesitant(pattern, HALF_EVERY),
             Pattern::Reader => self.begin_bodies(pattern, READERS),
             Pattern::Upload => self.begin_bodies(pattern, UPLOADS),
+            Pattern::Flow => self.begin_flows(),
             Pattern::Parked | Pattern::HalfOpen => Err(LoadError::NotScheduled(pattern)),
         }
     }
@@ -214,6 +227,19 @@ impl Conductor {
             let ticker = Ticker::new(clock, first, rhythm).map_err(LoadError::Timer)?;
             let kept = Kept::new(Rc::clone(&self.exchange), pattern, Rc::clone(&ask), ticker);
             self.crew.spawn(kept.run(self.stop.subscribe()));
+        }
+        Ok(())
+    }
+
+    /// Flows, whose first datagrams are spread over the time between two of one flow.
+    fn begin_flows(&mut self) -> Result<(), LoadError> {
+        let to = self.datagrams.ok_or(LoadError::NoDatagrams)?;
+        let clock = self.exchange.ledger.clock;
+        for _ in 0..FLOWS {
+            let mut random = self.random();
+            let first = clock.now().plus(FLOW_EVERY.mul_f64(random.fraction()));
+            let ticker = Ticker::new(clock, first, Rhythm::Jittered(FLOW_EVERY, random)).map_err(LoadError::Timer)?;
+            self.crew.spawn(Flow::open(Rc::clone(&self.exchange), to, ticker)?.run(self.stop.subscribe()));
         }
         Ok(())
     }

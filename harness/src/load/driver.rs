@@ -1,6 +1,7 @@
 //! The load as its owner sees it: one thread in the target's network namespace that sends by schedule and keeps records.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
-use super::conductor::{Command, Conductor};
+use super::conductor::{Command, Conductor, Destination};
 use super::exchange::Exchange;
 use super::ledger::{Gauges, Ledger};
 use crate::clock::Nanos;
@@ -34,6 +35,8 @@ pub struct LoadConfig {
     pub endpoint_index: usize,
     /// Where requests go.
     pub endpoint: TargetEndpoint,
+    /// Where datagrams go.
+    pub datagrams: Option<SocketAddr>,
     /// From the begin of a request to its last byte; then it is [`Hung`](crate::request::FailureClass::Hung). A late
     /// send does not shorten it.
     pub request_deadline: Duration,
@@ -72,6 +75,12 @@ pub enum LoadError {
         /// Name of the endpoint.
         endpoint: String,
     },
+    /// Flows need an address.
+    #[error("begin datagrams: the manifest has no address `udp:…` in `also`")]
+    NoDatagrams,
+    /// No socket for a flow, or one that failed.
+    #[error("speak by datagrams")]
+    Flow(#[source] io::Error),
     /// The pattern has no schedule.
     #[error("begin {0} requests: they have no schedule")]
     NotScheduled(Pattern),
@@ -129,11 +138,12 @@ impl Load {
             .name("load".to_owned())
             .spawn(move || match enter(config.netns.as_ref()) {
                 Ok(runtime) => {
-                    let LoadConfig { clock, seed, endpoint_index, endpoint, request_deadline, first_id, .. } = config;
+                    let LoadConfig { clock, seed, endpoint_index, request_deadline, first_id, .. } = config;
+                    let to = Destination { endpoint: config.endpoint, datagrams: config.datagrams };
                     let ledger = Ledger::new(clock, seen, endpoint_index, first_id);
-                    let exchange = Exchange::new(ledger, &endpoint, request_deadline);
+                    let exchange = Exchange::new(ledger, &to.endpoint, request_deadline);
                     let _ = started.send(Ok(()));
-                    LocalSet::new().block_on(&runtime, Conductor::new(endpoint, exchange, seed).obey(orders));
+                    LocalSet::new().block_on(&runtime, Conductor::new(to, exchange, seed).obey(orders));
                 }
                 Err(error) => {
                     let _ = started.send(Err(error));

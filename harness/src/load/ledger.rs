@@ -51,7 +51,9 @@ impl Gauges {
             Pattern::Half => Some(&self.half),
             Pattern::Upload => Some(&self.upload),
             Pattern::HalfOpen => Some(&self.half_open),
-            Pattern::Fresh | Pattern::Slow | Pattern::Reader | Pattern::Parked | Pattern::Canary => None,
+            Pattern::Fresh | Pattern::Slow | Pattern::Reader | Pattern::Parked | Pattern::Flow | Pattern::Canary => {
+                None
+            }
         }
     }
 
@@ -200,7 +202,9 @@ impl Ledger {
             }
         }
         let ending = ending.unwrap_or_else(|Failure { class, evidence }| Ending::Failed { class, evidence });
+        // Who answers datagrams need not be who accepts connections.
         if let Ending::Answered { version: Some(version), .. } = ending
+            && attempt.pattern != Pattern::Flow
             && self.newest.get().is_none_or(|newest| newest < version)
         {
             self.newest.set(Some(version));

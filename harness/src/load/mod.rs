@@ -14,6 +14,7 @@ mod echo;
 mod exchange;
 mod failure;
 pub mod fast;
+mod flow;
 mod kept;
 mod ledger;
 mod protocol;

@@ -32,6 +32,10 @@ pub(super) const IDLE_SPREAD: Duration = Duration::from_millis(200);
 pub(super) const SILENT_EVERY: Duration = Duration::from_millis(60);
 /// The same for half heads: 12, and the floor is 6.
 pub(super) const HALF_EVERY: Duration = Duration::from_millis(75);
+/// 16 flows: twice the floor.
+pub(super) const FLOWS: u32 = 16;
+/// A datagram every 40 ms on each: 400/s together, of which a few come while one generation takes over from another.
+pub(super) const FLOW_EVERY: Duration = Duration::from_millis(40);
 /// Slow readers: two, because each moves 16 MiB over the machine's own loopback once it is released.
 pub(super) const READERS: u32 = 2;
 /// SO_RCVBUF of a slow reader, set before connect(2): else the kernel takes up to 33 MB in for the client.

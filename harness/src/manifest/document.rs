@@ -41,7 +41,8 @@ pub struct Manifest {
     /// Where it serves. The first one is loaded.
     pub endpoints: Vec<Endpoint>,
     /// Further addresses on which it serves the same (capability `listeners`): `127.0.0.1:8001`, `[::1]:8001-8004`,
-    /// `127.0.0.1:8001*2` (two sockets with one address), `unix:{dir}/PATH`, `unix:@NAME`. One with `{version}` in it moves with each
+    /// `127.0.0.1:8001*2` (two sockets with one address), `udp:127.0.0.1:8001` (datagrams, which come back; capability `udp`),
+    /// `unix:{dir}/PATH`, `unix:@NAME`. One with `{version}` in it moves with each
     /// version.
     #[serde(default)]
     pub also: Vec<String>,
@@ -152,7 +153,7 @@ pub enum Capability {
     Listeners,
     /// Listens on a UNIX socket with a file (`also`).
     Unix,
-    /// Serves UDP.
+    /// Answers datagrams with the same bytes (`also`), and its version behind them where it tells versions.
     Udp,
     /// Serves TLS.
     Tls,

@@ -1,13 +1,14 @@
 //! One blocking request on a fresh connection: is the service up, and does it answer as it should?
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use crate::datagram::{self, Reply};
 use crate::id::Version;
 use crate::kernel::namespace::{NamespaceError, inside_netns};
 use crate::manifest::Protocol;
@@ -111,6 +112,7 @@ pub fn answers_at(address: &FurtherAddress, endpoint: &TargetEndpoint, limit: Du
     let end = Instant::now() + limit;
     match address {
         FurtherAddress::Internet(address) => ask(&TargetEndpoint { address: *address, ..endpoint.clone() }, end),
+        FurtherAddress::Datagram(address) => ask_by_datagram(*address, end),
         FurtherAddress::Path(path) => connected(unix::to_path(path), |stream| exchange(stream, endpoint, end)),
         FurtherAddress::Abstract(name) => connected(unix::to_name(name), |stream| exchange(stream, endpoint, end)),
     }
@@ -119,6 +121,35 @@ pub fn answers_at(address: &FurtherAddress, endpoint: &TargetEndpoint, limit: Du
 fn ask(endpoint: &TargetEndpoint, end: Instant) -> Result<Probe, ProbeError> {
     let Some(left) = left(end) else { return Ok(silent("the limit passed")) };
     connected(TcpStream::connect_timeout(&endpoint.address, left), |stream| exchange(stream, endpoint, end))
+}
+
+/// One datagram and its answer.
+fn ask_by_datagram(to: SocketAddr, end: Instant) -> Result<Probe, ProbeError> {
+    let from: SocketAddr = match to {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(from).map_err(ProbeError::Socket)?;
+    socket.connect(to).map_err(ProbeError::Socket)?;
+    let question = datagram::question(0);
+    let mut buffer = [0u8; 2048];
+    let asked = socket.send(question.as_bytes()).and_then(|_sent| {
+        let Some(left) = left(end) else { return Ok(None) };
+        socket.set_read_timeout(Some(left))?;
+        socket.recv(&mut buffer).map(Some)
+    });
+    match asked {
+        Ok(Some(length)) => Ok(match datagram::reply(&buffer[..length]) {
+            Some(Reply { id: 0, version }) => Probe::Answered { version },
+            _ => Probe::Wrong { what: "other bytes than were sent".to_owned() },
+        }),
+        Ok(None) => Ok(silent(NO_ANSWER)),
+        Err(error) => match error.kind() {
+            io::ErrorKind::ConnectionRefused => Ok(Probe::Refused),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Ok(silent(NO_ANSWER)),
+            _ => Err(ProbeError::Socket(error)),
+        },
+    }
 }
 
 /// What a connect that failed says, or what comes of the connection.
@@ -222,7 +253,7 @@ fn left(end: Instant) -> Option<Duration> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::net::{SocketAddr, TcpListener};
+    use std::net::TcpListener;
 
     use super::*;
 
@@ -287,6 +318,29 @@ pub(super) mod tests {
         check_in(Protocol::Echo, "HTTP/1.1 400 Bad Request\r\n\r\n", &wrong("other bytes than were sent"));
         check_in(Protocol::Echo, "/ 0", &silent("closed without an answer"));
         check_in(Protocol::Echo, "", &silent("closed without an answer"));
+    }
+
+    #[test]
+    fn a_datagram_is_answered_by_itself_and_by_a_version() {
+        let ask = |answer: &'static str| {
+            let server = UdpSocket::bind("127.0.0.1:0").expect("bind");
+            let address = FurtherAddress::Datagram(server.local_addr().expect("address"));
+            let server = std::thread::spawn(move || {
+                let (_length, from) = server.recv_from(&mut [0; 64]).expect("receive");
+                server.send_to(answer.as_bytes(), from).expect("send");
+            });
+            let endpoint = endpoint("127.0.0.1:1".parse().expect("address"));
+            let probe = answers_at(&address, &endpoint, Duration::from_secs(20)).expect("asked");
+            server.join().expect("server");
+            probe
+        };
+        assert_eq!(ask("unbroken 0\n"), Probe::Answered { version: None });
+        assert_eq!(ask("unbroken 0\n4"), Probe::Answered { version: Some(Version(4)) });
+        assert_eq!(ask("unbroken 1\n4"), Probe::Wrong { what: "other bytes than were sent".to_owned() });
+        let closed = UdpSocket::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
+        let endpoint = endpoint(closed);
+        let probe = answers_at(&FurtherAddress::Datagram(closed), &endpoint, Duration::from_secs(20)).expect("asked");
+        assert_eq!(probe, Probe::Refused);
     }
 
     #[test]

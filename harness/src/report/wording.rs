@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::check::witness::{
-    BUSY_MIN, FRESH_PER_SECOND_MIN, HALF_MIN, HALF_OPEN_MIN, IDLE_MIN, IN_FLIGHT_MIN, SILENT_MIN, UNREAD_MIN,
+    BUSY_MIN, FLOWS_MIN, FRESH_PER_SECOND_MIN, HALF_MIN, HALF_OPEN_MIN, IDLE_MIN, IN_FLIGHT_MIN, SILENT_MIN, UNREAD_MIN,
 };
 use crate::check::{Check, Witness};
 use crate::machine::Tier;
@@ -105,6 +105,11 @@ pub fn witness(witness: Witness) -> String {
         Witness::HandshakesHalfOpen => {
             format!("at least {HALF_OPEN_MIN} handshakes that lacked their last ACK right before the trigger")
         }
+        Witness::FlowLoad => {
+            format!(
+                "at least {FLOWS_MIN} flows of datagrams that were answered right before the trigger, and went on after it"
+            )
+        }
     }
 }
 
@@ -124,7 +129,8 @@ pub fn witness_remedy(witness: Witness) -> Option<&'static str> {
         | Witness::SilentLoad
         | Witness::HalfLoad
         | Witness::StreamUnread
-        | Witness::UploadHalfSent => Some("Give the machine to the run alone; --runs 5 runs it five times and counts."),
+        | Witness::UploadHalfSent
+        | Witness::FlowLoad => Some("Give the machine to the run alone; --runs 5 runs it five times and counts."),
         Witness::HandshakesHalfOpen => Some("They are held by a rule of nf_tables, which the kernel must have."),
         Witness::BacklogNotEmpty => Some("See in the manifest whether `stall` really keeps the target from accepting."),
     }

@@ -60,7 +60,7 @@ impl Stage<'_> {
     }
 
     /// The addresses at this version, and how many sockets listen on each.
-    fn further_at(&self, version: Version) -> Result<BTreeMap<FurtherAddress, u32>, RunError> {
+    pub(super) fn further_at(&self, version: Version) -> Result<BTreeMap<FurtherAddress, u32>, RunError> {
         let with = self.deployer.placeholders(&self.plan.target, version);
         let addresses = self.plan.target.also.iter().map(|further| further.addresses(&with));
         let addresses = addresses.collect::<Result<Vec<_>, _>>();

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use crate::run::systemd::Systemd;
 use crate::run::upgrade::Before;
 use crate::sandbox::{Canary, Clients, Hog, Sandbox};
 use crate::scenario::{Network, Step, Supervisor};
-use crate::target::TargetEndpoint;
+use crate::target::{FurtherAddress, TargetEndpoint};
 use crate::wait::Stop;
 
 /// Ids of the canary's requests begin here: far above those of any load.
@@ -387,12 +388,19 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    /// Where it reads datagrams.
+    fn datagrams(&self) -> Result<Option<SocketAddr>, RunError> {
+        let further = self.further_at(self.version)?;
+        Ok(further.into_keys().find_map(|it| if let FurtherAddress::Datagram(to) = it { Some(to) } else { None }))
+    }
+
     fn load_config(&self) -> Result<LoadConfig, RunError> {
         Ok(LoadConfig {
             clock: self.clock,
             seed: self.plan.seed,
             endpoint_index: 0,
             endpoint: self.plan.target.endpoints[0].clone(),
+            datagrams: self.datagrams()?,
             request_deadline: self.plan.target.deadlines.request,
             netns: self.clients_netns().map(|fd| fd.try_clone_to_owned()).transpose()?,
             first_id: 1,

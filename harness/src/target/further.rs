@@ -10,6 +10,8 @@ use super::{Placeholders, Template, TextProblem, text};
 
 /// What stands before the address of a UNIX socket.
 const UNIX: &str = "unix:";
+/// What stands before an address at which datagrams are answered.
+const UDP: &str = "udp:";
 
 /// More than any server that we know is asked to have; it bounds a typing error in a range.
 const PORTS_MAX: u16 = 1024;
@@ -27,6 +29,8 @@ pub struct TargetFurther(pub(super) Template);
 pub enum FurtherAddress {
     /// On the loopback interface.
     Internet(SocketAddr),
+    /// The same for datagrams.
+    Datagram(SocketAddr),
     /// A UNIX socket with a file.
     Path(PathBuf),
     /// A UNIX socket with an abstract name (unix(7)).
@@ -37,6 +41,7 @@ impl fmt::Display for FurtherAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FurtherAddress::Internet(address) => write!(f, "{address}"),
+            FurtherAddress::Datagram(address) => write!(f, "{UDP}{address}"),
             FurtherAddress::Path(path) => write!(f, "{UNIX}{}", path.display()),
             FurtherAddress::Abstract(name) => write!(f, "{UNIX}@{name}"),
         }
@@ -69,18 +74,26 @@ impl TargetFurther {
     }
 }
 
+/// An entry as it is written is for datagrams.
+pub(super) fn is_for_datagrams(written: &str) -> bool {
+    written.starts_with(UDP)
+}
+
 /// The file of an entry as it is written, where it has one.
 pub(super) fn path_of(written: &str) -> Option<&str> {
     written.strip_prefix(UNIX).filter(|rest| !rest.starts_with('@'))
 }
 
-/// `127.0.0.1:8001`, `127.0.0.1:8001-8004`, `127.0.0.1:8001*2`, `unix:PATH`, `unix:@NAME`.
+/// `127.0.0.1:8001`, `127.0.0.1:8001-8004`, `127.0.0.1:8001*2`, any of these behind `udp:`, `unix:PATH`, `unix:@NAME`.
 fn some(text: &str) -> Result<Vec<FurtherAddress>, TextProblem> {
     match text.strip_prefix(UNIX).map(|rest| rest.strip_prefix('@').ok_or(rest)) {
         Some(Ok("")) => Err(TextProblem::Address { text: text.to_owned() }),
         Some(Ok(name)) => Ok(vec![FurtherAddress::Abstract(name.to_owned())]),
         Some(Err(path)) => Ok(vec![FurtherAddress::Path(path.into())]),
         None => {
+            let (kind, text): (fn(SocketAddr) -> FurtherAddress, &str) = text
+                .strip_prefix(UDP)
+                .map_or((FurtherAddress::Internet, text), |rest| (FurtherAddress::Datagram, rest));
             let (ports, sockets) = text.split_once('*').map_or((text, Some(1)), |(ports, sockets)| {
                 (ports, sockets.parse().ok().filter(|sockets| (2..=SOCKETS_MAX).contains(sockets)))
             });
@@ -90,7 +103,7 @@ fn some(text: &str) -> Result<Vec<FurtherAddress>, TextProblem> {
             let last = last.map_or(Ok(first.port()), str::parse).ok();
             let ports = last.filter(|last| (first.port()..first.port().saturating_add(PORTS_MAX)).contains(last));
             let ports = first.port()..=ports.ok_or_else(|| TextProblem::Address { text: text.to_owned() })?;
-            let addresses = ports.map(|port| FurtherAddress::Internet(SocketAddr::new(first.ip(), port)));
+            let addresses = ports.map(|port| kind(SocketAddr::new(first.ip(), port)));
             Ok(addresses.flat_map(|address| std::iter::repeat_n(address, sockets)).collect())
         }
     }
@@ -117,6 +130,7 @@ mod tests {
         assert_eq!(at("127.0.0.1:8001", 1), ["127.0.0.1:8001"]);
         assert_eq!(at("[::1]:8001-8003", 1), ["[::1]:8001", "[::1]:8002", "[::1]:8003"]);
         assert_eq!(at("127.0.0.1:8001*2", 1), ["127.0.0.1:8001", "127.0.0.1:8001"]);
+        assert_eq!(at("udp:127.0.0.1:8001-8002", 1), ["udp:127.0.0.1:8001", "udp:127.0.0.1:8002"]);
         assert_eq!(at("unix:{dir}/a-b.sock", 1), ["unix:/run/a-b.sock"]);
         assert_eq!(at("unix:@name", 1), ["unix:@name"]);
     }
@@ -139,6 +153,7 @@ mod tests {
             "127.0.0.1:1-9999",
             "127.0.0.1:80*1",
             "127.0.0.1:80*65",
+            "udp:10.0.0.1:80",
             "unix:@",
             "unix:/tmp/x",
         ] {

@@ -237,6 +237,7 @@ impl TargetEndpoint {
             | Pattern::Half
             | Pattern::Parked
             | Pattern::HalfOpen
+            | Pattern::Flow
             | Pattern::Canary => true,
         }
     }

@@ -466,4 +466,18 @@ pub(super) static ROWS: &[DefectRow] = &[
         report: "unix(7): the file of a bound socket stays until somebody unlinks it; puma#1988",
         bug: "never unlinks the file of a UNIX socket that it bound",
     },
+    DefectRow {
+        name: "none-lost",
+        defect: Defect::NoneLost,
+        catches: "datagram/none-lost",
+        report: "envoy#34732",
+        bug: "a draining generation goes on reading datagrams, and answers none of them",
+    },
+    DefectRow {
+        name: "flow-sticks",
+        defect: Defect::FlowSticks,
+        catches: "datagram/flow-sticks",
+        report: "quiche#900",
+        bug: "the old generation goes on reading datagrams while the new one does: each gets some of every flow",
+    },
 ];

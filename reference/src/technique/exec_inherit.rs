@@ -17,6 +17,7 @@ use crate::activation;
 use crate::adoption::Adoption;
 use crate::config::{Config, ConfigError};
 use crate::daemon;
+use crate::datagram::Turn;
 use crate::defect::{
     Defect, Early, Entrance, Executed, KeptConnection, LongBody, Lowered, Refusal, Succession, Unaware, YoungConnection,
 };
@@ -56,8 +57,9 @@ pub struct Options {
     /// What is spoken on its connections
     #[arg(long, value_enum, default_value_t)]
     pub protocol: Protocol,
-    /// File with further addresses to listen on, one a line: `127.0.0.1:80`, `127.0.0.1:81-89`, `[::1]:80`, `unix:PATH`,
-    /// `unix:@NAME`. Read for each generation: what is new there is added, what is not there any more dropped
+    /// File with further addresses to listen on, one a line: `127.0.0.1:80`, `127.0.0.1:81-89`, `[::1]:80`,
+    /// `udp:127.0.0.1:80` (datagrams), `unix:PATH`, `unix:@NAME`. Read for each generation:
+    /// what is new there is added, what is not there any more dropped
     #[arg(long, value_name = "PATH")]
     pub also: Option<PathBuf>,
     /// File to hold the master's pid, written atomically when the first generation is ready, removed at the end
@@ -384,20 +386,13 @@ fn serve_as(manner: Manner, options: &Options) -> Result<(), String> {
         _ => Some(inherited.ready).filter(|_| rebinds),
     };
     let generation = Generation {
-        listener: Some(Arc::new(inherited.listener)),
         further: Some(Arc::new(Further::from(further))),
-        service: Arc::new(service),
-        signals,
-        log,
+        turn: Turn::of(options.defect),
         alive: (options.defect != Some(Defect::ComesBack)).then_some(inherited.alive),
-        successor: None,
         listener_closed,
         connections_max: config.connections_max,
-        forgets_after: None,
-        unserved: Vec::new(),
         farewell: options.farewell().unwrap_or(manner.farewell),
-        overstay: None,
-        stale: None,
+        ..Generation::new(inherited.listener, service, signals, log)
     };
     // A hangup for the whole group (a terminal that closes) is the master's business.
     generation.run(&mut || {}).map_err(|error| format!("slave-{} failed: {error}", std::process::id()))

@@ -48,8 +48,9 @@ pub struct Options {
     /// What is spoken on its connections
     #[arg(long, value_enum, default_value_t)]
     pub protocol: Protocol,
-    /// File with further addresses to listen on, one a line: `127.0.0.1:80`, `127.0.0.1:81-89`, `[::1]:80`, `unix:PATH`,
-    /// `unix:@NAME`. Each instance reads it anew: it adds what is new there, and drops what is not there any more
+    /// File with further addresses to listen on, one a line: `127.0.0.1:80`, `127.0.0.1:81-89`, `[::1]:80`,
+    /// `udp:127.0.0.1:80` (datagrams), `unix:PATH`, `unix:@NAME`. Each instance reads it anew:
+    /// it adds what is new there, and drops what is not there any more
     #[arg(long, value_name = "PATH")]
     pub also: Option<PathBuf>,
     /// UNIX socket at which an instance hands its listeners to the next one

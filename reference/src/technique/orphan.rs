@@ -13,13 +13,12 @@ pub use options::Options;
 use std::net::TcpListener;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::daemon::{self, Manner};
 use crate::defect::{Defect, Stale, Unexpected};
 use crate::drain::{Drain, Patience};
-use crate::generation::{Farewell, Generation, SERVED_BETWEEN};
+use crate::generation::{Generation, SERVED_BETWEEN};
 use crate::listener::{self, Sharing};
 use crate::log::Log;
 use crate::logfile::LogFile;
@@ -301,21 +300,10 @@ impl Daemon {
         log.line(format_args!("listening on {}, version {version}", options.address));
         let (protocol, requests) = (options.protocol, Some(log.clone()));
         let service = Service { protocol, requests, ..Service::new(version, drain) };
+        let listener = self.listener.expect("it listens since it was completed");
         let generation = Generation {
-            listener: self.listener.map(Arc::new),
-            further: None,
-            service: Arc::new(service),
-            signals: self.signals,
-            log: log.clone(),
-            alive: None,
-            successor: None,
-            listener_closed: None,
-            connections_max: None,
             forgets_after: (options.defect == Some(Defect::Threads)).then_some(SERVED_BETWEEN),
-            unserved: Vec::new(),
-            farewell: Farewell::Drain,
-            overstay: None,
-            stale: None,
+            ..Generation::new(listener, service, self.signals, log.clone())
         };
         let mut reopen = || {
             if options.defect == Some(Defect::LogAppendKept) {

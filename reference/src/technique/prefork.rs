@@ -73,8 +73,9 @@ pub struct Options {
     /// What is spoken on its connections
     #[arg(long, value_enum, default_value_t)]
     pub protocol: Protocol,
-    /// File with further addresses to listen on, one a line: `127.0.0.1:80`, `127.0.0.1:81-89`, `[::1]:80`, `unix:PATH`,
-    /// `unix:@NAME`. Read for each upgrade: what is new there is added, what is not there any more dropped
+    /// File with further addresses to listen on, one a line: `127.0.0.1:80`, `127.0.0.1:81-89`, `[::1]:80`,
+    /// `udp:127.0.0.1:80` (datagrams), `unix:PATH`, `unix:@NAME`. Read for each upgrade:
+    /// what is new there is added, what is not there any more dropped
     #[arg(long, value_name = "PATH")]
     pub also: Option<PathBuf>,
     /// How many workers accept

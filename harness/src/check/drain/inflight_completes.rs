@@ -53,6 +53,7 @@ fn lost(request: &Request, trigger: Nanos) -> bool {
             | FailureClass::HandshakeReset
             | FailureClass::ConnectTimeout
             | FailureClass::IdleReset
+            | FailureClass::Lost
             | FailureClass::Crossed
             | FailureClass::Unread
             | FailureClass::Taken,

@@ -13,8 +13,8 @@ pub static CHECK: Check = Check {
     level: Level::Must,
     profile: Some(Profile::Restart),
     capability: Some(Capability::Listeners),
-    requirement: "Each listener is handed on: IPv4, IPv6, UNIX sockets with a file and with an abstract name, however many there are, \
-                  and each of several sockets with one address.",
+    requirement: "Each listener is handed on: IPv4, IPv6, UNIX sockets with a file and with an abstract name, datagrams on the port \
+                  of a listener, however many there are, and each of several sockets with one address.",
     source: "unix(7): SCM_RIGHTS carries 253 descriptors at most; a listener that is forgotten is refused",
     reports: &["pingora's limit of 32", "envoy#8427"],
     observed: "Each address of `also` that both versions have is asked, on a connection of its own, before the upgrade, in turn from its \

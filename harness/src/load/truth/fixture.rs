@@ -43,6 +43,7 @@ pub(super) fn config(address: SocketAddr) -> LoadConfig {
         seed: 1,
         endpoint_index: 0,
         endpoint: endpoint(address),
+        datagrams: None,
         request_deadline: LONG,
         netns: None,
         first_id: 1000,

@@ -7,6 +7,7 @@ mod echo;
 mod fake_server;
 mod fast;
 mod fixture;
+mod flow;
 mod fresh;
 mod half_open;
 mod kept;
