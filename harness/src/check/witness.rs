@@ -70,8 +70,10 @@ pub const HALF_OPEN_MIN: u32 = 8;
 /// Flows of datagrams.
 pub const FLOWS_MIN: usize = 8;
 /// An upgrade may be over in 15 ms, which at this rate is three connections, and one late wake-up would halve it: below
-/// this the upgrades of a run are judged together.
+/// this the load is looked at for so long after the trigger, or the upgrades of a run are judged together.
 const RATE_SECONDS_MIN: f64 = 0.1;
+/// The same, in nanoseconds.
+const RATE_NANOS_MIN: u64 = 100_000_000;
 /// How far back an answer lies on a connection that counts as idle: the longest pause of the pattern.
 const IDLE_LOOK_BACK_NANOS: u64 = 1_500_000_000;
 /// How far back a kept connection counts as busy: some twenty of its mean think times.
@@ -214,7 +216,8 @@ fn fresh(history: &History, upgrade: &Upgrade) -> (bool, String) {
         own.seconds,
         own.sent as f64 / own.seconds.max(1e-3)
     );
-    let met = own.is_enough() || own.seconds < RATE_SECONDS_MIN && FreshSpan::pooled(history).is_enough();
+    let is_enough = || FreshSpan::at_least(history, upgrade).is_enough() || FreshSpan::pooled(history).is_enough();
+    let met = own.is_enough() || own.seconds < RATE_SECONDS_MIN && is_enough();
     (met, text)
 }
 
@@ -227,8 +230,21 @@ struct FreshSpan {
 
 impl FreshSpan {
     fn of(history: &History, upgrade: &Upgrade) -> FreshSpan {
+        FreshSpan::until(history, upgrade, upgrade.settled.map_or(upgrade.window_end, |settled| settled.not_after))
+    }
+
+    /// The same for [`RATE_SECONDS_MIN`] after the trigger, however soon the drain was over: as long as the load went on, and nothing else
+    /// was triggered.
+    fn at_least(history: &History, upgrade: &Upgrade) -> FreshSpan {
+        let trigger = upgrade.trigger.not_before;
+        let stopped = history.find(|what| matches!(what, What::LoadStopped).then_some(()));
+        let stopped = stopped.map(|(event, ())| event.at.not_before).find(|at| *at > trigger);
+        let end = Nanos(trigger.0 + RATE_NANOS_MIN).min(upgrade.window_end);
+        FreshSpan::until(history, upgrade, stopped.map_or(end, |stopped| stopped.min(end)))
+    }
+
+    fn until(history: &History, upgrade: &Upgrade, until: Nanos) -> FreshSpan {
         let from = upgrade.trigger.not_before;
-        let until = upgrade.settled.map_or(upgrade.window_end, |settled| settled.not_after);
         let within = |it: &&Request| it.pattern == Pattern::Fresh && it.began >= from && it.began <= until;
         FreshSpan { sent: history.load().filter(within).count(), seconds: until.since(from).as_secs_f64() }
     }
@@ -369,6 +385,18 @@ mod tests {
         let first = (1001..1004).fold(Script::new().trigger(1000, 1, 2), fresh).settled(1030, 1);
         let both = (2001..2011).fold(first.trigger(2000, 2, 3), fresh).settled(2030, 2);
         assert!(met(Witness::FreshLoad, both));
+    }
+
+    #[test]
+    fn an_upgrade_too_short_for_a_rate_is_looked_at_for_a_tenth_of_a_second_while_the_load_goes_on() {
+        let fresh = |script: Script, at: u64| script.request(answered(at, at + 1, 2));
+        // Settled after 74 ms, in which a late load began 12, and 14 more right after.
+        let late =
+            (1075..1089).fold((1001..1013).fold(Script::new().trigger(1000, 1, 2), fresh), fresh).settled(1074, 1);
+        assert!(met(Witness::FreshLoad, late.event(1500, What::LoadStopped)));
+        // Stopped right after the drain the load cannot show more than it did in it.
+        let few = (1001..1013).fold(Script::new().trigger(1000, 1, 2), fresh).settled(1074, 1);
+        assert!(!met(Witness::FreshLoad, few.event(1076, What::LoadStopped)));
     }
 
     #[test]
