@@ -24,6 +24,7 @@ fn main() {
         backlog: None,
         stream: None,
         upload: None,
+        websocket: None,
         version_header: None,
         echo_header: Some("X-Request-Id".to_owned()),
     };

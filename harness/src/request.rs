@@ -3,6 +3,7 @@
 //! The failure classes are told apart by stage, errno or EOF, fresh or reused connection, and for a request lost on a
 //! reused connection by the kernel's own account of it (bytes acknowledged, state), never by milliseconds.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -35,6 +36,8 @@ pub enum Pattern {
     Parked,
     /// A connection whose handshake lacks its last ACK at the trigger; its request is sent after the upgrade, and completes it.
     HalfOpen,
+    /// A message on a WebSocket that is kept, or the handshake that opens it.
+    Websocket,
     /// A datagram of a flow: one of some UDP sockets that each send one now and then.
     Flow,
     /// Requests to the canary, a listener of our own: the noise of the machine, never of the target.
@@ -56,6 +59,7 @@ impl Pattern {
             Pattern::Upload => "upload",
             Pattern::Parked => "parked",
             Pattern::HalfOpen => "half-open",
+            Pattern::Websocket => "websocket",
             Pattern::Flow => "flow",
             Pattern::Canary => "canary",
         }
@@ -100,6 +104,10 @@ pub enum FailureClass {
     Unread,
     /// Reused, request sent, no response byte: EOF, CLOSE_WAIT, all acknowledged: read, and answered with nothing.
     Taken,
+    /// WebSocket: a close frame came instead of the answer; the message crossed it, and its client knows (RFC 6455 §5.5.1).
+    CloseFrame,
+    /// WebSocket: the connection ended without a close frame (RFC 6455 §7.1.5: 1006).
+    NoCloseFrame,
     /// Datagram: no answer by the deadline, although a later one of its flow was answered.
     Lost,
     /// Not HTTP, a wrong request id, or a wrong body; of an echo, other bytes than were sent.
@@ -126,6 +134,8 @@ impl FailureClass {
             FailureClass::Crossed => "crossed",
             FailureClass::Unread => "unread",
             FailureClass::Taken => "taken",
+            FailureClass::CloseFrame => "close-frame",
+            FailureClass::NoCloseFrame => "no-close-frame",
             FailureClass::Lost => "lost",
             FailureClass::WrongAnswer => "wrong-answer",
             FailureClass::ServerError => "server-error",
@@ -285,6 +295,9 @@ pub struct LoadAccount {
     pub unannounced_closes: u64,
     /// Connections that we closed with unread bytes (they move the server-side abort counters of our namespace).
     pub own_aborts: u64,
+    /// Close frames of WebSockets that the server closed, by their code; 1005 stands for none (RFC 6455 §7.4.1).
+    #[serde(default)]
+    pub close_codes: BTreeMap<u16, u64>,
     /// Datagrams that answer none that was waited for: a second answer, or one that came too late.
     #[serde(default)]
     pub unpaired_datagrams: u64,

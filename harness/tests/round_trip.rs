@@ -66,11 +66,23 @@ fn endpoint() -> BoxedStrategy<Endpoint> {
     let stream = (text(), number(), number()).prop_map(|(path, bytes, period)| Stream { path, bytes, period });
     let upload = text().prop_map(|path| Upload { path });
     let protocol = prop_oneof![Just(Protocol::Http1), Just(Protocol::Echo)];
-    let asked = (text(), of(slow), of(stream), of(upload));
+    let asked = (text(), of(slow), of(stream), of(upload), of(text()));
     (text(), text(), protocol, asked, of(any::<u32>()), of(text()), of(text()))
         .prop_map(|(name, address, protocol, asked, backlog, version_header, echo_header)| {
-            let (path, slow, stream, upload) = asked;
-            Endpoint { name, address, protocol, path, slow, stream, upload, backlog, version_header, echo_header }
+            let (path, slow, stream, upload, websocket) = asked;
+            Endpoint {
+                name,
+                address,
+                protocol,
+                path,
+                slow,
+                stream,
+                upload,
+                websocket,
+                backlog,
+                version_header,
+                echo_header,
+            }
         })
         .boxed()
 }

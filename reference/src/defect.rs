@@ -378,6 +378,10 @@ pub enum Defect {
     NothingLeft,
     /// A UNIX socket that the master bound keeps its file after the stop.
     NothingLeftSocketFile,
+    /// A draining generation ends a WebSocket without a close frame.
+    WebSocket,
+    /// A draining generation's close frames have no code.
+    CloseCode,
     /// A draining generation reads datagrams, and answers none.
     NoneLost,
     /// Two generations read datagrams from one socket.

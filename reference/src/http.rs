@@ -20,6 +20,10 @@ pub struct Head {
     pub body_length: u64,
     /// `Expect: 100-continue` (RFC 9110 §10.1.1).
     pub expects_continue: bool,
+    /// `Upgrade: websocket` (RFC 6455 §4.2.1).
+    pub wants_websocket: bool,
+    /// `Sec-WebSocket-Key`.
+    pub websocket_key: Option<String>,
 }
 
 impl Head {
@@ -95,6 +99,8 @@ fn header(head: &mut Head, line: &str) -> Result<(), BadRequest> {
             return Err(BadRequest("transfer coding not supported, send Content-Length"));
         }
         "expect" => head.expects_continue = value.eq_ignore_ascii_case("100-continue"),
+        "upgrade" => head.wants_websocket = value.eq_ignore_ascii_case("websocket"),
+        "sec-websocket-key" => head.websocket_key = Some(value.to_owned()),
         "x-request-id" => head.request_id = Some(value.to_owned()),
         _ => {}
     }

@@ -23,6 +23,7 @@
 //! | [`fdpass`] | giving the listeners to a process that is no child, and being replaced by it |
 //! | [`drain`] | telling every connection at once, and counting them out |
 //! | [`service`], [`http`], [`echo`] | HTTP/1.1 or raw echo, thread per connection, an end without a race |
+//! | [`websocket`] | messages, echoed, and an end that is said |
 //! | [`datagram`] | datagrams, echoed by one generation at a time |
 //! | [`watch`] | a finished change of a file, however it was written |
 //! | [`notify`], [`watchdog`] | telling a supervisor: ready, reloading, stopping, alive; leaving descriptors with it |
@@ -74,6 +75,7 @@ pub mod technique;
 pub mod version;
 pub mod watch;
 pub mod watchdog;
+pub mod websocket;
 
 #[cfg(test)]
 mod scratch;

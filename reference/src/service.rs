@@ -6,6 +6,7 @@
 //! | `GET /` | `hello world` |
 //! | `GET /slow?ms=N` | the same, N milliseconds later |
 //! | `GET /stream?bytes=N` | N bytes; the byte at offset i is i modulo 251 |
+//! | `GET /ws` that asks for a [WebSocket](crate::websocket) | each message, sent back |
 //! | `POST /upload` | `bytes=N checksum=H`, H being FNV-1a (64 bits) in 16 hexadecimal digits |
 //!
 //! Each answer carries `X-Version` and echoes `X-Request-Id`.
@@ -28,6 +29,7 @@ use crate::drain::Drain;
 use crate::echo::Echo;
 use crate::http::{self, BadRequest, Head};
 use crate::log::Log;
+use crate::websocket::{self, Goodbye};
 
 /// Longest delay that `/slow` accepts, so that a typing error does not hold a thread for ever.
 pub(crate) const DELAY_MS_MAX: u64 = 600_000;
@@ -62,6 +64,8 @@ pub struct Service {
     pub young: YoungConnection,
     /// What happens then to bodies that are on their way.
     pub long: LongBody,
+    /// How WebSockets end then.
+    pub goodbye: Goodbye,
 }
 
 impl Service {
@@ -69,7 +73,7 @@ impl Service {
     #[must_use]
     pub fn new(version: u64, drain: Arc<Drain>) -> Self {
         let (kept, young, long) = (KeptConnection::Answer, YoungConnection::Await, LongBody::Finish);
-        Self { protocol: Protocol::Http, version, drain, kept, requests: None, young, long }
+        Self { protocol: Protocol::Http, version, drain, kept, requests: None, young, long, goodbye: Goodbye::Restart }
     }
 
     /// The same with another protocol.
@@ -123,7 +127,10 @@ impl Dialogue for Http {
 
     fn answer(connection: &mut Connection<'_>, request: Self::Request) -> io::Result<Next> {
         match request {
-            Ok(head) => connection.exchange(&head),
+            Ok(head) => match head.websocket_key.as_deref().filter(|_| head.wants_websocket && head.path == "/ws") {
+                Some(key) => websocket::converse(connection, &head, key),
+                None => connection.exchange(&head),
+            },
             Err(BadRequest(reason)) => {
                 let head = Head { closes: true, ..Head::default() };
                 connection.respond(&head, "400 Bad Request", &Body::Text(format!("{reason}\n")))

@@ -66,6 +66,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "restart/log.toml",
     "restart/listeners.toml",
     "restart/datagrams.toml",
+    "restart/websockets.toml",
     "restart/false-mark.toml",
     "restart/rollback.toml",
     "restart/bad-config.toml",

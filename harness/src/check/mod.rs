@@ -164,6 +164,8 @@ pub static CHECKS: &[&Check] = &[
     &drain::old_exits_idle::CHECK,
     &drain::no_spin::CHECK,
     &drain::close_announced::CHECK,
+    &drain::websocket::CHECK,
+    &drain::close_code::CHECK,
     &drain::spread::CHECK,
     &rollback::exits::CHECK,
     &rollback::crashes::CHECK,

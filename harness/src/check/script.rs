@@ -354,6 +354,7 @@ fn target() -> Target {
             slow: None,
             stream: None,
             upload: None,
+            websocket: None,
             backlog: None,
             version_header: Some("X-Version".to_owned()),
             echo_header: None,

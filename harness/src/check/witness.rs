@@ -44,6 +44,8 @@ pub enum Witness {
     BacklogNotEmpty,
     /// At least 8 handshakes were half done right before the trigger.
     HandshakesHalfOpen,
+    /// At least 12 WebSockets were spoken on right before the trigger.
+    WebsocketLoad,
     /// At least 8 flows of datagrams were answered right before the trigger, and sent more after it.
     FlowLoad,
 }
@@ -110,6 +112,7 @@ impl Witness {
             | Witness::UploadHalfSent
             | Witness::BacklogNotEmpty
             | Witness::HandshakesHalfOpen
+            | Witness::WebsocketLoad
             | Witness::FlowLoad => true,
         }
     }
@@ -147,6 +150,7 @@ impl Witness {
             | Witness::HalfLoad
             | Witness::BacklogNotEmpty
             | Witness::HandshakesHalfOpen
+            | Witness::WebsocketLoad
             | Witness::FlowLoad => return None,
         };
         let endpoint = target.endpoints.first().filter(|endpoint| !endpoint.offers(pattern))?;
@@ -184,7 +188,8 @@ impl Witness {
             | Witness::ReplyChannel
             | Witness::MovingListeners => (true, String::new()),
             Witness::FreshLoad => fresh(history, upgrade),
-            Witness::BusyLoad => busy(history, upgrade),
+            Witness::BusyLoad => busy(history, upgrade, Pattern::Busy, "busy kept connections"),
+            Witness::WebsocketLoad => busy(history, upgrade, Pattern::Websocket, "WebSockets spoken on"),
             Witness::RequestsInFlight => in_flight(history, upgrade),
             Witness::IdleLoad => idle(history, upgrade),
             Witness::SilentLoad => paused(history, upgrade, Pattern::Silent, SILENT_MIN),
@@ -269,15 +274,15 @@ impl FreshSpan {
     }
 }
 
-fn busy(history: &History, upgrade: &Upgrade) -> (bool, String) {
+fn busy(history: &History, upgrade: &Upgrade, pattern: Pattern, what: &str) -> (bool, String) {
     let trigger = upgrade.trigger.not_before;
     let from = Nanos(trigger.0.saturating_sub(BUSY_LOOK_BACK_NANOS));
     let kept: BTreeSet<u64> = history
         .load()
-        .filter(|it| it.pattern == Pattern::Busy && it.ended >= from && it.began <= trigger)
+        .filter(|it| it.pattern == pattern && it.ended >= from && it.began <= trigger)
         .map(|it| it.connection)
         .collect();
-    (kept.len() >= BUSY_MIN, format!("{} busy kept connections at the trigger (floor {BUSY_MIN})", kept.len()))
+    (kept.len() >= BUSY_MIN, format!("{} {what} at the trigger (floor {BUSY_MIN})", kept.len()))
 }
 
 fn flows(history: &History, upgrade: &Upgrade) -> (bool, String) {

@@ -20,8 +20,9 @@ use super::protocol::Ask;
 use super::schedule::{
     BODY_EVERY, BUSY_CONNECTIONS, BUSY_EVERY, CANARY_EVERY, FLOW_EVERY, FLOWS, FRESH_EVERY, HALF_EVERY,
     IDLE_CONNECTIONS, IDLE_EVERY, IDLE_SPREAD, PAUSE, READERS, Random, Rhythm, SILENT_EVERY, SLOW_IN_FLIGHT, Ticker,
-    UPLOAD_BYTES, UPLOADS,
+    UPLOAD_BYTES, UPLOADS, WEBSOCKETS,
 };
+use super::websocket::{Opening, Talk};
 use crate::clock::Nanos;
 use crate::request::Pattern;
 use crate::target::TargetEndpoint;
@@ -132,6 +133,7 @@ impl Conductor {
             Pattern::Reader => self.begin_bodies(pattern, READERS),
             Pattern::Upload => self.begin_bodies(pattern, UPLOADS),
             Pattern::Flow => self.begin_flows(),
+            Pattern::Websocket => self.begin_websockets(),
             Pattern::Parked | Pattern::HalfOpen => Err(LoadError::NotScheduled(pattern)),
         }
     }
@@ -227,6 +229,22 @@ impl Conductor {
             let ticker = Ticker::new(clock, first, rhythm).map_err(LoadError::Timer)?;
             let kept = Kept::new(Rc::clone(&self.exchange), pattern, Rc::clone(&ask), ticker);
             self.crew.spawn(kept.run(self.stop.subscribe()));
+        }
+        Ok(())
+    }
+
+    /// WebSockets, each used about as often as a busy connection.
+    fn begin_websockets(&mut self) -> Result<(), LoadError> {
+        let pattern = Pattern::Websocket;
+        let none = || LoadError::NoBody { pattern, endpoint: self.endpoint.name.clone() };
+        let opening = Rc::new(Opening::of(&self.endpoint).ok_or_else(none)?);
+        let clock = self.exchange.ledger.clock;
+        for _ in 0..WEBSOCKETS {
+            let (mut random, masks) = (self.random(), self.random());
+            let first = clock.now().plus(BUSY_EVERY.mul_f64(random.fraction()));
+            let ticker = Ticker::new(clock, first, Rhythm::Jittered(BUSY_EVERY, random)).map_err(LoadError::Timer)?;
+            let talk = Talk::new(Rc::clone(&self.exchange), Rc::clone(&opening), ticker, masks);
+            self.crew.spawn(talk.run(self.stop.subscribe()));
         }
         Ok(())
     }

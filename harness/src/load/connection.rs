@@ -102,7 +102,11 @@ impl Connection {
         self.understand(self.disturbance().await)
     }
 
-    async fn disturbance(&self) -> io::Result<Peek> {
+    /// Waits until bytes, an end or an error have come, and leaves them there. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// The error.
+    pub(super) async fn disturbance(&self) -> io::Result<Peek> {
         loop {
             return match self.socket.readable().await {
                 Ok(mut ready) => match ready.try_io(|socket| match socket.get_ref().peek() {
@@ -155,6 +159,61 @@ impl Connection {
                 Err(error) => return Err(self.lost(Signal::from(&error), attempt)),
             }
         }
+    }
+
+    /// Reads what has come, without waiting.
+    ///
+    /// # Errors
+    /// Would block, or the connection's error.
+    pub(super) fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.get_ref().read(buffer)
+    }
+
+    /// Gives the kernel some bytes, if it has room: whether it takes them is told by what comes back.
+    pub(super) fn write_now(&self, bytes: &[u8]) {
+        let _ = self.socket.get_ref().write(bytes);
+    }
+
+    /// Reads what comes next for an attempt, at least a byte.
+    ///
+    /// # Errors
+    /// The failure to record.
+    pub(super) async fn read_some(
+        &self,
+        buffer: &mut [u8],
+        deadline: Instant,
+        attempt: &mut Attempt,
+        ledger: &Ledger,
+    ) -> Result<usize, Failure> {
+        let read = async {
+            loop {
+                let mut ready = self.socket.readable().await?;
+                if let Ok(read) = ready.try_io(|socket| socket.get_ref().read(buffer)) {
+                    return read;
+                }
+            }
+        };
+        match timeout_at(deadline, read).await {
+            Ok(Ok(0)) => Err(self.lost(Signal::Eof, attempt)),
+            Ok(Ok(length)) => {
+                attempt.first_byte.get_or_insert_with(|| ledger.clock.now());
+                attempt.bytes_received += length as u64;
+                Ok(length)
+            }
+            Ok(Err(error)) => Err(self.lost(Signal::from(&error), attempt)),
+            Err(_) => Err(self.lost(Signal::Deadline, attempt)),
+        }
+    }
+
+    /// The attempt was answered whole: the connection can carry another one.
+    pub(super) fn answered(&mut self, attempt: &mut Attempt) {
+        attempt.note(self.info());
+        self.sent_before += attempt.bytes_sent;
+    }
+
+    /// It has ended between two requests: by an error, or by the peer's FIN.
+    pub(super) fn broken(&self, error: Option<&io::Error>, class: FailureClass) -> Failure {
+        saying(class, &error.map_or(Signal::Eof, Signal::from).to_string(), self.info())
     }
 
     fn understand(&self, peeked: io::Result<Peek>) -> Idle {
@@ -251,8 +310,7 @@ impl Connection {
             Ok(Err(failure)) => return Err(failure),
             Err(_) => return Err(self.lost(Signal::Deadline, attempt)),
         };
-        attempt.note(self.info());
-        self.sent_before += attempt.bytes_sent;
+        self.answered(attempt);
         match reader.answer() {
             Some(answer) => Ok((answer, excess)),
             None => Err(self.wrong(reader.malformed(), attempt)),

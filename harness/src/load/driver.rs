@@ -67,7 +67,7 @@ pub enum LoadError {
         /// Name of the endpoint.
         endpoint: String,
     },
-    /// The slow bodies need a stream and an upload.
+    /// Slow bodies need a stream and an upload, WebSockets a path.
     #[error("begin {pattern} requests: the endpoint {endpoint} names none in the manifest")]
     NoBody {
         /// The pattern.

@@ -29,6 +29,8 @@ pub(super) struct Gauges {
     pub(super) half: AtomicU32,
     /// Open connections that have sent a part of a body.
     pub(super) upload: AtomicU32,
+    /// Open WebSockets.
+    pub(super) websocket: AtomicU32,
     /// Open connections whose handshake the server has not seen the end of.
     pub(super) half_open: AtomicU32,
     /// Requests sent and not ended.
@@ -51,6 +53,7 @@ impl Gauges {
             Pattern::Half => Some(&self.half),
             Pattern::Upload => Some(&self.upload),
             Pattern::HalfOpen => Some(&self.half_open),
+            Pattern::Websocket => Some(&self.websocket),
             Pattern::Fresh | Pattern::Slow | Pattern::Reader | Pattern::Parked | Pattern::Flow | Pattern::Canary => {
                 None
             }

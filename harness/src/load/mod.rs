@@ -15,10 +15,12 @@ mod exchange;
 mod failure;
 pub mod fast;
 mod flow;
+mod frame;
 mod kept;
 mod ledger;
 mod protocol;
 mod schedule;
+mod websocket;
 
 #[cfg(test)]
 mod truth;

@@ -32,6 +32,8 @@ pub(super) const IDLE_SPREAD: Duration = Duration::from_millis(200);
 pub(super) const SILENT_EVERY: Duration = Duration::from_millis(60);
 /// The same for half heads: 12, and the floor is 6.
 pub(super) const HALF_EVERY: Duration = Duration::from_millis(75);
+/// 16 WebSockets, each with a message every 20 ms, as the busy kept connections have a request.
+pub(super) const WEBSOCKETS: u32 = BUSY_CONNECTIONS;
 /// 16 flows: twice the floor.
 pub(super) const FLOWS: u32 = 16;
 /// A datagram every 40 ms on each: 400/s together, of which a few come while one generation takes over from another.
@@ -102,6 +104,11 @@ impl Random {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         mixed ^ (mixed >> 31)
+    }
+
+    /// 32 of them.
+    pub(super) fn bits(&mut self) -> u32 {
+        (self.next() >> 32) as u32
     }
 
     /// At least 0 and below 1.

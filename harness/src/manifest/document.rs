@@ -319,6 +319,9 @@ pub struct Endpoint {
     /// A request with a body, for clients that send slowly.
     #[serde(default)]
     pub upload: Option<Upload>,
+    /// Path of a WebSocket that gives each message back (capability `websocket`).
+    #[serde(default)]
+    pub websocket: Option<String>,
     /// Length of its accept queue, as `ss -ltn` shows it (Send-Q): what listen(2) was given, at most net.core.somaxconn.
     #[serde(default)]
     pub backlog: Option<u32>,

@@ -266,6 +266,7 @@ pub(super) mod tests {
             slow: None,
             stream: None,
             upload: None,
+            websocket: None,
             backlog: None,
             version_header: Some("X-Version".to_owned()),
             echo_header: None,

@@ -105,6 +105,7 @@ pub fn witness(witness: Witness) -> String {
         Witness::HandshakesHalfOpen => {
             format!("at least {HALF_OPEN_MIN} handshakes that lacked their last ACK right before the trigger")
         }
+        Witness::WebsocketLoad => format!("at least {BUSY_MIN} WebSockets spoken on right before the trigger"),
         Witness::FlowLoad => {
             format!(
                 "at least {FLOWS_MIN} flows of datagrams that were answered right before the trigger, and went on after it"
@@ -130,6 +131,7 @@ pub fn witness_remedy(witness: Witness) -> Option<&'static str> {
         | Witness::HalfLoad
         | Witness::StreamUnread
         | Witness::UploadHalfSent
+        | Witness::WebsocketLoad
         | Witness::FlowLoad => Some("Give the machine to the run alone; --runs 5 runs it five times and counts."),
         Witness::HandshakesHalfOpen => Some("They are held by a rule of nf_tables, which the kernel must have."),
         Witness::BacklogNotEmpty => Some("See in the manifest whether `stall` really keeps the target from accepting."),

@@ -477,6 +477,7 @@ fn canary_endpoint(address: std::net::SocketAddr) -> TargetEndpoint {
         slow: None,
         stream: None,
         upload: None,
+        websocket: None,
         backlog: None,
         version_header: None,
         echo_header: Some("X-Request-Id".to_owned()),

@@ -149,6 +149,7 @@ impl Stage<'_> {
         let Some(load) = &self.load else { return Ok(()) };
         let enough = |pattern: &Pattern| match pattern {
             Pattern::Busy => load.busy_connections() >= BUSY_STEADY,
+            Pattern::Websocket => load.open_connections(*pattern) >= BUSY_STEADY,
             Pattern::Slow => load.slow_in_flight() >= SLOW_STEADY,
             Pattern::Idle => load.open_connections(*pattern) >= IDLE_STEADY,
             Pattern::Silent => load.open_connections(*pattern) >= SILENT_STEADY,

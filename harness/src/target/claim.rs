@@ -37,7 +37,7 @@ impl Reader<'_> {
     }
 
     /// The keys that say how a capability is used, present or not.
-    fn keys_of_claims(&self) -> [(Capability, &'static str, bool); 15] {
+    fn keys_of_claims(&self) -> [(Capability, &'static str, bool); 16] {
         let watch = self.manifest.restart.as_ref().is_some_and(|restart| restart.watch.is_some());
         [
             (Capability::Pidfile, "pidfile", self.manifest.pidfile.is_some()),
@@ -49,6 +49,7 @@ impl Reader<'_> {
             (Capability::DrainDeadline, "deadlines.drain_least_ms", self.manifest.deadlines.drain_least_ms.is_some()),
             (Capability::Listeners, "also", !self.manifest.also.is_empty()),
             (Capability::Unix, "also", self.manifest.also.iter().any(|it| path_of(it).is_some())),
+            (Capability::Websocket, "endpoints", self.manifest.endpoints.iter().any(|it| it.websocket.is_some())),
             (Capability::Udp, "also", self.manifest.also.iter().any(|it| is_for_datagrams(it))),
             (Capability::StopCommand, "commands.stop", self.manifest.commands.stop.is_some()),
             (Capability::StatusCommand, "commands.status", self.manifest.commands.status.is_some()),

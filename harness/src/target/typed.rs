@@ -170,6 +170,9 @@ pub struct TargetEndpoint {
     pub stream: Option<Stream>,
     /// A request with a body.
     pub upload: Option<Upload>,
+    /// Path of a WebSocket that gives each message back.
+    #[serde(default)]
+    pub websocket: Option<String>,
     /// Length of its accept queue.
     #[serde(default)]
     pub backlog: Option<u32>,
@@ -230,6 +233,7 @@ impl TargetEndpoint {
             Pattern::Slow => self.slow.is_some(),
             Pattern::Reader => self.stream.is_some(),
             Pattern::Upload => self.upload.is_some(),
+            Pattern::Websocket => self.websocket.is_some(),
             Pattern::Fresh
             | Pattern::Busy
             | Pattern::Idle

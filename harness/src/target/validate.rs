@@ -342,6 +342,9 @@ impl Reader<'_> {
         if let Some(upload) = &endpoint.upload {
             self.text(at("upload").key("path"), text::request_path(&upload.path))?;
         }
+        if let Some(path) = &endpoint.websocket {
+            self.text(at("websocket"), text::request_path(path))?;
+        }
         Ok(TargetEndpoint {
             name: self.filled(at("name"), &endpoint.name)?,
             address: self.text(at("address"), text::address(&endpoint.address))?,
@@ -350,6 +353,7 @@ impl Reader<'_> {
             slow: endpoint.slow.clone(),
             stream: endpoint.stream.clone(),
             upload: endpoint.upload.clone(),
+            websocket: endpoint.websocket.clone(),
             backlog: endpoint.backlog,
             version_header: header("version_header", &endpoint.version_header)?,
             echo_header: header("echo_header", &endpoint.echo_header)?,
@@ -362,6 +366,7 @@ impl Reader<'_> {
         let headers = [
             ("stream", "answer other than its request", endpoint.stream.is_some()),
             ("upload", "request with a body", endpoint.upload.is_some()),
+            ("websocket", "handshake of a WebSocket", endpoint.websocket.is_some()),
             ("version_header", "header", endpoint.version_header.is_some()),
             ("echo_header", "header", endpoint.echo_header.is_some()),
         ];

@@ -467,6 +467,20 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "never unlinks the file of a UNIX socket that it bound",
     },
     DefectRow {
+        name: "websocket",
+        defect: Defect::WebSocket,
+        catches: "drain/websocket",
+        report: "nginx-gateway-fabric#5524",
+        bug: "a draining generation ends the connections of WebSockets without a close frame",
+    },
+    DefectRow {
+        name: "close-code",
+        defect: Defect::CloseCode,
+        catches: "drain/close-code",
+        report: "ingress-nginx#8094",
+        bug: "the close frames of a draining generation have no code: clients cannot tell a restart from a wish to be left alone",
+    },
+    DefectRow {
         name: "none-lost",
         defect: Defect::NoneLost,
         catches: "datagram/none-lost",

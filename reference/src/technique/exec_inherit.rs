@@ -38,6 +38,7 @@ use crate::technique::watching::Watching;
 use crate::version;
 use crate::watch::{Mode, Watch};
 use crate::watchdog::Watchdog;
+use crate::websocket::Goodbye;
 
 /// How many times the drain timeout a generation takes in the defects that do not keep it.
 const OVERLONG: u32 = 3;
@@ -140,6 +141,7 @@ impl Options {
             kept: KeptConnection::of(self.defect),
             young: YoungConnection::of(self.defect),
             long: LongBody::of(self.defect),
+            goodbye: Goodbye::of(self.defect),
             requests: self.open_request_log()?,
         })
     }

@@ -53,6 +53,8 @@ fn lost(request: &Request, trigger: Nanos) -> bool {
             | FailureClass::HandshakeReset
             | FailureClass::ConnectTimeout
             | FailureClass::IdleReset
+            | FailureClass::CloseFrame
+            | FailureClass::NoCloseFrame
             | FailureClass::Lost
             | FailureClass::Crossed
             | FailureClass::Unread

@@ -1,6 +1,7 @@
 //! Old connections during an upgrade.
 
 pub mod close_announced;
+pub mod close_code;
 pub mod deadline_kept;
 pub mod deadline_not_early;
 mod farewell;
@@ -20,3 +21,4 @@ pub mod response_not_reset;
 pub mod spread;
 pub mod stream_intact;
 pub mod upload_completes;
+pub mod websocket;

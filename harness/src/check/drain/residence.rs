@@ -71,6 +71,8 @@ pub(super) fn manner(request: &Request, normal: Duration) -> Option<Manner> {
         | FailureClass::Truncated
         | FailureClass::IdleReset
         | FailureClass::WrongAnswer
+        | FailureClass::CloseFrame
+        | FailureClass::NoCloseFrame
         | FailureClass::Lost
         | FailureClass::ServerError => None,
     }

@@ -27,6 +27,7 @@ pub(super) fn endpoint(address: SocketAddr) -> TargetEndpoint {
         slow: Some(Slow { path: "/slow".to_owned(), takes_ms: 300 }),
         stream: None,
         upload: None,
+        websocket: None,
         backlog: None,
         version_header: Some("X-Version".to_owned()),
         echo_header: Some("X-Request-Id".to_owned()),

@@ -14,3 +14,4 @@ mod kept;
 mod owner;
 mod parked;
 mod paused;
+mod websocket;
