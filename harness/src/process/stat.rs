@@ -22,6 +22,8 @@ pub struct Stat {
     /// It is in exit(2), from which nobody returns (PF_EXITING of field 9, `include/linux/sched.h`): the kernel closes its
     /// descriptors, which on a busy machine may take half a second, and then makes it a zombie.
     pub exiting: bool,
+    /// Threads that have not ended; a process whose first thread is a zombie may have others.
+    pub threads: u32,
     /// Command name (`comm`, at most 15 bytes; anything may be in it), lossily decoded.
     pub name: String,
 }
@@ -38,10 +40,11 @@ pub struct StatError(
 const PF_EXITING: u32 = 0x4;
 
 impl Stat {
-    /// Ended: a zombie (Z) or being removed (X).
+    /// Ended: a zombie (Z) or being removed (X), with all its threads. The state is its first thread's alone: until the last one has ended
+    /// all descriptors of the process are open, sockets among them.
     #[must_use]
     pub fn is_dead(&self) -> bool {
-        matches!(self.state, 'Z' | 'X')
+        matches!(self.state, 'Z' | 'X') && self.threads <= 1
     }
 
     /// Reads the line. The name stands in parentheses and may itself hold any byte, parentheses and line ends too: it
@@ -65,14 +68,15 @@ impl Stat {
         let (ppid, pgrp, session, tty) = (Pid(number()?), Pid(number()?), Pid(number()?), number()?);
         // Fields are counted from 1 in proc(5); eight follows tty_nr (7).
         let flags: u32 = rest.nth(9 - 8)?.parse().ok()?;
-        let start_ticks = rest.nth(22 - 10)?.parse().ok()?;
+        let threads = rest.nth(20 - 10)?.parse().ok()?;
+        let start_ticks = rest.nth(22 - 21)?.parse().ok()?;
         let start_code: u64 = rest.nth(26 - 23)?.parse().ok()?;
         let start_stack = rest.nth(28 - 27)?.parse().ok()?;
         // In the middle of execve(2) the new stack may be known before the new code: no image yet.
         let start_stack = if start_code == 0 { 0 } else { start_stack };
         let image = Image { pid: Pid(pid), start_ticks, start_stack };
         let exiting = flags & PF_EXITING != 0;
-        Some(Stat { image, ppid, pgrp, session, tty, state, exiting, name })
+        Some(Stat { image, ppid, pgrp, session, tty, state, exiting, threads, name })
     }
 }
 
@@ -100,6 +104,7 @@ mod tests {
             tty: 34816,
             state: 'S',
             exiting: false,
+            threads: 1,
             name: "sh".to_owned(),
         };
         assert_eq!(Stat::parse(&line(b"sh")), Ok(want));
@@ -109,6 +114,17 @@ mod tests {
     fn a_process_in_exit_is_told_by_its_flag() {
         let leaving = String::from_utf8(line(b"sh")).expect("it is text").replace(" 4194560 ", " 4194564 ");
         assert!(Stat::parse(leaving.as_bytes()).expect("as documented").exiting);
+    }
+
+    #[test]
+    fn a_process_is_dead_when_its_last_thread_is() {
+        let with = |threads: &str| {
+            let line = String::from_utf8(line(b"sh")).expect("it is text").replacen(") S ", ") Z ", 1);
+            Stat::parse(line.replace(" 20 0 1 0 ", &format!(" 20 0 {threads} 0 ")).as_bytes()).expect("as documented")
+        };
+        assert!(!with("2").is_dead());
+        assert!(with("1").is_dead());
+        assert!(with("0").is_dead());
     }
 
     #[test]

@@ -54,10 +54,10 @@ fn one(history: &History, upgrade: &Upgrade) -> Vec<Finding> {
     findings
 }
 
-/// Until the scenario's next step: that deploys what works, and whoever tries again and again succeeds then.
+/// Until the harness takes away what is broken, or the scenario's next step deploys what works: whoever tries again and again succeeds then.
 pub(super) fn served_until(history: &History, upgrade: &Upgrade, ran: Nanos) -> Nanos {
-    let steps = history.find(|what| matches!(what, What::StepBegan { .. }).then_some(()));
-    let next = steps.map(|(event, ())| event.at.not_before).filter(|at| *at > ran).min();
+    let ends = |what: &What| matches!(what, What::Survived { .. } | What::StepBegan { .. }).then_some(());
+    let next = history.find(ends).map(|(event, ())| event.at.not_before).filter(|at| *at > ran).min();
     next.map_or(upgrade.window_end, |next| next.min(upgrade.window_end))
 }
 
@@ -161,6 +161,16 @@ pub(super) mod tests {
         let next = What::StepBegan { index: 4, step: "upgrade".to_owned() };
         let script = Script::new().broken(1000, 1).broken_ran(1005, 1).event(1700, next);
         let waiting = (1010..1700).step_by(4).fold(script, |script, at| script.request(answered(at, 1900, 2)));
+        check(waiting, Fail);
+    }
+
+    #[test]
+    fn requests_that_wait_until_the_configuration_is_taken_back_fail() {
+        let pidfile = crate::check::script::daemon::absent();
+        let survived = What::Survived { upgrade: crate::id::UpgradeId(1), pidfile, survivor: None };
+        let next = What::StepBegan { index: 4, step: "upgrade".to_owned() };
+        let script = Script::new().broken(1000, 1).broken_ran(1005, 1).event(1700, survived).event(1750, next);
+        let waiting = (1010..1700).step_by(4).fold(script, |script, at| script.request(answered(at, 1740, 2)));
         check(waiting, Fail);
     }
 
