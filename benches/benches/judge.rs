@@ -87,6 +87,7 @@ fn request(id: u64, version: u32) -> Request {
         bytes_sent: 60,
         bytes_received: 120,
         retransmits: 0,
+        tls: None,
         ending: Ending::Answered { status: Some(200), version: Some(Version(version)), close_announced: fresh },
     }
 }

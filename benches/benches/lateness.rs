@@ -34,6 +34,7 @@ fn main() {
         endpoint_index: 0,
         endpoint,
         datagrams: None,
+        tls: None,
         request_deadline: Duration::from_secs(20),
         netns: None,
         first_id: 1,

@@ -45,6 +45,7 @@ pub mod summary;
 pub mod supervisord;
 pub mod systemd;
 pub mod target;
+pub mod tls;
 pub mod verdict;
 pub mod verify;
 pub mod wait;

@@ -36,6 +36,8 @@ pub enum Pattern {
     Parked,
     /// A connection whose handshake lacks its last ACK at the trigger; its request is sent after the upgrade, and completes it.
     HalfOpen,
+    /// A connection with a TLS handshake and one request, which comes back with the session of the one before.
+    Tls,
     /// A message on a WebSocket that is kept, or the handshake that opens it.
     Websocket,
     /// A datagram of a flow: one of some UDP sockets that each send one now and then.
@@ -59,6 +61,7 @@ impl Pattern {
             Pattern::Upload => "upload",
             Pattern::Parked => "parked",
             Pattern::HalfOpen => "half-open",
+            Pattern::Tls => "tls",
             Pattern::Websocket => "websocket",
             Pattern::Flow => "flow",
             Pattern::Canary => "canary",
@@ -104,6 +107,8 @@ pub enum FailureClass {
     Unread,
     /// Reused, request sent, no response byte: EOF, CLOSE_WAIT, all acknowledged: read, and answered with nothing.
     Taken,
+    /// TLS: an alert, or what is no TLS.
+    Tls,
     /// WebSocket: a close frame came instead of the answer; the message crossed it, and its client knows (RFC 6455 §5.5.1).
     CloseFrame,
     /// WebSocket: the connection ended without a close frame (RFC 6455 §7.1.5: 1006).
@@ -134,6 +139,7 @@ impl FailureClass {
             FailureClass::Crossed => "crossed",
             FailureClass::Unread => "unread",
             FailureClass::Taken => "taken",
+            FailureClass::Tls => "tls",
             FailureClass::CloseFrame => "close-frame",
             FailureClass::NoCloseFrame => "no-close-frame",
             FailureClass::Lost => "lost",
@@ -186,6 +192,15 @@ pub struct SocketEvidence {
     pub state: String,
     /// Bytes of this request that the peer's kernel had acknowledged at that instant.
     pub request_bytes_acked: u64,
+}
+
+/// A TLS session, once its handshake was complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsSession {
+    /// The version that answered the client's last connection, where there was one: what it comes back with, if anything, is from there.
+    pub comes_from: Option<Version>,
+    /// The server resumed the session of that ticket.
+    pub resumed: bool,
 }
 
 /// How a request ended.
@@ -243,6 +258,9 @@ pub struct Request {
     pub bytes_received: u64,
     /// SYN and data retransmissions of the connection at the end of this request (tcpi_total_retrans).
     pub retransmits: u32,
+    /// Its TLS session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSession>,
     /// How it ended.
     pub ending: Ending,
 }

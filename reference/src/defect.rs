@@ -378,6 +378,10 @@ pub enum Defect {
     NothingLeft,
     /// A UNIX socket that the master bound keeps its file after the stop.
     NothingLeftSocketFile,
+    /// A new generation has no certificate for a while.
+    Handshakes,
+    /// Each generation seals session tickets by a key of its own.
+    Resumption,
     /// A draining generation ends a WebSocket without a close frame.
     WebSocket,
     /// A draining generation's close frames have no code.

@@ -24,6 +24,7 @@
 //! | [`drain`] | telling every connection at once, and counting them out |
 //! | [`service`], [`http`], [`echo`] | HTTP/1.1 or raw echo, thread per connection, an end without a race |
 //! | [`websocket`] | messages, echoed, and an end that is said |
+//! | [`tls`] | TLS before a connection, and tickets that outlive a generation |
 //! | [`datagram`] | datagrams, echoed by one generation at a time |
 //! | [`watch`] | a finished change of a file, however it was written |
 //! | [`notify`], [`watchdog`] | telling a supervisor: ready, reloading, stopping, alive; leaving descriptors with it |
@@ -72,6 +73,7 @@ pub mod service;
 pub mod signal;
 mod slave;
 pub mod technique;
+pub mod tls;
 pub mod version;
 pub mod watch;
 pub mod watchdog;

@@ -16,6 +16,11 @@ pub fn writable<Fd: AsFd>(fd: &Fd) -> PollFd<'_> {
     PollFd::new(fd, PollFlags::OUT)
 }
 
+/// A descriptor to wait on until it can be read or written.
+pub fn both<Fd: AsFd>(fd: &Fd) -> PollFd<'_> {
+    PollFd::new(fd, PollFlags::IN | PollFlags::OUT)
+}
+
 /// A descriptor that must not be waited on now; keeps the positions of the others in a poll set.
 ///
 /// poll(2) would skip a negative descriptor; with typed descriptors the same effect is to ask for no event. Use it only for

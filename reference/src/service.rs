@@ -29,6 +29,7 @@ use crate::drain::Drain;
 use crate::echo::Echo;
 use crate::http::{self, BadRequest, Head};
 use crate::log::Log;
+use crate::tls::Secured;
 use crate::websocket::{self, Goodbye};
 
 /// Longest delay that `/slow` accepts, so that a typing error does not hold a thread for ever.
@@ -66,6 +67,8 @@ pub struct Service {
     pub long: LongBody,
     /// How WebSockets end then.
     pub goodbye: Goodbye,
+    /// Where TLS is spoken.
+    pub tls: Option<Secured>,
 }
 
 impl Service {
@@ -73,7 +76,17 @@ impl Service {
     #[must_use]
     pub fn new(version: u64, drain: Arc<Drain>) -> Self {
         let (kept, young, long) = (KeptConnection::Answer, YoungConnection::Await, LongBody::Finish);
-        Self { protocol: Protocol::Http, version, drain, kept, requests: None, young, long, goodbye: Goodbye::Restart }
+        Self {
+            protocol: Protocol::Http,
+            version,
+            drain,
+            kept,
+            requests: None,
+            young,
+            long,
+            goodbye: Goodbye::Restart,
+            tls: None,
+        }
     }
 
     /// The same with another protocol.
@@ -82,8 +95,21 @@ impl Service {
         Self { protocol, ..self }
     }
 
+    /// The same with TLS at an address.
+    #[must_use]
+    pub fn secured(self, tls: Option<Secured>) -> Self {
+        Self { tls, ..self }
+    }
+
     /// Serves one connection until its end. A client that goes away is not an error of the server.
     pub fn serve(&self, stream: TcpStream) {
+        match self.tls.as_ref().filter(|tls| tls.concerns(&stream)) {
+            Some(tls) => drop(tls.serve(&stream, |inner| self.converse(inner))),
+            None => self.converse(stream),
+        }
+    }
+
+    fn converse(&self, stream: TcpStream) {
         let mut connection = Connection::new(self, stream);
         let _ = match self.protocol {
             Protocol::Http => connection.run::<Http>(),

@@ -67,6 +67,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "restart/listeners.toml",
     "restart/datagrams.toml",
     "restart/websockets.toml",
+    "restart/tls.toml",
     "restart/false-mark.toml",
     "restart/rollback.toml",
     "restart/bad-config.toml",

@@ -29,6 +29,7 @@ pub mod rollback;
 #[cfg(test)]
 pub(crate) mod script;
 pub mod supervise;
+pub mod tls;
 pub mod trigger;
 pub mod witness;
 
@@ -191,6 +192,8 @@ pub static CHECKS: &[&Check] = &[
     &leak::memory::CHECK,
     &datagram::none_lost::CHECK,
     &datagram::flow_sticks::CHECK,
+    &tls::handshakes::CHECK,
+    &tls::resumption::CHECK,
 ];
 
 /// The check with this id.

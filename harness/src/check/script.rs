@@ -59,6 +59,7 @@ fn request(began: u64, ended: u64, ending: Ending) -> Request {
         bytes_sent: 40,
         bytes_received: 0,
         retransmits: 0,
+        tls: None,
         ending,
     }
 }

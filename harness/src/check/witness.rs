@@ -44,6 +44,8 @@ pub enum Witness {
     BacklogNotEmpty,
     /// At least 8 handshakes were half done right before the trigger.
     HandshakesHalfOpen,
+    /// At least 40 TLS handshakes a second right before the trigger.
+    TlsLoad,
     /// At least 12 WebSockets were spoken on right before the trigger.
     WebsocketLoad,
     /// At least 8 flows of datagrams were answered right before the trigger, and sent more after it.
@@ -69,6 +71,8 @@ pub const UNREAD_MIN: u64 = 8 * 1024 * 1024;
 pub const UPLOADS_MIN: usize = 1;
 /// Half-open handshakes right before the trigger.
 pub const HALF_OPEN_MIN: u32 = 8;
+/// TLS handshakes in the half second before a trigger.
+pub const HANDSHAKES_MIN: usize = 20;
 /// Flows of datagrams.
 pub const FLOWS_MIN: usize = 8;
 /// An upgrade may be over in 15 ms, which at this rate is three connections, and one late wake-up would halve it: below
@@ -112,6 +116,7 @@ impl Witness {
             | Witness::UploadHalfSent
             | Witness::BacklogNotEmpty
             | Witness::HandshakesHalfOpen
+            | Witness::TlsLoad
             | Witness::WebsocketLoad
             | Witness::FlowLoad => true,
         }
@@ -150,6 +155,7 @@ impl Witness {
             | Witness::HalfLoad
             | Witness::BacklogNotEmpty
             | Witness::HandshakesHalfOpen
+            | Witness::TlsLoad
             | Witness::WebsocketLoad
             | Witness::FlowLoad => return None,
         };
@@ -198,6 +204,7 @@ impl Witness {
             Witness::UploadHalfSent => paused(history, upgrade, Pattern::Upload, UPLOADS_MIN),
             Witness::BacklogNotEmpty => backlog(history, upgrade),
             Witness::HandshakesHalfOpen => half_open(history, upgrade),
+            Witness::TlsLoad => handshakes(history, upgrade),
             Witness::FlowLoad => flows(history, upgrade),
         };
         Sighting { upgrade: Some(upgrade.id), met, text }
@@ -283,6 +290,15 @@ fn busy(history: &History, upgrade: &Upgrade, pattern: Pattern, what: &str) -> (
         .map(|it| it.connection)
         .collect();
     (kept.len() >= BUSY_MIN, format!("{} {what} at the trigger (floor {BUSY_MIN})", kept.len()))
+}
+
+fn handshakes(history: &History, upgrade: &Upgrade) -> (bool, String) {
+    let trigger = upgrade.trigger.not_before;
+    let from = Nanos(trigger.0.saturating_sub(BUSY_LOOK_BACK_NANOS));
+    let within = |it: &&Request| it.tls.is_some() && it.ended >= from && it.ended <= trigger;
+    let count = history.load().filter(within).count();
+    let text = format!("{count} TLS handshakes in the half second before the trigger (floor {HANDSHAKES_MIN})");
+    (count >= HANDSHAKES_MIN, text)
 }
 
 fn flows(history: &History, upgrade: &Upgrade) -> (bool, String) {

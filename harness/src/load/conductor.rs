@@ -19,9 +19,10 @@ use super::ledger::Attempt;
 use super::protocol::Ask;
 use super::schedule::{
     BODY_EVERY, BUSY_CONNECTIONS, BUSY_EVERY, CANARY_EVERY, FLOW_EVERY, FLOWS, FRESH_EVERY, HALF_EVERY,
-    IDLE_CONNECTIONS, IDLE_EVERY, IDLE_SPREAD, PAUSE, READERS, Random, Rhythm, SILENT_EVERY, SLOW_IN_FLIGHT, Ticker,
-    UPLOAD_BYTES, UPLOADS, WEBSOCKETS,
+    IDLE_CONNECTIONS, IDLE_EVERY, IDLE_SPREAD, PAUSE, READERS, Random, Rhythm, SECURE_EVERY, SECURE_PLACES,
+    SILENT_EVERY, SLOW_IN_FLIGHT, Ticker, UPLOAD_BYTES, UPLOADS, WEBSOCKETS,
 };
+use super::tls::Secure;
 use super::websocket::{Opening, Talk};
 use crate::clock::Nanos;
 use crate::request::Pattern;
@@ -45,6 +46,7 @@ pub(super) enum Command {
 pub(super) struct Destination {
     pub(super) endpoint: TargetEndpoint,
     pub(super) datagrams: Option<SocketAddr>,
+    pub(super) tls: Option<SocketAddr>,
 }
 
 /// Runs patterns on the load thread.
@@ -52,6 +54,7 @@ pub(super) struct Destination {
 pub(super) struct Conductor {
     endpoint: TargetEndpoint,
     datagrams: Option<SocketAddr>,
+    tls: Option<SocketAddr>,
     exchange: Rc<Exchange>,
     crew: Crew,
     seed: u64,
@@ -69,11 +72,11 @@ pub(super) struct Conductor {
 impl Conductor {
     /// Nothing runs yet.
     pub(super) fn new(to: Destination, exchange: Exchange, seed: u64) -> Conductor {
-        let Destination { endpoint, datagrams } = to;
+        let Destination { endpoint, datagrams, tls } = to;
         let (stop, release, completed) = (watch::channel(false).0, watch::channel(()).0, watch::channel(()).0);
         let (exchange, crew) = (Rc::new(exchange), Crew::default());
         let held = watch::channel(false).0;
-        Conductor { endpoint, datagrams, exchange, crew, seed, places: 0, stop, held, release, completed }
+        Conductor { endpoint, datagrams, tls, exchange, crew, seed, places: 0, stop, held, release, completed }
     }
 
     /// Obeys until told to finish, or until the owner is gone.
@@ -133,6 +136,7 @@ impl Conductor {
             Pattern::Reader => self.begin_bodies(pattern, READERS),
             Pattern::Upload => self.begin_bodies(pattern, UPLOADS),
             Pattern::Flow => self.begin_flows(),
+            Pattern::Tls => self.begin_tls(),
             Pattern::Websocket => self.begin_websockets(),
             Pattern::Parked | Pattern::HalfOpen => Err(LoadError::NotScheduled(pattern)),
         }
@@ -229,6 +233,21 @@ impl Conductor {
             let ticker = Ticker::new(clock, first, rhythm).map_err(LoadError::Timer)?;
             let kept = Kept::new(Rc::clone(&self.exchange), pattern, Rc::clone(&ask), ticker);
             self.crew.spawn(kept.run(self.stop.subscribe()));
+        }
+        Ok(())
+    }
+
+    /// Clients that speak TLS, each with one connection after the other.
+    fn begin_tls(&mut self) -> Result<(), LoadError> {
+        let to = self.tls.ok_or(LoadError::NoTls)?;
+        let ask = Rc::new(Ask::once(&self.endpoint, &self.endpoint.path));
+        let clock = self.exchange.ledger.clock;
+        for _ in 0..SECURE_PLACES {
+            let mut random = self.random();
+            let first = clock.now().plus(SECURE_EVERY.mul_f64(random.fraction()));
+            let ticker = Ticker::new(clock, first, Rhythm::Jittered(SECURE_EVERY, random)).map_err(LoadError::Timer)?;
+            let secure = Secure::new(Rc::clone(&self.exchange), to, Rc::clone(&ask), ticker)?;
+            self.crew.spawn(secure.run(self.stop.subscribe()));
         }
         Ok(())
     }

@@ -37,6 +37,8 @@ pub struct LoadConfig {
     pub endpoint: TargetEndpoint,
     /// Where datagrams go.
     pub datagrams: Option<SocketAddr>,
+    /// Where TLS is spoken.
+    pub tls: Option<SocketAddr>,
     /// From the begin of a request to its last byte; then it is [`Hung`](crate::request::FailureClass::Hung). A late
     /// send does not shorten it.
     pub request_deadline: Duration,
@@ -78,6 +80,12 @@ pub enum LoadError {
     /// Flows need an address.
     #[error("begin datagrams: the manifest has no address `udp:…` in `also`")]
     NoDatagrams,
+    /// TLS needs an address.
+    #[error("begin TLS: the manifest has no address `tls:…` in `also`")]
+    NoTls,
+    /// No client that speaks TLS.
+    #[error("speak TLS")]
+    Tls(#[source] rustls::Error),
     /// No socket for a flow, or one that failed.
     #[error("speak by datagrams")]
     Flow(#[source] io::Error),
@@ -139,7 +147,7 @@ impl Load {
             .spawn(move || match enter(config.netns.as_ref()) {
                 Ok(runtime) => {
                     let LoadConfig { clock, seed, endpoint_index, request_deadline, first_id, .. } = config;
-                    let to = Destination { endpoint: config.endpoint, datagrams: config.datagrams };
+                    let to = Destination { endpoint: config.endpoint, datagrams: config.datagrams, tls: config.tls };
                     let ledger = Ledger::new(clock, seen, endpoint_index, first_id);
                     let exchange = Exchange::new(ledger, &to.endpoint, request_deadline);
                     let _ = started.send(Ok(()));

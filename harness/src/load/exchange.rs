@@ -53,6 +53,19 @@ impl Exchange {
         self.open_with(None, attempt, deadline).await
     }
 
+    /// The same at another address.
+    ///
+    /// # Errors
+    /// The failure to record.
+    pub(super) async fn open_at(
+        &self,
+        to: SocketAddr,
+        attempt: &mut Attempt,
+        deadline: Instant,
+    ) -> Result<Connection, Failure> {
+        self.opened((to, None), attempt, deadline).await
+    }
+
     /// The same with a bound for the kernel's receive buffer.
     ///
     /// # Errors
@@ -63,7 +76,16 @@ impl Exchange {
         attempt: &mut Attempt,
         deadline: Instant,
     ) -> Result<Connection, Failure> {
-        let connection = Connection::open((self.to, receive_buffer), deadline, attempt, &self.ledger).await?;
+        self.opened((self.to, receive_buffer), attempt, deadline).await
+    }
+
+    async fn opened(
+        &self,
+        to: (SocketAddr, Option<usize>),
+        attempt: &mut Attempt,
+        deadline: Instant,
+    ) -> Result<Connection, Failure> {
+        let connection = Connection::open(to, deadline, attempt, &self.ledger).await?;
         let failure = match connection.look() {
             Idle::Quiet => return Ok(connection),
             Idle::Closed => connection.closed_unused(),

@@ -11,7 +11,7 @@ use crate::clock::Nanos;
 use crate::id::Version;
 use crate::kernel::clock::Clock;
 use crate::kernel::tcp::TcpInfo;
-use crate::request::{Ending, LoadAccount, Pattern, Request};
+use crate::request::{Ending, LoadAccount, Pattern, Request, TlsSession};
 
 /// Room for a minute of all patterns together; more only costs a reallocation.
 const RECORDS_AT_FIRST: usize = 64 * 1024;
@@ -54,9 +54,13 @@ impl Gauges {
             Pattern::Upload => Some(&self.upload),
             Pattern::HalfOpen => Some(&self.half_open),
             Pattern::Websocket => Some(&self.websocket),
-            Pattern::Fresh | Pattern::Slow | Pattern::Reader | Pattern::Parked | Pattern::Flow | Pattern::Canary => {
-                None
-            }
+            Pattern::Fresh
+            | Pattern::Slow
+            | Pattern::Reader
+            | Pattern::Parked
+            | Pattern::Tls
+            | Pattern::Flow
+            | Pattern::Canary => None,
         }
     }
 
@@ -116,6 +120,7 @@ pub(super) struct Attempt {
     pub(super) bytes_sent: u64,
     pub(super) bytes_received: u64,
     pub(super) retransmits: u32,
+    pub(super) tls: Option<TlsSession>,
 }
 
 impl Attempt {
@@ -178,6 +183,7 @@ impl Ledger {
             bytes_sent: 0,
             bytes_received: 0,
             retransmits: 0,
+            tls: None,
         }
     }
 
@@ -235,6 +241,7 @@ impl Ledger {
             bytes_sent: attempt.bytes_sent,
             bytes_received: attempt.bytes_received,
             retransmits: attempt.retransmits,
+            tls: attempt.tls,
             ending,
         });
     }

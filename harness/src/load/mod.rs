@@ -20,6 +20,7 @@ mod kept;
 mod ledger;
 mod protocol;
 mod schedule;
+mod tls;
 mod websocket;
 
 #[cfg(test)]

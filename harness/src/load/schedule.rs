@@ -32,6 +32,10 @@ pub(super) const IDLE_SPREAD: Duration = Duration::from_millis(200);
 pub(super) const SILENT_EVERY: Duration = Duration::from_millis(60);
 /// The same for half heads: 12, and the floor is 6.
 pub(super) const HALF_EVERY: Duration = Duration::from_millis(75);
+/// 16 clients that speak TLS …
+pub(super) const SECURE_PLACES: u32 = 16;
+/// … each with a connection every 80 ms: 200 handshakes/s together.
+pub(super) const SECURE_EVERY: Duration = Duration::from_millis(80);
 /// 16 WebSockets, each with a message every 20 ms, as the busy kept connections have a request.
 pub(super) const WEBSOCKETS: u32 = BUSY_CONNECTIONS;
 /// 16 flows: twice the floor.

@@ -41,7 +41,8 @@ pub struct Manifest {
     /// Where it serves. The first one is loaded.
     pub endpoints: Vec<Endpoint>,
     /// Further addresses on which it serves the same (capability `listeners`): `127.0.0.1:8001`, `[::1]:8001-8004`,
-    /// `127.0.0.1:8001*2` (two sockets with one address), `udp:127.0.0.1:8001` (datagrams, which come back; capability `udp`),
+    /// `127.0.0.1:8001*2` (two sockets with one address), `udp:127.0.0.1:8001` (datagrams, which come back; capability `udp`), `tls:127.0.0.1:8443`
+    /// (over TLS; capability `tls`),
     /// `unix:{dir}/PATH`, `unix:@NAME`. One with `{version}` in it moves with each
     /// version.
     #[serde(default)]
@@ -155,7 +156,7 @@ pub enum Capability {
     Unix,
     /// Answers datagrams with the same bytes (`also`), and its version behind them where it tells versions.
     Udp,
-    /// Serves TLS.
+    /// Serves the same over TLS (`also`).
     Tls,
     /// Serves HTTP/2.
     H2,

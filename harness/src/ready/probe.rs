@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use rustls::{ClientConnection, StreamOwned};
 use thiserror::Error;
 
 use crate::datagram::{self, Reply};
@@ -14,6 +15,7 @@ use crate::kernel::namespace::{NamespaceError, inside_netns};
 use crate::manifest::Protocol;
 use crate::ready::{echo, http, unix};
 use crate::target::{FurtherAddress, TargetEndpoint};
+use crate::tls;
 
 /// What is larger than this is not the head of an answer of any server that we know; it bounds our memory.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -49,6 +51,9 @@ pub enum ProbeError {
     /// The target's network namespace could not be entered.
     #[error("get where the target is to be asked")]
     Namespace(#[from] NamespaceError),
+    /// No client that speaks TLS.
+    #[error("speak TLS")]
+    Tls(#[source] rustls::Error),
     /// No socket, no route, no port.
     #[error("open a connection to ask whether the target is ready")]
     Socket(#[source] io::Error),
@@ -113,6 +118,7 @@ pub fn answers_at(address: &FurtherAddress, endpoint: &TargetEndpoint, limit: Du
     match address {
         FurtherAddress::Internet(address) => ask(&TargetEndpoint { address: *address, ..endpoint.clone() }, end),
         FurtherAddress::Datagram(address) => ask_by_datagram(*address, end),
+        FurtherAddress::Tls(address) => ask_by_tls(*address, endpoint, end),
         FurtherAddress::Path(path) => connected(unix::to_path(path), |stream| exchange(stream, endpoint, end)),
         FurtherAddress::Abstract(name) => connected(unix::to_name(name), |stream| exchange(stream, endpoint, end)),
     }
@@ -150,6 +156,17 @@ fn ask_by_datagram(to: SocketAddr, end: Instant) -> Result<Probe, ProbeError> {
             _ => Err(ProbeError::Socket(error)),
         },
     }
+}
+
+/// One request after a handshake.
+fn ask_by_tls(to: SocketAddr, endpoint: &TargetEndpoint, end: Instant) -> Result<Probe, ProbeError> {
+    let Some(left) = left(end) else { return Ok(silent(NO_ANSWER)) };
+    let session = tls::client(0).and_then(|config| ClientConnection::new(config, tls::name(to.ip())));
+    let session = session.map_err(ProbeError::Tls)?;
+    connected(TcpStream::connect_timeout(&to, left), |stream| {
+        // A handshake is read and written by whoever reads and writes.
+        exchange(StreamOwned::new(session, stream), endpoint, end)
+    })
 }
 
 /// What a connect that failed says, or what comes of the connection.
@@ -201,6 +218,12 @@ pub(super) trait Stream: Read + Write {
 impl Stream for TcpStream {
     fn limit_reads(&self, limit: Duration) -> io::Result<()> {
         self.set_read_timeout(Some(limit))
+    }
+}
+
+impl Stream for StreamOwned<ClientConnection, TcpStream> {
+    fn limit_reads(&self, limit: Duration) -> io::Result<()> {
+        self.sock.set_read_timeout(Some(limit))
     }
 }
 

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use crate::check::witness::{
-    BUSY_MIN, FLOWS_MIN, FRESH_PER_SECOND_MIN, HALF_MIN, HALF_OPEN_MIN, IDLE_MIN, IN_FLIGHT_MIN, SILENT_MIN, UNREAD_MIN,
+    BUSY_MIN, FLOWS_MIN, FRESH_PER_SECOND_MIN, HALF_MIN, HALF_OPEN_MIN, HANDSHAKES_MIN, IDLE_MIN, IN_FLIGHT_MIN,
+    SILENT_MIN, UNREAD_MIN,
 };
 use crate::check::{Check, Witness};
 use crate::machine::Tier;
@@ -105,6 +106,7 @@ pub fn witness(witness: Witness) -> String {
         Witness::HandshakesHalfOpen => {
             format!("at least {HALF_OPEN_MIN} handshakes that lacked their last ACK right before the trigger")
         }
+        Witness::TlsLoad => format!("at least {HANDSHAKES_MIN} TLS handshakes in the half second before the trigger"),
         Witness::WebsocketLoad => format!("at least {BUSY_MIN} WebSockets spoken on right before the trigger"),
         Witness::FlowLoad => {
             format!(
@@ -131,6 +133,7 @@ pub fn witness_remedy(witness: Witness) -> Option<&'static str> {
         | Witness::HalfLoad
         | Witness::StreamUnread
         | Witness::UploadHalfSent
+        | Witness::TlsLoad
         | Witness::WebsocketLoad
         | Witness::FlowLoad => Some("Give the machine to the run alone; --runs 5 runs it five times and counts."),
         Witness::HandshakesHalfOpen => Some("They are held by a rule of nf_tables, which the kernel must have."),

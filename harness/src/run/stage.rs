@@ -388,10 +388,9 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Where it reads datagrams.
-    fn datagrams(&self) -> Result<Option<SocketAddr>, RunError> {
-        let further = self.further_at(self.version)?;
-        Ok(further.into_keys().find_map(|it| if let FurtherAddress::Datagram(to) = it { Some(to) } else { None }))
+    /// The first further address of a kind.
+    fn further(&self, kind: impl FnMut(FurtherAddress) -> Option<SocketAddr>) -> Result<Option<SocketAddr>, RunError> {
+        Ok(self.further_at(self.version)?.into_keys().find_map(kind))
     }
 
     fn load_config(&self) -> Result<LoadConfig, RunError> {
@@ -400,7 +399,8 @@ impl<'a> Stage<'a> {
             seed: self.plan.seed,
             endpoint_index: 0,
             endpoint: self.plan.target.endpoints[0].clone(),
-            datagrams: self.datagrams()?,
+            datagrams: self.further(|it| if let FurtherAddress::Datagram(to) = it { Some(to) } else { None })?,
+            tls: self.further(|it| if let FurtherAddress::Tls(to) = it { Some(to) } else { None })?,
             request_deadline: self.plan.target.deadlines.request,
             netns: self.clients_netns().map(|fd| fd.try_clone_to_owned()).transpose()?,
             first_id: 1,

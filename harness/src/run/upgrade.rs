@@ -156,7 +156,9 @@ impl Stage<'_> {
             Pattern::Half => load.open_connections(*pattern) >= HALF_STEADY,
             Pattern::Reader => !load.unread().is_empty(),
             Pattern::Upload => load.open_connections(*pattern) > 0,
-            Pattern::Fresh | Pattern::Parked | Pattern::HalfOpen | Pattern::Flow | Pattern::Canary => true,
+            Pattern::Fresh | Pattern::Parked | Pattern::HalfOpen | Pattern::Tls | Pattern::Flow | Pattern::Canary => {
+                true
+            }
         };
         let steady = || yes(self.patterns.iter().all(enough) || self.nobody_is_left());
         self.within(self.plan.target.deadlines.start, steady).map(|_steady| ())

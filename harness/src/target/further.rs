@@ -12,6 +12,8 @@ use super::{Placeholders, Template, TextProblem, text};
 const UNIX: &str = "unix:";
 /// What stands before an address at which datagrams are answered.
 const UDP: &str = "udp:";
+/// What stands before an address at which TLS is spoken.
+const TLS: &str = "tls:";
 
 /// More than any server that we know is asked to have; it bounds a typing error in a range.
 const PORTS_MAX: u16 = 1024;
@@ -31,6 +33,8 @@ pub enum FurtherAddress {
     Internet(SocketAddr),
     /// The same for datagrams.
     Datagram(SocketAddr),
+    /// The same over TLS.
+    Tls(SocketAddr),
     /// A UNIX socket with a file.
     Path(PathBuf),
     /// A UNIX socket with an abstract name (unix(7)).
@@ -42,6 +46,7 @@ impl fmt::Display for FurtherAddress {
         match self {
             FurtherAddress::Internet(address) => write!(f, "{address}"),
             FurtherAddress::Datagram(address) => write!(f, "{UDP}{address}"),
+            FurtherAddress::Tls(address) => write!(f, "{TLS}{address}"),
             FurtherAddress::Path(path) => write!(f, "{UNIX}{}", path.display()),
             FurtherAddress::Abstract(name) => write!(f, "{UNIX}@{name}"),
         }
@@ -74,6 +79,11 @@ impl TargetFurther {
     }
 }
 
+/// At an entry as it is written TLS is spoken.
+pub(super) fn speaks_tls(written: &str) -> bool {
+    written.starts_with(TLS)
+}
+
 /// An entry as it is written is for datagrams.
 pub(super) fn is_for_datagrams(written: &str) -> bool {
     written.starts_with(UDP)
@@ -84,16 +94,25 @@ pub(super) fn path_of(written: &str) -> Option<&str> {
     written.strip_prefix(UNIX).filter(|rest| !rest.starts_with('@'))
 }
 
-/// `127.0.0.1:8001`, `127.0.0.1:8001-8004`, `127.0.0.1:8001*2`, any of these behind `udp:`, `unix:PATH`, `unix:@NAME`.
+/// What is at an address, and the rest of it.
+fn kind(text: &str) -> (fn(SocketAddr) -> FurtherAddress, &str) {
+    if let Some(rest) = text.strip_prefix(UDP) {
+        (FurtherAddress::Datagram, rest)
+    } else if let Some(rest) = text.strip_prefix(TLS) {
+        (FurtherAddress::Tls, rest)
+    } else {
+        (FurtherAddress::Internet, text)
+    }
+}
+
+/// `127.0.0.1:8001`, `127.0.0.1:8001-8004`, `127.0.0.1:8001*2`, any of these behind `udp:` or `tls:`, `unix:PATH`, `unix:@NAME`.
 fn some(text: &str) -> Result<Vec<FurtherAddress>, TextProblem> {
     match text.strip_prefix(UNIX).map(|rest| rest.strip_prefix('@').ok_or(rest)) {
         Some(Ok("")) => Err(TextProblem::Address { text: text.to_owned() }),
         Some(Ok(name)) => Ok(vec![FurtherAddress::Abstract(name.to_owned())]),
         Some(Err(path)) => Ok(vec![FurtherAddress::Path(path.into())]),
         None => {
-            let (kind, text): (fn(SocketAddr) -> FurtherAddress, &str) = text
-                .strip_prefix(UDP)
-                .map_or((FurtherAddress::Internet, text), |rest| (FurtherAddress::Datagram, rest));
+            let (kind, text) = kind(text);
             let (ports, sockets) = text.split_once('*').map_or((text, Some(1)), |(ports, sockets)| {
                 (ports, sockets.parse().ok().filter(|sockets| (2..=SOCKETS_MAX).contains(sockets)))
             });
@@ -131,6 +150,7 @@ mod tests {
         assert_eq!(at("[::1]:8001-8003", 1), ["[::1]:8001", "[::1]:8002", "[::1]:8003"]);
         assert_eq!(at("127.0.0.1:8001*2", 1), ["127.0.0.1:8001", "127.0.0.1:8001"]);
         assert_eq!(at("udp:127.0.0.1:8001-8002", 1), ["udp:127.0.0.1:8001", "udp:127.0.0.1:8002"]);
+        assert_eq!(at("tls:127.0.0.1:8443", 1), ["tls:127.0.0.1:8443"]);
         assert_eq!(at("unix:{dir}/a-b.sock", 1), ["unix:/run/a-b.sock"]);
         assert_eq!(at("unix:@name", 1), ["unix:@name"]);
     }

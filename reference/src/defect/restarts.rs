@@ -467,6 +467,20 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "never unlinks the file of a UNIX socket that it bound",
     },
     DefectRow {
+        name: "handshakes",
+        defect: Defect::Handshakes,
+        catches: "tls/handshakes",
+        report: "servers that accept before their certificate is loaded",
+        bug: "a new generation accepts for 200 ms before it has its certificate: handshakes end by an alert",
+    },
+    DefectRow {
+        name: "resumption",
+        defect: Defect::Resumption,
+        catches: "tls/resumption",
+        report: "envoy#1747",
+        bug: "each generation makes a key for session tickets of its own: sessions of the one before are not resumed",
+    },
+    DefectRow {
         name: "websocket",
         defect: Defect::WebSocket,
         catches: "drain/websocket",

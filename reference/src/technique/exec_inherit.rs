@@ -34,6 +34,7 @@ use crate::poll;
 use crate::process::{self, Program};
 use crate::service::{Protocol, Service};
 use crate::signal::Signals;
+use crate::technique::securing::Securing;
 use crate::technique::watching::Watching;
 use crate::version;
 use crate::watch::{Mode, Watch};
@@ -63,6 +64,9 @@ pub struct Options {
     /// what is new there is added, what is not there any more dropped
     #[arg(long, value_name = "PATH")]
     pub also: Option<PathBuf>,
+    /// Where it speaks TLS
+    #[command(flatten)]
+    pub securing: Securing,
     /// File to hold the master's pid, written atomically when the first generation is ready, removed at the end
     #[arg(long, value_name = "PATH")]
     pub pidfile: Option<PathBuf>,
@@ -134,14 +138,16 @@ impl Options {
 
     /// What a generation serves.
     fn service(&self, drain: Arc<Drain>) -> std::io::Result<Service> {
+        let version = version::own()?;
         Ok(Service {
             protocol: self.protocol,
-            version: version::own()?,
+            version,
             drain,
             kept: KeptConnection::of(self.defect),
             young: YoungConnection::of(self.defect),
             long: LongBody::of(self.defect),
             goodbye: Goodbye::of(self.defect),
+            tls: self.securing.open(version, self.defect).map_err(std::io::Error::other)?,
             requests: self.open_request_log()?,
         })
     }

@@ -9,6 +9,7 @@ pub mod orphan;
 pub mod prefork;
 pub mod re_exec;
 pub mod reuseport;
+pub mod securing;
 pub mod serve;
 pub mod takeover;
 pub mod watching;

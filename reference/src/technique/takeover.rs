@@ -38,6 +38,7 @@ use crate::poll;
 use crate::process::{self, Program};
 use crate::service::{Protocol, Service};
 use crate::signal::{Request, Signals};
+use crate::technique::securing::Securing;
 use crate::technique::takeover::steward::Steward;
 use crate::technique::watching::Watching;
 use crate::version;
@@ -104,6 +105,9 @@ pub struct Options {
     /// it adds what is new there, and drops what is not there any more
     #[arg(long, value_name = "PATH")]
     pub also: Option<PathBuf>,
+    /// Where it speaks TLS
+    #[command(flatten)]
+    pub securing: Securing,
     /// File to hold the main process's pid, replaced atomically when another one takes over, removed at the end
     #[arg(long, value_name = "PATH")]
     pub pidfile: Option<PathBuf>,
@@ -164,6 +168,7 @@ pub fn run(options: &Options) -> Result<(), String> {
         return Ok(());
     };
     let version = version::own().map_err(failed("find its version"))?;
+    let tls = options.securing.open(version, None).map_err(failed("start"))?;
     let mut pending = hangups == Hangups::Some;
     if let Some(predecessor) = &mut estate.predecessor {
         // What changed before now the predecessor has seen: it has watched since before this program was started.
@@ -201,7 +206,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     };
     log.line(format_args!("serves version {version}"));
     steward.notifier.ready_as(&steward.serving());
-    let service = Service::new(version, drain).speaking(options.protocol);
+    let service = Service::new(version, drain).speaking(options.protocol).secured(tls);
     let mut generation = Generation::new(estate.listener, service, signals, log);
     generation.further = Some(further);
     generation.connections_max = options.connections_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX));

@@ -45,6 +45,7 @@ pub(super) fn config(address: SocketAddr) -> LoadConfig {
         endpoint_index: 0,
         endpoint: endpoint(address),
         datagrams: None,
+        tls: None,
         request_deadline: LONG,
         netns: None,
         first_id: 1000,

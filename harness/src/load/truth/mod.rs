@@ -14,4 +14,5 @@ mod kept;
 mod owner;
 mod parked;
 mod paused;
+mod tls;
 mod websocket;

@@ -1,0 +1,4 @@
+//! TLS through an upgrade.
+
+pub mod handshakes;
+pub mod resumption;
