@@ -1,8 +1,8 @@
 //! What the benchmarks share: a reference server in a process of its own.
 //!
 //! `cargo bench -p unbroken-benches` runs them all: `judge` (from a history of 100 000 requests to verdicts), `sandbox`
-//! (made and taken down), `listeners` (one inet_diag dump), `reference` (from spawn to the first answer) and `lateness`
-//! (how late the load is). Ratios count; absolute numbers belong to the machine.
+//! (made and taken down), `listeners` (one inet_diag dump), `reference` (from spawn to the first answer), `driver` (what a request
+//! costs at full speed), `handoff` (of each technique) and `lateness` (how late the load is). Ratios count; absolute numbers belong to the machine.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -12,7 +12,7 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -93,14 +93,14 @@ impl Secured {
 
     /// Speaks TLS on a connection while `serve` speaks to the plain side, until both have ended.
     pub(crate) fn serve(&self, stream: &TcpStream, serve: impl FnOnce(TcpStream) + Send) -> io::Result<()> {
-        let (outer, inner) = UnixStream::pair()?;
-        let inner = TcpStream::from(OwnedFd::from(inner));
         if self.bare_until.is_some_and(|until| Instant::now() < until) {
             return alert(stream);
         }
         let session = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
+        let (outer, inner) = UnixStream::pair()?;
+        let inner = TcpStream::from(OwnedFd::from(inner));
         std::thread::scope(|scope| {
-            scope.spawn(move || serve(inner));
+            std::thread::Builder::new().spawn_scoped(scope, move || serve(inner))?;
             Bridge { client: stream, service: outer, session, from_client: Vec::new() }.run()
         })
     }
@@ -142,7 +142,7 @@ impl Bridge<'_> {
             }
             if self.session.is_handshaking() || self.session.wants_write() {
                 // Nothing of the service's is to be sent before.
-                wants_service = poll::ignored(std::os::fd::AsFd::as_fd(&self.service));
+                wants_service = poll::ignored(self.service.as_fd());
             }
             if self.session.wants_write() {
                 wants_client = poll::both(self.client);

@@ -15,4 +15,5 @@ pub mod tbf;
 pub mod tcp;
 pub mod timer;
 pub mod tmpfs;
+pub mod udp;
 pub mod veth;

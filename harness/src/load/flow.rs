@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use super::ledger::Attempt;
 use super::schedule::Ticker;
 use crate::clock::Nanos;
 use crate::datagram::{question, reply};
+use crate::kernel::udp;
 use crate::request::{Ending, FailureClass, Pattern, SocketEvidence};
 
 /// How long the answer to a datagram may take: twice as long as QUIC waits before it sends its first one again (RFC 9002, §6.2.2).
@@ -72,13 +73,8 @@ impl Flow {
     /// # Errors
     /// No socket.
     pub(super) fn open(exchange: Rc<Exchange>, to: SocketAddr, ticker: Ticker) -> Result<Flow, LoadError> {
-        let from: SocketAddr = match to {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
         let connected = || -> io::Result<UdpSocket> {
-            let socket = std::net::UdpSocket::bind(from)?;
-            socket.connect(to)?;
+            let socket = udp::connected(to)?;
             socket.set_nonblocking(true)?;
             UdpSocket::from_std(socket)
         };

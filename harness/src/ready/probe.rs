@@ -1,7 +1,7 @@
 //! One blocking request on a fresh connection: is the service up, and does it answer as it should?
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::datagram::{self, Reply};
 use crate::id::Version;
 use crate::kernel::namespace::{NamespaceError, inside_netns};
+use crate::kernel::udp;
 use crate::manifest::Protocol;
 use crate::ready::{echo, http, unix};
 use crate::target::{FurtherAddress, TargetEndpoint};
@@ -131,12 +132,7 @@ fn ask(endpoint: &TargetEndpoint, end: Instant) -> Result<Probe, ProbeError> {
 
 /// One datagram and its answer.
 fn ask_by_datagram(to: SocketAddr, end: Instant) -> Result<Probe, ProbeError> {
-    let from: SocketAddr = match to {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(from).map_err(ProbeError::Socket)?;
-    socket.connect(to).map_err(ProbeError::Socket)?;
+    let socket = udp::connected(to).map_err(ProbeError::Socket)?;
     let question = datagram::question(0);
     let mut buffer = [0u8; 2048];
     let asked = socket.send(question.as_bytes()).and_then(|_sent| {
@@ -276,7 +272,7 @@ fn left(end: Instant) -> Option<Duration> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, UdpSocket};
 
     use super::*;
 
