@@ -66,7 +66,9 @@ def reported(name, text):
     elif name == "h2load":
         pairs = [(what, count) for count, what in re.findall(r"(\d+) (failed|errored|timeout)", text)]
     else:
-        pairs = [(what.strip(), count) for count, what in re.findall(r"^\s*\[(\d+)\]\s+(?!responses)(.*)$", text, re.M)]
+        # `[200] 5 responses` counts answers by their status, `[5] Get …: EOF` errors by what they say.
+        found = re.findall(r"^\s*\[(\d+)\]\s+(.*)$", text, re.M)
+        pairs = [(what.strip(), count) for count, what in found if not what.endswith("responses")]
     return {what: int(count) for what, count in pairs if int(count)}
 
 
