@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::history::{History, Upgrade};
-use crate::request::{FailureClass, Request};
+use crate::request::{FailureClass, Pattern, Request};
 use crate::verdict::{Evidence, Finding};
 
 /// Which requests a check judges.
@@ -28,6 +28,20 @@ pub(super) fn touched<'a>(history: &'a History, upgrade: &Upgrade) -> impl Itera
 /// One finding per upgrade: pass with the count, or one fail per failure class with times and what the sockets said.
 pub(super) fn losses(history: &History, loss: &Loss<'_>) -> Vec<Finding> {
     history.upgrades().iter().flat_map(|upgrade| losses_of(history, upgrade, loss)).collect()
+}
+
+/// The same of one pattern, in which some class may be no loss; what our own resources cost is never the target's.
+pub(super) fn losses_of_pattern(
+    history: &History,
+    (pattern, what): (Pattern, &str),
+    excused: Option<FailureClass>,
+) -> Vec<Finding> {
+    let loss = Loss {
+        what,
+        concerns: &|request| request.pattern == pattern && request.failure() != Some(FailureClass::HarnessFault),
+        lost: &|request| request.failure().is_some() && request.failure() != excused,
+    };
+    losses(history, &loss)
 }
 
 /// The same where what is judged depends on the upgrade.

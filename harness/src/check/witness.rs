@@ -1,6 +1,7 @@
 //! Witnesses: what must have happened for a pass to mean anything. Missing ones make it inconclusive.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::clock::Nanos;
 use crate::event::What;
@@ -77,9 +78,7 @@ pub const HANDSHAKES_MIN: usize = 20;
 pub const FLOWS_MIN: usize = 8;
 /// An upgrade may be over in 15 ms, which at this rate is three connections, and one late wake-up would halve it: below
 /// this the load is looked at for so long after the trigger, or the upgrades of a run are judged together.
-const RATE_SECONDS_MIN: f64 = 0.1;
-/// The same, in nanoseconds.
-const RATE_NANOS_MIN: u64 = 100_000_000;
+const RATED_MIN: Duration = Duration::from_millis(100);
 /// How far back an answer lies on a connection that counts as idle: the longest pause of the pattern.
 const IDLE_LOOK_BACK_NANOS: u64 = 1_500_000_000;
 /// How far back a kept connection counts as busy: some twenty of its mean think times.
@@ -229,7 +228,7 @@ fn fresh(history: &History, upgrade: &Upgrade) -> (bool, String) {
         own.sent as f64 / own.seconds.max(1e-3)
     );
     let is_enough = || FreshSpan::at_least(history, upgrade).is_enough() || FreshSpan::pooled(history).is_enough();
-    let met = own.is_enough() || own.seconds < RATE_SECONDS_MIN && is_enough();
+    let met = own.is_enough() || own.seconds < RATED_MIN.as_secs_f64() && is_enough();
     (met, text)
 }
 
@@ -245,13 +244,13 @@ impl FreshSpan {
         FreshSpan::until(history, upgrade, upgrade.settled.map_or(upgrade.window_end, |settled| settled.not_after))
     }
 
-    /// The same for [`RATE_SECONDS_MIN`] after the trigger, however soon the drain was over: as long as the load went on, and nothing else
+    /// The same for [`RATED_MIN`] after the trigger, however soon the drain was over: as long as the load went on, and nothing else
     /// was triggered.
     fn at_least(history: &History, upgrade: &Upgrade) -> FreshSpan {
         let trigger = upgrade.trigger.not_before;
         let stopped = history.find(|what| matches!(what, What::LoadStopped).then_some(()));
         let stopped = stopped.map(|(event, ())| event.at.not_before).find(|at| *at > trigger);
-        let end = Nanos(trigger.0 + RATE_NANOS_MIN).min(upgrade.window_end);
+        let end = trigger.plus(RATED_MIN).min(upgrade.window_end);
         FreshSpan::until(history, upgrade, stopped.map_or(end, |stopped| stopped.min(end)))
     }
 

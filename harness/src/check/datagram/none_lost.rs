@@ -1,10 +1,10 @@
 //! datagram/none-lost: no datagram goes without an answer because of an upgrade.
 
-use crate::check::loss::{Loss, losses};
+use crate::check::loss::losses_of_pattern;
 use crate::check::{Check, Witness};
 use crate::history::History;
 use crate::manifest::{Capability, Profile};
-use crate::request::{FailureClass, Pattern};
+use crate::request::Pattern;
 use crate::verdict::{Evidence, Finding, Level};
 
 /// The check.
@@ -27,12 +27,7 @@ pub static CHECK: Check = Check {
 };
 
 fn decide(history: &History) -> Vec<Finding> {
-    let loss = Loss {
-        what: "datagrams",
-        concerns: &|it| it.pattern == Pattern::Flow && it.failure() != Some(FailureClass::HarnessFault),
-        lost: &|it| it.failure().is_some(),
-    };
-    let mut findings = losses(history, &loss);
+    let mut findings = losses_of_pattern(history, (Pattern::Flow, "datagrams"), None);
     let unpaired = history.account.unpaired_datagrams;
     if let Some(finding) = findings.first_mut().filter(|_| unpaired > 0) {
         finding.evidence.push(Evidence::text(format!("{unpaired} answers came twice, or too late")));

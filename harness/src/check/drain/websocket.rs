@@ -1,6 +1,6 @@
 //! drain/websocket: a WebSocket ends by a close frame, and until then every message comes back.
 
-use crate::check::loss::{Loss, losses};
+use crate::check::loss::losses_of_pattern;
 use crate::check::{Check, Witness};
 use crate::history::History;
 use crate::manifest::{Capability, Profile};
@@ -28,12 +28,7 @@ pub static CHECK: Check = Check {
 };
 
 fn decide(history: &History) -> Vec<Finding> {
-    let loss = Loss {
-        what: "messages",
-        concerns: &|it| it.pattern == Pattern::Websocket && it.failure() != Some(FailureClass::HarnessFault),
-        lost: &|it| it.failure().is_some_and(|class| class != FailureClass::CloseFrame),
-    };
-    losses(history, &loss)
+    losses_of_pattern(history, (Pattern::Websocket, "messages"), Some(FailureClass::CloseFrame))
 }
 
 #[cfg(test)]

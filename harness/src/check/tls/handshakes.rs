@@ -1,10 +1,10 @@
 //! tls/handshakes: no TLS handshake fails because of an upgrade.
 
-use crate::check::loss::{Loss, losses};
+use crate::check::loss::losses_of_pattern;
 use crate::check::{Check, Witness};
 use crate::history::History;
 use crate::manifest::{Capability, Profile};
-use crate::request::{FailureClass, Pattern};
+use crate::request::Pattern;
 use crate::verdict::{Finding, Level};
 
 /// The check.
@@ -27,12 +27,7 @@ pub static CHECK: Check = Check {
 };
 
 fn decide(history: &History) -> Vec<Finding> {
-    let loss = Loss {
-        what: "TLS connections",
-        concerns: &|it| it.pattern == Pattern::Tls && it.failure() != Some(FailureClass::HarnessFault),
-        lost: &|it| it.failure().is_some(),
-    };
-    losses(history, &loss)
+    losses_of_pattern(history, (Pattern::Tls, "TLS connections"), None)
 }
 
 #[cfg(test)]
