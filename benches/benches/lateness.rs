@@ -35,6 +35,7 @@ fn main() {
         endpoint,
         datagrams: None,
         tls: None,
+        h2: None,
         request_deadline: Duration::from_secs(20),
         netns: None,
         first_id: 1,

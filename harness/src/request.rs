@@ -36,6 +36,8 @@ pub enum Pattern {
     Parked,
     /// A connection whose handshake lacks its last ACK at the trigger; its request is sent after the upgrade, and completes it.
     HalfOpen,
+    /// A stream of an HTTP/2 connection that carries others beside it.
+    H2,
     /// A connection with a TLS handshake and one request, which comes back with the session of the one before.
     Tls,
     /// A message on a WebSocket that is kept, or the handshake that opens it.
@@ -61,6 +63,7 @@ impl Pattern {
             Pattern::Upload => "upload",
             Pattern::Parked => "parked",
             Pattern::HalfOpen => "half-open",
+            Pattern::H2 => "h2",
             Pattern::Tls => "tls",
             Pattern::Websocket => "websocket",
             Pattern::Flow => "flow",
@@ -107,6 +110,8 @@ pub enum FailureClass {
     Unread,
     /// Reused, request sent, no response byte: EOF, CLOSE_WAIT, all acknowledged: read, and answered with nothing.
     Taken,
+    /// HTTP/2: above the last stream of a GOAWAY, or REFUSED_STREAM: never looked at, and safe to send again (RFC 9113 §8.7).
+    StreamRefused,
     /// TLS: an alert, or what is no TLS.
     Tls,
     /// WebSocket: a close frame came instead of the answer; the message crossed it, and its client knows (RFC 6455 §5.5.1).
@@ -139,6 +144,7 @@ impl FailureClass {
             FailureClass::Crossed => "crossed",
             FailureClass::Unread => "unread",
             FailureClass::Taken => "taken",
+            FailureClass::StreamRefused => "stream-refused",
             FailureClass::Tls => "tls",
             FailureClass::CloseFrame => "close-frame",
             FailureClass::NoCloseFrame => "no-close-frame",
@@ -316,6 +322,12 @@ pub struct LoadAccount {
     /// Close frames of WebSockets that the server closed, by their code; 1005 stands for none (RFC 6455 §7.4.1).
     #[serde(default)]
     pub close_codes: BTreeMap<u16, u64>,
+    /// HTTP/2 connections that the server ended.
+    #[serde(default)]
+    pub h2_ends: u64,
+    /// Those of them that a GOAWAY announced.
+    #[serde(default)]
+    pub h2_goaways: u64,
     /// Datagrams that answer none that was waited for: a second answer, or one that came too late.
     #[serde(default)]
     pub unpaired_datagrams: u64,

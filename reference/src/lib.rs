@@ -24,6 +24,7 @@
 //! | [`drain`] | telling every connection at once, and counting them out |
 //! | [`service`], [`http`], [`echo`] | HTTP/1.1 or raw echo, thread per connection, an end without a race |
 //! | [`websocket`] | messages, echoed, and an end that is said |
+//! | [`h2`] | HTTP/2: streams side by side, and an end that tells which count |
 //! | [`tls`] | TLS before a connection, and tickets that outlive a generation |
 //! | [`datagram`] | datagrams, echoed by one generation at a time |
 //! | [`watch`] | a finished change of a file, however it was written |
@@ -54,6 +55,7 @@ pub mod fdpass;
 pub mod further;
 pub mod generation;
 pub mod group;
+pub mod h2;
 pub mod handover;
 pub mod http;
 pub mod inherit;

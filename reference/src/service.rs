@@ -17,7 +17,7 @@
 //! bytes sends a reset, which can overtake and destroy the answer (RFC 9112 §9.6, "lingering close").
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use crate::connection::{Connection, Dialogue, Next};
 use crate::defect::{KeptConnection, LongBody, YoungConnection};
 use crate::drain::Drain;
 use crate::echo::Echo;
+use crate::h2::{self, LastStream};
 use crate::http::{self, BadRequest, Head};
 use crate::log::Log;
 use crate::tls::Secured;
@@ -69,6 +70,10 @@ pub struct Service {
     pub goodbye: Goodbye,
     /// Where TLS is spoken.
     pub tls: Option<Secured>,
+    /// Where HTTP/2 is spoken.
+    pub h2: Option<SocketAddr>,
+    /// How its connections end then.
+    pub last_stream: LastStream,
 }
 
 impl Service {
@@ -86,6 +91,8 @@ impl Service {
             long,
             goodbye: Goodbye::Restart,
             tls: None,
+            h2: None,
+            last_stream: LastStream::Announced,
         }
     }
 
@@ -101,8 +108,17 @@ impl Service {
         Self { tls, ..self }
     }
 
+    /// The same with HTTP/2 at an address.
+    #[must_use]
+    pub fn with_h2(self, h2: Option<SocketAddr>) -> Self {
+        Self { h2, ..self }
+    }
+
     /// Serves one connection until its end. A client that goes away is not an error of the server.
     pub fn serve(&self, stream: TcpStream) {
+        if self.h2.is_some_and(|h2| stream.local_addr().is_ok_and(|address| address == h2)) {
+            return drop(h2::serve(stream, self));
+        }
         match self.tls.as_ref().filter(|tls| tls.concerns(&stream)) {
             Some(tls) => drop(tls.serve(&stream, |inner| self.converse(inner))),
             None => self.converse(stream),

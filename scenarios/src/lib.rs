@@ -68,6 +68,7 @@ pub const SCENARIOS: &[Embedded] = embedded![
     "restart/datagrams.toml",
     "restart/websockets.toml",
     "restart/tls.toml",
+    "restart/h2.toml",
     "restart/false-mark.toml",
     "restart/rollback.toml",
     "restart/bad-config.toml",

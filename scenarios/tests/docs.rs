@@ -22,7 +22,7 @@ const PLAN: &[(&str, usize, &str)] = &[
     ("life", 8, "signals, logs, ending"),
     ("supervise", 10, "under real nohup, supervisord and systemd"),
     ("handoff", 17, "new connections"),
-    ("drain", 18, "old connections"),
+    ("drain", 20, "old connections"),
     ("rollback", 9, "a new version that is bad"),
     ("trigger", 8, "the button pressed in odd ways"),
     ("leak", 5, "after many upgrades"),

@@ -165,6 +165,8 @@ pub static CHECKS: &[&Check] = &[
     &drain::old_exits_idle::CHECK,
     &drain::no_spin::CHECK,
     &drain::close_announced::CHECK,
+    &drain::h2_streams::CHECK,
+    &drain::goaway::CHECK,
     &drain::websocket::CHECK,
     &drain::close_code::CHECK,
     &drain::spread::CHECK,

@@ -45,6 +45,8 @@ pub enum Witness {
     BacklogNotEmpty,
     /// At least 8 handshakes were half done right before the trigger.
     HandshakesHalfOpen,
+    /// At least 10 HTTP/2 streams were open at the trigger.
+    H2Load,
     /// At least 40 TLS handshakes a second right before the trigger.
     TlsLoad,
     /// At least 12 WebSockets were spoken on right before the trigger.
@@ -115,6 +117,7 @@ impl Witness {
             | Witness::UploadHalfSent
             | Witness::BacklogNotEmpty
             | Witness::HandshakesHalfOpen
+            | Witness::H2Load
             | Witness::TlsLoad
             | Witness::WebsocketLoad
             | Witness::FlowLoad => true,
@@ -154,6 +157,7 @@ impl Witness {
             | Witness::HalfLoad
             | Witness::BacklogNotEmpty
             | Witness::HandshakesHalfOpen
+            | Witness::H2Load
             | Witness::TlsLoad
             | Witness::WebsocketLoad
             | Witness::FlowLoad => return None,
@@ -203,6 +207,7 @@ impl Witness {
             Witness::UploadHalfSent => paused(history, upgrade, Pattern::Upload, UPLOADS_MIN),
             Witness::BacklogNotEmpty => backlog(history, upgrade),
             Witness::HandshakesHalfOpen => half_open(history, upgrade),
+            Witness::H2Load => streams(history, upgrade),
             Witness::TlsLoad => handshakes(history, upgrade),
             Witness::FlowLoad => flows(history, upgrade),
         };
@@ -289,6 +294,12 @@ fn busy(history: &History, upgrade: &Upgrade, pattern: Pattern, what: &str) -> (
         .map(|it| it.connection)
         .collect();
     (kept.len() >= BUSY_MIN, format!("{} {what} at the trigger (floor {BUSY_MIN})", kept.len()))
+}
+
+fn streams(history: &History, upgrade: &Upgrade) -> (bool, String) {
+    let trigger = upgrade.trigger.not_before;
+    let count = history.load().filter(|it| it.pattern == Pattern::H2 && it.in_flight_at(trigger)).count();
+    (count >= IN_FLIGHT_MIN, format!("{count} HTTP/2 streams open at the trigger (floor {IN_FLIGHT_MIN})"))
 }
 
 fn handshakes(history: &History, upgrade: &Upgrade) -> (bool, String) {

@@ -14,12 +14,13 @@ use super::crew::{Crew, asked};
 use super::driver::{LoadError, LoadRecord, Parked};
 use super::exchange::Exchange;
 use super::flow::Flow;
+use super::h2::{Multiplexed, Wanted};
 use super::kept::Kept;
 use super::ledger::Attempt;
 use super::protocol::Ask;
 use super::schedule::{
-    BODY_EVERY, BUSY_CONNECTIONS, BUSY_EVERY, CANARY_EVERY, FLOW_EVERY, FLOWS, FRESH_EVERY, HALF_EVERY,
-    IDLE_CONNECTIONS, IDLE_EVERY, IDLE_SPREAD, PAUSE, READERS, Random, Rhythm, SECURE_EVERY, SECURE_PLACES,
+    BODY_EVERY, BUSY_CONNECTIONS, BUSY_EVERY, CANARY_EVERY, FLOW_EVERY, FLOWS, FRESH_EVERY, H2_EVERY, H2_PLACES,
+    HALF_EVERY, IDLE_CONNECTIONS, IDLE_EVERY, IDLE_SPREAD, PAUSE, READERS, Random, Rhythm, SECURE_EVERY, SECURE_PLACES,
     SILENT_EVERY, SLOW_IN_FLIGHT, Ticker, UPLOAD_BYTES, UPLOADS, WEBSOCKETS,
 };
 use super::tls::Secure;
@@ -47,6 +48,7 @@ pub(super) struct Destination {
     pub(super) endpoint: TargetEndpoint,
     pub(super) datagrams: Option<SocketAddr>,
     pub(super) tls: Option<SocketAddr>,
+    pub(super) h2: Option<SocketAddr>,
 }
 
 /// Runs patterns on the load thread.
@@ -55,6 +57,7 @@ pub(super) struct Conductor {
     endpoint: TargetEndpoint,
     datagrams: Option<SocketAddr>,
     tls: Option<SocketAddr>,
+    h2: Option<SocketAddr>,
     exchange: Rc<Exchange>,
     crew: Crew,
     seed: u64,
@@ -72,11 +75,11 @@ pub(super) struct Conductor {
 impl Conductor {
     /// Nothing runs yet.
     pub(super) fn new(to: Destination, exchange: Exchange, seed: u64) -> Conductor {
-        let Destination { endpoint, datagrams, tls } = to;
+        let Destination { endpoint, datagrams, tls, h2 } = to;
         let (stop, release, completed) = (watch::channel(false).0, watch::channel(()).0, watch::channel(()).0);
         let (exchange, crew) = (Rc::new(exchange), Crew::default());
         let held = watch::channel(false).0;
-        Conductor { endpoint, datagrams, tls, exchange, crew, seed, places: 0, stop, held, release, completed }
+        Conductor { endpoint, datagrams, tls, h2, exchange, crew, seed, places: 0, stop, held, release, completed }
     }
 
     /// Obeys until told to finish, or until the owner is gone.
@@ -136,6 +139,7 @@ impl Conductor {
             Pattern::Reader => self.begin_bodies(pattern, READERS),
             Pattern::Upload => self.begin_bodies(pattern, UPLOADS),
             Pattern::Flow => self.begin_flows(),
+            Pattern::H2 => self.begin_h2(),
             Pattern::Tls => self.begin_tls(),
             Pattern::Websocket => self.begin_websockets(),
             Pattern::Parked | Pattern::HalfOpen => Err(LoadError::NotScheduled(pattern)),
@@ -233,6 +237,21 @@ impl Conductor {
             let ticker = Ticker::new(clock, first, rhythm).map_err(LoadError::Timer)?;
             let kept = Kept::new(Rc::clone(&self.exchange), pattern, Rc::clone(&ask), ticker);
             self.crew.spawn(kept.run(self.stop.subscribe()));
+        }
+        Ok(())
+    }
+
+    /// HTTP/2 connections, each with streams side by side.
+    fn begin_h2(&mut self) -> Result<(), LoadError> {
+        let to = self.h2.ok_or(LoadError::NoH2)?;
+        let wanted = Rc::new(Wanted::of(&self.endpoint, to));
+        let clock = self.exchange.ledger.clock;
+        for _ in 0..H2_PLACES {
+            let mut random = self.random();
+            let first = clock.now().plus(H2_EVERY.mul_f64(random.fraction()));
+            let ticker = Ticker::new(clock, first, Rhythm::Jittered(H2_EVERY, random)).map_err(LoadError::Timer)?;
+            let place = Multiplexed::new(Rc::clone(&self.exchange), Rc::clone(&wanted), self.crew.clone(), ticker);
+            self.crew.spawn(place.run(self.stop.subscribe()));
         }
         Ok(())
     }

@@ -39,6 +39,8 @@ pub struct LoadConfig {
     pub datagrams: Option<SocketAddr>,
     /// Where TLS is spoken.
     pub tls: Option<SocketAddr>,
+    /// Where HTTP/2 is spoken.
+    pub h2: Option<SocketAddr>,
     /// From the begin of a request to its last byte; then it is [`Hung`](crate::request::FailureClass::Hung). A late
     /// send does not shorten it.
     pub request_deadline: Duration,
@@ -80,6 +82,9 @@ pub enum LoadError {
     /// Flows need an address.
     #[error("begin datagrams: the manifest has no address `udp:…` in `also`")]
     NoDatagrams,
+    /// HTTP/2 needs an address.
+    #[error("begin HTTP/2: the manifest has no address `h2:…` in `also`")]
+    NoH2,
     /// TLS needs an address.
     #[error("begin TLS: the manifest has no address `tls:…` in `also`")]
     NoTls,
@@ -147,7 +152,12 @@ impl Load {
             .spawn(move || match enter(config.netns.as_ref()) {
                 Ok(runtime) => {
                     let LoadConfig { clock, seed, endpoint_index, request_deadline, first_id, .. } = config;
-                    let to = Destination { endpoint: config.endpoint, datagrams: config.datagrams, tls: config.tls };
+                    let to = Destination {
+                        endpoint: config.endpoint,
+                        datagrams: config.datagrams,
+                        tls: config.tls,
+                        h2: config.h2,
+                    };
                     let ledger = Ledger::new(clock, seen, endpoint_index, first_id);
                     let exchange = Exchange::new(ledger, &to.endpoint, request_deadline);
                     let _ = started.send(Ok(()));
@@ -231,7 +241,7 @@ impl Load {
     }
 
     /// Connections of the pattern that are open now: kept ones once they have been answered, others while they pause before or in
-    /// their request; 0 of a pattern that is not counted so.
+    /// their request; of HTTP/2 the streams under way; 0 of a pattern that is not counted so.
     #[must_use]
     pub fn open_connections(&self, pattern: Pattern) -> u32 {
         self.gauges.open(pattern).map_or(0, |gauge| gauge.load(Ordering::Relaxed))

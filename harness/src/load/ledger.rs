@@ -31,6 +31,8 @@ pub(super) struct Gauges {
     pub(super) upload: AtomicU32,
     /// Open WebSockets.
     pub(super) websocket: AtomicU32,
+    /// Streams that are sent and not ended.
+    pub(super) h2: AtomicU32,
     /// Open connections whose handshake the server has not seen the end of.
     pub(super) half_open: AtomicU32,
     /// Requests sent and not ended.
@@ -54,6 +56,7 @@ impl Gauges {
             Pattern::Upload => Some(&self.upload),
             Pattern::HalfOpen => Some(&self.half_open),
             Pattern::Websocket => Some(&self.websocket),
+            Pattern::H2 => Some(&self.h2),
             Pattern::Fresh
             | Pattern::Slow
             | Pattern::Reader

@@ -16,6 +16,7 @@ mod failure;
 pub mod fast;
 mod flow;
 mod frame;
+mod h2;
 mod kept;
 mod ledger;
 mod protocol;

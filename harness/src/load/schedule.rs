@@ -32,6 +32,10 @@ pub(super) const IDLE_SPREAD: Duration = Duration::from_millis(200);
 pub(super) const SILENT_EVERY: Duration = Duration::from_millis(60);
 /// The same for half heads: 12, and the floor is 6.
 pub(super) const HALF_EVERY: Duration = Duration::from_millis(75);
+/// 8 HTTP/2 connections …
+pub(super) const H2_PLACES: u32 = 8;
+/// … each with a new stream every 20 ms: 400/s together, a fourth of which take long, so that some 60 are open where these take 600 ms.
+pub(super) const H2_EVERY: Duration = Duration::from_millis(20);
 /// 16 clients that speak TLS …
 pub(super) const SECURE_PLACES: u32 = 16;
 /// … each with a connection every 80 ms: 200 handshakes/s together.

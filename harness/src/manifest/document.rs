@@ -42,7 +42,7 @@ pub struct Manifest {
     pub endpoints: Vec<Endpoint>,
     /// Further addresses on which it serves the same (capability `listeners`): `127.0.0.1:8001`, `[::1]:8001-8004`,
     /// `127.0.0.1:8001*2` (two sockets with one address), `udp:127.0.0.1:8001` (datagrams, which come back; capability `udp`), `tls:127.0.0.1:8443`
-    /// (over TLS; capability `tls`),
+    /// (over TLS; capability `tls`), `h2:127.0.0.1:8002` (over HTTP/2 with prior knowledge; capability `h2`),
     /// `unix:{dir}/PATH`, `unix:@NAME`. One with `{version}` in it moves with each
     /// version.
     #[serde(default)]
@@ -158,7 +158,7 @@ pub enum Capability {
     Udp,
     /// Serves the same over TLS (`also`).
     Tls,
-    /// Serves HTTP/2.
+    /// Serves the same over HTTP/2 (`also`).
     H2,
     /// Serves WebSocket.
     Websocket,

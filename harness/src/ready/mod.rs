@@ -3,6 +3,7 @@
 //! [`answers`] asks once, on a connection of its own; polling it is the caller's part.
 
 mod echo;
+mod h2;
 mod half;
 mod http;
 mod probe;

@@ -14,7 +14,7 @@ use crate::id::Version;
 use crate::kernel::namespace::{NamespaceError, inside_netns};
 use crate::kernel::udp;
 use crate::manifest::Protocol;
-use crate::ready::{echo, http, unix};
+use crate::ready::{echo, h2, http, unix};
 use crate::target::{FurtherAddress, TargetEndpoint};
 use crate::tls;
 
@@ -119,6 +119,7 @@ pub fn answers_at(address: &FurtherAddress, endpoint: &TargetEndpoint, limit: Du
     match address {
         FurtherAddress::Internet(address) => ask(&TargetEndpoint { address: *address, ..endpoint.clone() }, end),
         FurtherAddress::Datagram(address) => ask_by_datagram(*address, end),
+        FurtherAddress::H2(address) => h2::ask(*address, endpoint, end),
         FurtherAddress::Tls(address) => ask_by_tls(*address, endpoint, end),
         FurtherAddress::Path(path) => connected(unix::to_path(path), |stream| exchange(stream, endpoint, end)),
         FurtherAddress::Abstract(name) => connected(unix::to_name(name), |stream| exchange(stream, endpoint, end)),
@@ -265,7 +266,7 @@ pub(super) fn silent(reason: &str) -> Probe {
 }
 
 /// The time left, never zero (which would mean "without limit" to a socket).
-fn left(end: Instant) -> Option<Duration> {
+pub(super) fn left(end: Instant) -> Option<Duration> {
     let left = end.saturating_duration_since(Instant::now());
     (!left.is_zero()).then_some(left)
 }

@@ -106,6 +106,7 @@ pub fn witness(witness: Witness) -> String {
         Witness::HandshakesHalfOpen => {
             format!("at least {HALF_OPEN_MIN} handshakes that lacked their last ACK right before the trigger")
         }
+        Witness::H2Load => format!("at least {IN_FLIGHT_MIN} HTTP/2 streams open at the trigger"),
         Witness::TlsLoad => format!("at least {HANDSHAKES_MIN} TLS handshakes in the half second before the trigger"),
         Witness::WebsocketLoad => format!("at least {BUSY_MIN} WebSockets spoken on right before the trigger"),
         Witness::FlowLoad => {
@@ -133,6 +134,7 @@ pub fn witness_remedy(witness: Witness) -> Option<&'static str> {
         | Witness::HalfLoad
         | Witness::StreamUnread
         | Witness::UploadHalfSent
+        | Witness::H2Load
         | Witness::TlsLoad
         | Witness::WebsocketLoad
         | Witness::FlowLoad => Some("Give the machine to the run alone; --runs 5 runs it five times and counts."),

@@ -400,6 +400,7 @@ impl<'a> Stage<'a> {
             endpoint_index: 0,
             endpoint: self.plan.target.endpoints[0].clone(),
             datagrams: self.further(|it| if let FurtherAddress::Datagram(to) = it { Some(to) } else { None })?,
+            h2: self.further(|it| if let FurtherAddress::H2(to) = it { Some(to) } else { None })?,
             tls: self.further(|it| if let FurtherAddress::Tls(to) = it { Some(to) } else { None })?,
             request_deadline: self.plan.target.deadlines.request,
             netns: self.clients_netns().map(|fd| fd.try_clone_to_owned()).transpose()?,

@@ -29,6 +29,9 @@ const BUSY_STEADY: u32 = 14;
 /// Slow requests before a trigger: above the floor of 10 by those that may end before the trigger is pulled.
 const SLOW_STEADY: u32 = 13;
 
+/// HTTP/2 streams before a trigger: twice the floor of 10, as most of them end within a millisecond; some 60 are usual.
+const H2_STEADY: u32 = 20;
+
 /// Idle kept connections before a trigger: all but a few of 24; some of them are being used, and the floor is 16.
 const IDLE_STEADY: u32 = 20;
 
@@ -151,6 +154,7 @@ impl Stage<'_> {
             Pattern::Busy => load.busy_connections() >= BUSY_STEADY,
             Pattern::Websocket => load.open_connections(*pattern) >= BUSY_STEADY,
             Pattern::Slow => load.slow_in_flight() >= SLOW_STEADY,
+            Pattern::H2 => load.open_connections(*pattern) >= H2_STEADY,
             Pattern::Idle => load.open_connections(*pattern) >= IDLE_STEADY,
             Pattern::Silent => load.open_connections(*pattern) >= SILENT_STEADY,
             Pattern::Half => load.open_connections(*pattern) >= HALF_STEADY,

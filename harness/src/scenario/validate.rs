@@ -320,7 +320,7 @@ impl Order {
     fn load(&mut self, patterns: &[Pattern]) -> Result<(), ScriptProblem> {
         if patterns.is_empty() {
             return Err(ScriptProblem::Empty {
-                of: "pattern: `fresh`, `busy`, `slow`, `idle`, `silent`, `half`, `reader`, `upload`, `tls`, `websocket`, `flow`",
+                of: "pattern: `fresh`, `busy`, `slow`, `idle`, `silent`, `half`, `reader`, `upload`, `h2`, `tls`, `websocket`, `flow`",
             });
         }
         for (n, pattern) in patterns.iter().enumerate() {

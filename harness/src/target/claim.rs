@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::further::{is_for_datagrams, path_of, speaks_tls};
+use super::further::{is_for_datagrams, path_of, speaks_h2, speaks_tls};
 use super::validate::Reader;
 use super::{Claim, TargetProblem, TextProblem};
 use crate::manifest::{Capability, KeyPath, MainProcess, ManifestError, Part, Profile, Stop};
@@ -37,7 +37,7 @@ impl Reader<'_> {
     }
 
     /// The keys that say how a capability is used, present or not.
-    fn keys_of_claims(&self) -> [(Capability, &'static str, bool); 17] {
+    fn keys_of_claims(&self) -> [(Capability, &'static str, bool); 18] {
         let watch = self.manifest.restart.as_ref().is_some_and(|restart| restart.watch.is_some());
         [
             (Capability::Pidfile, "pidfile", self.manifest.pidfile.is_some()),
@@ -50,6 +50,7 @@ impl Reader<'_> {
             (Capability::Listeners, "also", !self.manifest.also.is_empty()),
             (Capability::Unix, "also", self.manifest.also.iter().any(|it| path_of(it).is_some())),
             (Capability::Websocket, "endpoints", self.manifest.endpoints.iter().any(|it| it.websocket.is_some())),
+            (Capability::H2, "also", self.manifest.also.iter().any(|it| speaks_h2(it))),
             (Capability::Tls, "also", self.manifest.also.iter().any(|it| speaks_tls(it))),
             (Capability::Udp, "also", self.manifest.also.iter().any(|it| is_for_datagrams(it))),
             (Capability::StopCommand, "commands.stop", self.manifest.commands.stop.is_some()),

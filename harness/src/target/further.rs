@@ -14,6 +14,8 @@ const UNIX: &str = "unix:";
 const UDP: &str = "udp:";
 /// What stands before an address at which TLS is spoken.
 const TLS: &str = "tls:";
+/// What stands before an address at which HTTP/2 is spoken, with prior knowledge.
+const H2: &str = "h2:";
 
 /// More than any server that we know is asked to have; it bounds a typing error in a range.
 const PORTS_MAX: u16 = 1024;
@@ -35,6 +37,8 @@ pub enum FurtherAddress {
     Datagram(SocketAddr),
     /// The same over TLS.
     Tls(SocketAddr),
+    /// The same over HTTP/2.
+    H2(SocketAddr),
     /// A UNIX socket with a file.
     Path(PathBuf),
     /// A UNIX socket with an abstract name (unix(7)).
@@ -47,6 +51,7 @@ impl fmt::Display for FurtherAddress {
             FurtherAddress::Internet(address) => write!(f, "{address}"),
             FurtherAddress::Datagram(address) => write!(f, "{UDP}{address}"),
             FurtherAddress::Tls(address) => write!(f, "{TLS}{address}"),
+            FurtherAddress::H2(address) => write!(f, "{H2}{address}"),
             FurtherAddress::Path(path) => write!(f, "{UNIX}{}", path.display()),
             FurtherAddress::Abstract(name) => write!(f, "{UNIX}@{name}"),
         }
@@ -79,6 +84,11 @@ impl TargetFurther {
     }
 }
 
+/// At an entry as it is written HTTP/2 is spoken.
+pub(super) fn speaks_h2(written: &str) -> bool {
+    written.starts_with(H2)
+}
+
 /// At an entry as it is written TLS is spoken.
 pub(super) fn speaks_tls(written: &str) -> bool {
     written.starts_with(TLS)
@@ -100,12 +110,14 @@ fn kind(text: &str) -> (fn(SocketAddr) -> FurtherAddress, &str) {
         (FurtherAddress::Datagram, rest)
     } else if let Some(rest) = text.strip_prefix(TLS) {
         (FurtherAddress::Tls, rest)
+    } else if let Some(rest) = text.strip_prefix(H2) {
+        (FurtherAddress::H2, rest)
     } else {
         (FurtherAddress::Internet, text)
     }
 }
 
-/// `127.0.0.1:8001`, `127.0.0.1:8001-8004`, `127.0.0.1:8001*2`, any of these behind `udp:` or `tls:`, `unix:PATH`, `unix:@NAME`.
+/// `127.0.0.1:8001`, `127.0.0.1:8001-8004`, `127.0.0.1:8001*2`, any of these behind `udp:`, `tls:` or `h2:`, `unix:PATH`, `unix:@NAME`.
 fn some(text: &str) -> Result<Vec<FurtherAddress>, TextProblem> {
     match text.strip_prefix(UNIX).map(|rest| rest.strip_prefix('@').ok_or(rest)) {
         Some(Ok("")) => Err(TextProblem::Address { text: text.to_owned() }),

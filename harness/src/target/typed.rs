@@ -241,6 +241,7 @@ impl TargetEndpoint {
             | Pattern::Half
             | Pattern::Parked
             | Pattern::HalfOpen
+            | Pattern::H2
             | Pattern::Tls
             | Pattern::Flow
             | Pattern::Canary => true,

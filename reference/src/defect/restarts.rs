@@ -467,6 +467,20 @@ pub(super) static ROWS: &[DefectRow] = &[
         bug: "never unlinks the file of a UNIX socket that it bound",
     },
     DefectRow {
+        name: "h2-streams",
+        defect: Defect::H2Streams,
+        catches: "drain/h2-streams",
+        report: "pingora aece993",
+        bug: "a draining generation says GOAWAY and drops the streams that it has taken",
+    },
+    DefectRow {
+        name: "goaway",
+        defect: Defect::Goaway,
+        catches: "drain/goaway",
+        report: "ingress-nginx#8094",
+        bug: "a draining generation ends HTTP/2 connections without GOAWAY: nobody knows which streams it had taken",
+    },
+    DefectRow {
         name: "handshakes",
         defect: Defect::Handshakes,
         catches: "tls/handshakes",

@@ -24,6 +24,7 @@ use crate::defect::{
 use crate::drain::{Drain, Patience};
 use crate::further::Further;
 use crate::generation::{Farewell, Generation};
+use crate::h2::LastStream;
 use crate::inherit;
 use crate::initialisation::{Initialisation, Outcome};
 use crate::listener::{self, Sharing};
@@ -64,6 +65,9 @@ pub struct Options {
     /// what is new there is added, what is not there any more dropped
     #[arg(long, value_name = "PATH")]
     pub also: Option<PathBuf>,
+    /// Address of --also at which connections speak HTTP/2, with prior knowledge
+    #[arg(long, value_name = "ADDRESS")]
+    pub h2_address: Option<SocketAddr>,
     /// Where it speaks TLS
     #[command(flatten)]
     pub securing: Securing,
@@ -147,6 +151,8 @@ impl Options {
             young: YoungConnection::of(self.defect),
             long: LongBody::of(self.defect),
             goodbye: Goodbye::of(self.defect),
+            h2: self.h2_address,
+            last_stream: LastStream::of(self.defect),
             tls: self.securing.open(version, self.defect).map_err(std::io::Error::other)?,
             requests: self.open_request_log()?,
         })

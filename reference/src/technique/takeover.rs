@@ -105,6 +105,9 @@ pub struct Options {
     /// it adds what is new there, and drops what is not there any more
     #[arg(long, value_name = "PATH")]
     pub also: Option<PathBuf>,
+    /// Address of --also at which connections speak HTTP/2, with prior knowledge
+    #[arg(long, value_name = "ADDRESS")]
+    pub h2_address: Option<SocketAddr>,
     /// Where it speaks TLS
     #[command(flatten)]
     pub securing: Securing,
@@ -206,7 +209,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     };
     log.line(format_args!("serves version {version}"));
     steward.notifier.ready_as(&steward.serving());
-    let service = Service::new(version, drain).speaking(options.protocol).secured(tls);
+    let service = Service::new(version, drain).speaking(options.protocol).secured(tls).with_h2(options.h2_address);
     let mut generation = Generation::new(estate.listener, service, signals, log);
     generation.further = Some(further);
     generation.connections_max = options.connections_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX));

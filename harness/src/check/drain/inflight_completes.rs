@@ -53,6 +53,7 @@ fn lost(request: &Request, trigger: Nanos) -> bool {
             | FailureClass::HandshakeReset
             | FailureClass::ConnectTimeout
             | FailureClass::IdleReset
+            | FailureClass::StreamRefused
             | FailureClass::Tls
             | FailureClass::CloseFrame
             | FailureClass::NoCloseFrame

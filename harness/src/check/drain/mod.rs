@@ -7,6 +7,8 @@ pub mod deadline_not_early;
 mod farewell;
 pub mod first_request;
 pub mod fresh_not_closed;
+pub mod goaway;
+pub mod h2_streams;
 mod held;
 pub mod inflight_completes;
 pub mod keepalive_race;

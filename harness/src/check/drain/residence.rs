@@ -71,6 +71,7 @@ pub(super) fn manner(request: &Request, normal: Duration) -> Option<Manner> {
         | FailureClass::Truncated
         | FailureClass::IdleReset
         | FailureClass::WrongAnswer
+        | FailureClass::StreamRefused
         | FailureClass::Tls
         | FailureClass::CloseFrame
         | FailureClass::NoCloseFrame

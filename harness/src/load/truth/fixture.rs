@@ -46,6 +46,7 @@ pub(super) fn config(address: SocketAddr) -> LoadConfig {
         endpoint: endpoint(address),
         datagrams: None,
         tls: None,
+        h2: None,
         request_deadline: LONG,
         netns: None,
         first_id: 1000,

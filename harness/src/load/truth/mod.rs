@@ -9,6 +9,7 @@ mod fast;
 mod fixture;
 mod flow;
 mod fresh;
+mod h2;
 mod half_open;
 mod kept;
 mod owner;
