@@ -5,6 +5,7 @@
 //! median of such upgrades lies at 95 % confidence ([`Figure`]), and what is compared are medians: as a ratio, with its interval.
 
 mod figure;
+mod timeline;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use figure::{Figure, Kind, Ratio};
+use timeline::Timeline;
+pub use timeline::{SLICE_MS, Slice};
 
 use crate::date;
 use crate::history::History;
@@ -97,6 +100,10 @@ pub struct Row {
     pub failed: usize,
     /// The figures.
     pub figures: Vec<Figure>,
+    /// The answers in the poorest 10 ms after the triggers, as a share of those before them: 1 where no capacity is missing.
+    pub poorest: Option<f64>,
+    /// What clients saw around the triggers.
+    pub timeline: Vec<Slice>,
 }
 
 /// A target that could not be run.
@@ -160,8 +167,16 @@ impl BenchReport {
 #[derive(Default)]
 struct Samples {
     upgrades: Vec<Measure>,
+    timeline: Timeline,
     /// Of each run: lateness of the load and answers of the canary.
     noise: Vec<(f64, f64)>,
+}
+
+/// Upgrades in a row as they are benchmarked: the load runs for a while around each trigger, and what the target has is looked at after
+/// each. `None` where the scenario makes no upgrades in a row.
+#[must_use]
+pub fn paced(scenario: &Scenario, upgrades: u32) -> Option<Scenario> {
+    scenario.with_paced(upgrades, timeline::PACE)
 }
 
 /// Measures.
@@ -196,6 +211,7 @@ pub fn bench(request: &Request, stop: &Stop, progress: progress::Listener<'_>) -
             progress(Progress::RunBegan { target, scenario, number, of });
             let history = one(request, &session, &plan, (round, stop), progress)?;
             samples[at].upgrades.extend(measures(&history));
+            samples[at].timeline.add(&history);
             samples[at]
                 .noise
                 .push((milliseconds(Duration::from_nanos(history.account.lateness_p99)), canary_p99(&history)));
@@ -213,7 +229,7 @@ pub fn bench(request: &Request, stop: &Stop, progress: progress::Listener<'_>) -
         rounds: request.rounds,
         seed: request.seed,
         rows: figure::rows(plans.iter().zip(&samples).map(|((plan, is_yardstick), samples)| {
-            (plan.target.name.as_str(), *is_yardstick, samples.upgrades.as_slice())
+            (plan.target.name.as_str(), *is_yardstick, samples.upgrades.as_slice(), samples.timeline.slices())
         })),
         not_run,
         noise: Noise {

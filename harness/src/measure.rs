@@ -19,6 +19,9 @@ pub struct Measure {
     pub handoff_ms: Option<f64>,
     /// Longest time without a successful fresh connect while one was due, during the upgrade, in milliseconds.
     pub accept_gap_ms: Option<f64>,
+    /// From the first answer of the new version to the last one of the one before, fresh requests alone, in milliseconds; 0 where nobody
+    /// answered in between.
+    pub overlap_ms: Option<f64>,
     /// From the done event to the old generation gone, in milliseconds.
     pub drain_ms: Option<f64>,
     /// Requests of the load during the upgrade.
@@ -122,6 +125,7 @@ fn measure(history: &History, upgrade: &Upgrade) -> Measure {
         upgrade: upgrade.id,
         handoff_ms: first.map(|first| milliseconds(first.since(from))),
         accept_gap_ms: gap.map(milliseconds),
+        overlap_ms: overlap(history, upgrade).map(milliseconds),
         drain_ms: upgrade
             .done
             .zip(upgrade.settled)
@@ -132,6 +136,16 @@ fn measure(history: &History, upgrade: &Upgrade) -> Measure {
         fresh_p99_ms: percentile(&latencies, 99),
         at_rest: holdings(history, upgrade.id),
     }
+}
+
+/// For how long fresh clients met both generations.
+fn overlap(history: &History, upgrade: &Upgrade) -> Option<Duration> {
+    let window = upgrade.trigger.not_before..=upgrade.window_end;
+    let fresh = || history.load().filter(|it| it.pattern == Pattern::Fresh && window.contains(&it.ended));
+    let first = fresh().filter(|it| it.version() >= Some(upgrade.version)).map(|it| it.ended).min()?;
+    let old = |it: &&Request| it.version().is_some_and(|version| version < upgrade.version);
+    let last = fresh().filter(old).map(|it| it.ended).max();
+    Some(last.unwrap_or_default().since(first))
 }
 
 /// The look at rest after this upgrade.
@@ -169,10 +183,15 @@ fn accept_gap(history: &History, from: Nanos, until: Nanos) -> Option<Duration> 
     touching.map(gap).max()
 }
 
-/// The nearest-rank percentile of sorted durations.
+/// The nearest-rank percentile of sorted durations, in milliseconds.
 pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Option<f64> {
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).copied().map(milliseconds)
+    per_mille(sorted, 10 * percent).map(milliseconds)
+}
+
+/// The same in thousandths: 999 is the 99.9th percentile.
+pub(crate) fn per_mille(sorted: &[Duration], of_thousand: usize) -> Option<Duration> {
+    let rank = (sorted.len() * of_thousand).div_ceil(1000).max(1);
+    sorted.get(rank - 1).copied()
 }
 
 /// Milliseconds with three decimals: a fixed format, so that reports are the same byte for byte.
@@ -243,6 +262,19 @@ mod tests {
         let sorted: Vec<Duration> = (1..=100).map(Duration::from_millis).collect();
         assert_eq!(percentile(&sorted, 50), Some(50.0));
         assert_eq!(percentile(&sorted, 99), Some(99.0));
+        assert_eq!(per_mille(&sorted, 985), Some(Duration::from_millis(99)));
         assert_eq!(percentile(&[], 50), None);
+    }
+
+    #[test]
+    fn the_overlap_is_from_the_first_new_answer_to_the_last_old_one() {
+        let check = |old: u64, want: Option<f64>| {
+            let script = Script::new().trigger(1000, 1, 2).request(answered(1001, old, 1));
+            assert_eq!(measures(&script.request(answered(1005, 1010, 2)).history())[0].overlap_ms, want);
+        };
+        check(1008, Some(0.0));
+        check(1013, Some(3.0));
+        let alone = Script::new().trigger(1000, 1, 2).request(answered(1001, 1002, 1)).history();
+        assert_eq!(measures(&alone)[0].overlap_ms, None, "there is no new answer");
     }
 }

@@ -89,6 +89,12 @@ fn a_benchmark_names_its_targets() {
     check(&["bench"], 2, &[], &["<TARGET|FILE>"]);
     check(&["bench", "ngnix"], 2, &[], &["did you mean `nginx`?"]);
     check(&["bench", "nginx", "--against", "nginx/hup"], 2, &[], &["`nginx/hup` cannot be held against itself"]);
+    check(
+        &["bench", "nginx", "--plot", "/absent/plot.svg"],
+        2,
+        &[],
+        &["the report /absent/plot.svg cannot be written"],
+    );
     check(&["selftest", "--calibrate", "--jobs", "2"], 2, &[], &["cannot be used with"]);
 }
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Row;
+use super::timeline::{self, Slice};
 use crate::measure::Measure;
 
 /// What is measured of an upgrade.
@@ -13,6 +14,8 @@ pub enum Kind {
     Handoff,
     /// Longest time without a successful fresh connect while one was due.
     AcceptGap,
+    /// Time in which fresh clients met both generations.
+    Overlap,
     /// Median of fresh requests during the upgrade, from the time they were due.
     FreshP50,
     /// 99th percentile of the same.
@@ -25,8 +28,8 @@ pub enum Kind {
 
 impl Kind {
     /// In the order of a report.
-    pub const ALL: [Kind; 6] =
-        [Kind::Handoff, Kind::AcceptGap, Kind::FreshP50, Kind::FreshP99, Kind::Drain, Kind::Memory];
+    pub const ALL: [Kind; 7] =
+        [Kind::Handoff, Kind::AcceptGap, Kind::Overlap, Kind::FreshP50, Kind::FreshP99, Kind::Drain, Kind::Memory];
 
     /// Its name for people.
     #[must_use]
@@ -34,6 +37,7 @@ impl Kind {
         match self {
             Kind::Handoff => "handoff",
             Kind::AcceptGap => "accept gap",
+            Kind::Overlap => "overlap",
             Kind::FreshP50 => "fresh p50",
             Kind::FreshP99 => "fresh p99",
             Kind::Drain => "drain",
@@ -47,6 +51,9 @@ impl Kind {
         match self {
             Kind::Handoff => "ms from the trigger to the first answer of the new generation",
             Kind::AcceptGap => "ms, the longest time without a fresh connect that succeeded, while one was due",
+            Kind::Overlap => {
+                "ms from the first answer of the new generation to the last one of the old, fresh requests alone"
+            }
             Kind::FreshP50 => "ms, the median of fresh requests during an upgrade, from the time they were due",
             Kind::FreshP99 => "ms, the 99th percentile of the same",
             Kind::Drain => "ms from the done event to the old generation gone",
@@ -59,6 +66,7 @@ impl Kind {
         match self {
             Kind::Handoff => measure.handoff_ms,
             Kind::AcceptGap => measure.accept_gap_ms,
+            Kind::Overlap => measure.overlap_ms,
             Kind::FreshP50 => measure.fresh_p50_ms,
             Kind::FreshP99 => measure.fresh_p99_ms,
             Kind::Drain => measure.drain_ms,
@@ -98,8 +106,8 @@ pub struct Ratio {
 }
 
 /// Lines of a report, the yardsticks at the end, from the upgrades of each target.
-pub(super) fn rows<'a>(targets: impl Iterator<Item = (&'a str, bool, &'a [Measure])>) -> Vec<Row> {
-    let row = |(target, is_yardstick, upgrades): (&str, bool, &[Measure])| Row {
+pub(super) fn rows<'a>(targets: impl Iterator<Item = (&'a str, bool, &'a [Measure], Vec<Slice>)>) -> Vec<Row> {
+    let row = |(target, is_yardstick, upgrades, timeline): (&str, bool, &[Measure], Vec<Slice>)| Row {
         target: target.to_owned(),
         is_yardstick,
         upgrades: upgrades.len(),
@@ -107,6 +115,8 @@ pub(super) fn rows<'a>(targets: impl Iterator<Item = (&'a str, bool, &'a [Measur
         requests: upgrades.iter().map(|it| it.requests).sum(),
         failed: upgrades.iter().map(|it| it.failed).sum(),
         figures: Kind::ALL.into_iter().filter_map(|kind| figure(kind, upgrades)).collect(),
+        poorest: timeline::poorest(&timeline),
+        timeline,
     };
     let mut rows: Vec<Row> = targets.map(row).collect();
     let (yardsticks, measured): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(|at| rows[*at].is_yardstick);
@@ -195,6 +205,7 @@ mod tests {
             upgrade: UpgradeId(at),
             handoff_ms: Some(*handoff),
             accept_gap_ms: None,
+            overlap_ms: None,
             drain_ms: None,
             requests: 10,
             failed: 0,
@@ -219,7 +230,8 @@ mod tests {
     fn the_best_of_the_yardsticks_is_what_others_are_held_against() {
         let (ours, quick, slow) = (upgrades(&[4.0, 5.0, 6.0]), upgrades(&[10.0; 3]), upgrades(&[20.0; 3]));
         let targets = [("ours", false, &ours), ("quick", true, &quick), ("slow", true, &slow)];
-        let rows = rows(targets.into_iter().map(|(name, is_yardstick, it)| (name, is_yardstick, it.as_slice())));
+        let rows =
+            rows(targets.into_iter().map(|(name, is_yardstick, it)| (name, is_yardstick, it.as_slice(), Vec::new())));
         let figure = &rows[0].figures[0];
         assert_eq!((figure.kind, figure.count, figure.median, figure.worst), (Kind::Handoff, 3, 5.0, 6.0));
         let ratio = figure.ratio.as_ref().expect("there are yardsticks");
@@ -230,7 +242,7 @@ mod tests {
     #[test]
     fn without_yardsticks_there_is_no_ratio_and_without_values_no_figure() {
         let ours = upgrades(&[1.0, 2.0]);
-        let rows = rows(std::iter::once(("ours", false, ours.as_slice())));
+        let rows = rows(std::iter::once(("ours", false, ours.as_slice(), Vec::new())));
         assert_eq!((rows[0].figures.len(), rows[0].figures[0].median), (1, 1.5));
         assert_eq!(rows[0].figures[0].ratio, None);
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::CalibrationError;
 use super::server::{ANSWER, Peer, Server};
-use crate::drive::{DrivePlan, DriveReport};
+use crate::drive::{DrivePlan, DriveReport, Seen};
 use crate::kernel::counter;
 use crate::load::fast::drive;
 use crate::request::FailureClass;

@@ -10,10 +10,10 @@ use super::failure::Failure;
 use super::interrupt::Interrupt;
 use super::options::{self, ReportOptions};
 use super::progress::{ProgressMode, Teller};
-use super::reports::Reports;
+use super::reports::{ReportFile, Reports};
 use super::selection::{ALL_BUT_NULL, Wanted, select};
 use super::{effect, subject};
-use crate::bench::Request;
+use crate::bench::{self, Request};
 use crate::catalogue::Catalogue;
 use crate::machine::Tier;
 use crate::manifest::Source;
@@ -52,6 +52,9 @@ pub(super) struct Bench {
     /// How progress is shown on standard error
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     progress: ProgressMode,
+    /// Draw what clients saw around the triggers, 10 ms by 10 ms, as SVG
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     #[command(flatten)]
     reports: ReportOptions,
 }
@@ -65,20 +68,23 @@ impl Bench {
     /// Measures and reports.
     pub(super) fn run(&self) -> Result<Exit, Failure> {
         let here = here()?;
-        let (request, mut reports, sources) = self.request(&here)?;
+        let (request, (mut reports, plot), sources) = self.request(&here)?;
         let interrupt = Interrupt::watch()?;
         let teller = Teller::new(self.progress);
         let measured = effect::bench(&request, &sources, interrupt.stop(), &mut |step| teller.tell(&step));
         teller.finish();
         let ended = measured.and_then(|report| {
             reports.write_with(&here, |format, page| report::bench::render(&report, format, page))?;
+            if let Some(mut file) = plot {
+                file.write(&report::plot::svg(&report))?;
+            }
             Ok(report.exit())
         });
         interrupt.end_if_asked();
         ended
     }
 
-    fn request(&self, here: &Path) -> Result<(Request, Reports<'_>, Sources), Failure> {
+    fn request(&self, here: &Path) -> Result<(Request, Files<'_>, Sources), Failure> {
         let catalogue = Catalogue::embedded();
         let (targets, mut sources) = chosen(&self.targets, &catalogue)?;
         let (against, more) = chosen(&self.against, &catalogue)?;
@@ -89,18 +95,21 @@ impl Bench {
                 twice.name
             )));
         }
-        let reports = Reports::open(&self.reports)?;
+        let files = (Reports::open(&self.reports)?, self.plot.as_deref().map(ReportFile::open).transpose()?);
         let directory = directory(self.directory.as_deref(), here);
         prepare(&directory)?;
         let programs = targets.iter().chain(&against).flat_map(|it| &it.requires);
         let machine = effect::prepare(self.tier, programs, std::slice::from_ref(&directory))?;
         let scenario = catalogue.scenario(UPGRADES).expect("it is embedded");
-        let scenario = scenario.with_sequential(self.upgrades).expect("it makes upgrades in a row");
+        let scenario = bench::paced(scenario, self.upgrades).expect("it makes upgrades in a row");
         let (rounds, seed) = (self.rounds, options::seed(self.seed));
         let builds = Arc::new(Builds::below(&directory));
-        Ok((Request { targets, against, scenario, rounds, seed, machine, directory, builds }, reports, sources))
+        Ok((Request { targets, against, scenario, rounds, seed, machine, directory, builds }, files, sources))
     }
 }
+
+/// The reports, and the plot.
+type Files<'a> = (Reports<'a>, Option<ReportFile<'a>>);
 
 /// The texts of targets that came from files, by their names.
 type Sources = Vec<(String, Source)>;

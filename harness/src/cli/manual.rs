@@ -69,17 +69,18 @@ FILES
 pub(super) const BENCH: &str = "\
 WHAT IT DOES
   Makes upgrades in a row of each target under the same load (restart/sequential), the targets in turn,
-  for several rounds, and shows their figures beside each other: handoff, accept gap, latency of fresh
-  requests during an upgrade, drain, memory. A figure is the median of all upgrades with the interval in
+  for several rounds, and shows their figures beside each other: handoff, accept gap, overlap of the two
+  generations, latency of fresh requests during an upgrade, drain, memory. A figure is the median of all upgrades with the interval in
   which that median lies at 95 % confidence, and the worst one. With --against each is also a ratio to the
   best of those targets, with its interval. A benchmark judges nobody: `unbroken check` does.
+  What clients see around the triggers, 10 ms by 10 ms, is in the JSON report, and --plot draws it.
   Give the machine to it alone. What the machine adds stands in the report as noise.
 
 EXAMPLES
   unbroken bench nginx haproxy/master-worker
   unbroken bench my-server.toml --against reference/takeover
   unbroken bench reference/exec-inherit reference/takeover --against tableflip,ecdysis,shellflip \\
-      --rounds 10 --report json=bench.json --report markdown=bench.md
+      --rounds 10 --report json=bench.json --report markdown=bench.md --plot bench.svg
 
 EXIT CODES
   0 measured · 2 usage or manifest · 3 a target could not be run here · 4 none could · 6 environment ·

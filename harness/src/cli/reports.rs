@@ -29,24 +29,40 @@ impl Destination {
     }
 }
 
+/// A file that a report goes to, opened before anything runs: a path that cannot be written is told at once, not after a minute of work;
+/// and tier B as root gives up its rights before the report is written.
+pub(super) struct ReportFile<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> ReportFile<'a> {
+    /// Opens it, and leaves alone what it holds.
+    pub(super) fn open(path: &'a Path) -> Result<ReportFile<'a>, Failure> {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
+        let file = file
+            .map_err(|error| Failure::Usage(format!("the report {} cannot be written: {error}", path.display())))?;
+        Ok(ReportFile { path, file })
+    }
+
+    /// Writes the report in the place of what it held.
+    pub(super) fn write(&mut self, text: &str) -> Result<(), Failure> {
+        put(&mut self.file, text)
+            .map_err(|error| Failure::environment(format!("write the report {}", self.path.display()), error))
+    }
+}
+
 /// The reports of one invocation.
 pub(super) struct Reports<'a> {
     options: &'a ReportOptions,
-    files: Vec<(&'a Destination, File)>,
+    files: Vec<(Format, ReportFile<'a>)>,
 }
 
 impl<'a> Reports<'a> {
-    /// Opens the files: a path that cannot be written is told at once, not after a minute of work; and tier B as root
-    /// gives up its rights before the report is written.
+    /// Opens the files.
     pub(super) fn open(options: &'a ReportOptions) -> Result<Reports<'a>, Failure> {
-        let mut files = Vec::new();
-        for to in &options.report {
-            let file = OpenOptions::new().create(true).truncate(false).write(true).open(&to.path).map_err(|error| {
-                Failure::Usage(format!("the report {} cannot be written: {error}", to.path.display()))
-            })?;
-            files.push((to, file));
-        }
-        Ok(Reports { options, files })
+        let open = |to: &'a Destination| Ok((to.format, ReportFile::open(&to.path)?));
+        Ok(Reports { options, files: options.report.iter().map(open).collect::<Result<_, Failure>>()? })
     }
 
     /// Writes the report everywhere it belongs.
@@ -68,10 +84,8 @@ impl<'a> Reports<'a> {
         here: &Path,
         render: impl Fn(Format, &Page<'_>) -> String,
     ) -> Result<(), Failure> {
-        for (to, file) in &mut self.files {
-            let page = Page { width: WIDTH, colour: false, here };
-            put(file, &render(to.format, &page))
-                .map_err(|error| Failure::environment(format!("write the report {}", to.path.display()), error))?;
+        for (format, file) in &mut self.files {
+            file.write(&render(*format, &Page { width: WIDTH, colour: false, here }))?;
         }
         let format = if self.options.json { Format::Json } else { Format::Terminal };
         let page = Page { width: width(), colour: self.options.colour.on_stdout(), here };

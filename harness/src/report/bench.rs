@@ -6,7 +6,7 @@ use quick_junit::{Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::terminal::Ink;
 use super::{Format, Page, wording};
-use crate::bench::{BenchReport, Figure, Kind, Row};
+use crate::bench::{BenchReport, Figure, Kind, Row, SLICE_MS};
 
 /// The report in this format. A benchmark judges nobody: each case of its JUnit form is a success that says the figures.
 #[must_use]
@@ -80,10 +80,14 @@ fn noise(report: &BenchReport) -> String {
 }
 
 fn outcome(row: &Row) -> String {
-    format!(
+    let mut text = format!(
         "{} of {} upgrades took over; {} of {} requests during them failed",
         row.took_over, row.upgrades, row.failed, row.requests
-    )
+    );
+    if let Some(share) = row.poorest {
+        let _ = write!(text, "; {:.0} % of the usual answers in the poorest {SLICE_MS} ms", 100.0 * share);
+    }
+    text
 }
 
 /// The ratio to the best yardstick, where there is one.

@@ -2,7 +2,7 @@
 //!
 //! - [`terminal`] for people, [`json`] for programs, [`junit`] for continuous integration; [`Format`] names them
 //! - [`matrix`] targets side by side, for people and as Markdown
-//! - [`mod@bench`] of a benchmark, [`calibrate`] of a calibration of the load, [`load`] of a load that was driven by itself
+//! - [`mod@bench`] of a benchmark, [`plot`] its timeline as a picture, [`calibrate`] of a calibration of the load, [`load`] of a load that was driven by itself
 //! - [`doctor`] the examination of a target, [`selftest`] the defect matrix, in all of them
 //! - [`wording`] the sentences that several places of the program say
 
@@ -14,6 +14,7 @@ pub mod json;
 pub mod junit;
 pub mod load;
 pub mod matrix;
+pub mod plot;
 #[cfg(test)]
 mod sample;
 pub mod selftest;

@@ -18,7 +18,7 @@ use crate::verdict::{Evidence, Finding};
 
 const SCENARIO: &str = "restart/upgrade-under-load";
 
-fn machine(tier: Tier) -> Machine {
+pub(super) fn machine(tier: Tier) -> Machine {
     Machine {
         tier,
         tier_reason: if tier == Tier::A { "" } else { "this user is not root" }.to_owned(),
@@ -75,6 +75,7 @@ fn measures(run: u32, handoff_ms: f64) -> LocatedMeasures {
     let measure = Measure {
         upgrade: UpgradeId(1),
         handoff_ms: Some(handoff_ms),
+        overlap_ms: None,
         accept_gap_ms: Some(6.5),
         drain_ms: Some(101.25),
         requests: 1337,

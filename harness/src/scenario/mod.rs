@@ -8,4 +8,4 @@ mod script;
 mod validate;
 
 pub use problem::ScriptProblem;
-pub use script::{Launcher, Network, NotifyAddress, Scenario, Script, Step, Supervisor, Way, schema};
+pub use script::{Launcher, Network, NotifyAddress, Pace, Scenario, Script, Step, Supervisor, Way, schema};

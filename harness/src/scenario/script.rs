@@ -560,4 +560,26 @@ impl Scenario {
         steps.for_each(|step| *step = Step::Sequential { upgrades });
         Some(Scenario(script))
     }
+
+    /// The same with so many upgrades one after the other, and the load running for a while around each; `None` where it makes none in a
+    /// row.
+    #[must_use]
+    pub fn with_paced(&self, upgrades: u32, pace: Pace) -> Option<Scenario> {
+        let mut script = self.0.clone();
+        let at = script.steps.iter().position(|step| matches!(step, Step::Sequential { .. }))?;
+        let pause = |ms| Step::Baseline { ms };
+        let once = [pause(pace.before_ms), Step::Upgrade, Step::Settle, pause(pace.after_ms), Step::Rest];
+        let all = (0..upgrades).flat_map(|_| once.clone());
+        script.steps.splice(at..=at, all);
+        Some(Scenario(script))
+    }
+}
+
+/// How long the load runs without interruption, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Before a trigger.
+    pub before_ms: u64,
+    /// After the old generation is gone.
+    pub after_ms: u64,
 }
