@@ -4,7 +4,8 @@
 Each restart is one run of one generator, in turn: reloaded (HUP) in its middle, the kernel's counters read right before and when the old
 worker is gone. nginx closes idle connections then, and a request that was on its way is lost: TCPAbortOnClose counts those that lay unread
 in the server's queue, TCPAbortOnData those that crossed its FIN. `unbroken load` has to report as many `unread` and `crossed`, restart by
-restart, and nothing else. Runs in a network namespace of its own (root): nobody else's connections are in the counters.
+restart, and nothing else. reqwest, a client that applications use, is driven by `unbroken load --application`. Runs in a network namespace of
+its own (root): nobody else's connections are in the counters.
 
     cargo build --release
     python3 benches/truth.py --restarts 20 > docs/results/truth.json
@@ -56,6 +57,8 @@ def reported(name, text):
     """Lost requests by the generator's own words, and what it calls them."""
     if name == "unbroken":
         return json.loads(text)["result"]["failed"]
+    if name == "reqwest":
+        return json.loads(text)["application"]["failed"]
     if name == "oha":
         # Those that it gives up at its own end are nobody's loss.
         errors = json.loads(text)["errorDistribution"]
@@ -84,14 +87,28 @@ def restarted(command, master):
     return generator.communicate()[0], counted
 
 
+def application(it, url):
+    """The client of applications, beside one connection of ours, which has to be there."""
+    ours = ["--connections", "1", "--rate", "20", "--duration", f"{SECONDS}s", "--json", "--progress", "none"]
+    return [it.unbroken, "load", url, "--application", str(it.connections), *ours]
+
+
+def without_ours(counted, text):
+    """What the kernel counted, less what was lost of that one connection."""
+    failed = json.loads(text)["result"]["failed"]
+    return [counted[0] - failed.get("unread", 0), counted[1] - failed.get("crossed", 0)]
+
+
 def told(it, master, url):
     every = {name: both[0] for name, both in commands(url, SECONDS, it.connections, it.unbroken).items()}
-    there = {name: command for name, command in every.items() if name == "unbroken" or shutil.which(name)}
+    every["reqwest"] = application(it, url)
+    there = {name: command for name, command in every.items() if command[0] == it.unbroken or shutil.which(name)}
     rows = {name: {"generator": name, "restarts": 0, "counted": dict.fromkeys(COUNTERS, 0), "reported": {}} for name in there}
     rows["unbroken"]["agrees"] = 0
     for nth in range(it.restarts):
         for name, command in there.items():
             text, counted = restarted(command, master)
+            counted = without_ours(counted, text) if name == "reqwest" else counted
             row, lost = rows[name], reported(name, text)
             row["restarts"] += 1
             for counter, count in zip(COUNTERS, counted):

@@ -2,6 +2,8 @@
 
 mod outcome;
 mod plan;
+mod view;
 
 pub use outcome::{DriveReport, Interval, Latencies, Lost};
 pub use plan::{CONNECTIONS_MAX, DrivePlan, Pace, PlanError, RATE_MAX, Source};
+pub use view::ApplicationView;

@@ -15,9 +15,11 @@ use super::interrupt::Interrupt;
 use super::output::{Colour, say, tell};
 use super::progress::ProgressMode;
 use super::url::Url;
-use crate::drive::{DrivePlan, Interval, Pace, Source};
+use crate::drive::{ApplicationView, DrivePlan, DriveReport, Interval, Pace, Source};
 use crate::load::fast::{DriveError, drive};
 use crate::report::load::{LoadReport, line, terminal};
+#[cfg(feature = "app-view")]
+use crate::request::FailureClass;
 use crate::summary::Exit;
 use crate::{date, summary};
 
@@ -50,6 +52,9 @@ pub(super) struct Load {
     /// Come from so many loopback addresses in turn (127.1.0.1 and on): one has ports for some 14 000 connections a second
     #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(1..=250))]
     sources: Option<u8>,
+    /// Beside it so many requests at a time of a client that applications use (reqwest), and what that tells of the same restart
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=4096))]
+    application: Option<u32>,
     /// Load another machine: only one that is yours
     #[arg(long)]
     allow_remote: bool,
@@ -81,6 +86,7 @@ impl Load {
         let interrupt = Interrupt::watch()?;
         let began = date::now_rfc3339();
         let teller = Teller::new(self.progress);
+        let application = self.application.map(|at_a_time| Eye::open(&plan, at_a_time)).transpose()?;
         let mut intervals = Vec::new();
         let report = drive(&plan, EVERY, interrupt.stop(), &mut |interval| {
             teller.tell(interval);
@@ -93,7 +99,8 @@ impl Load {
             DriveError::Plan(wrong) => Failure::Usage(wrong.to_string()),
             system => Failure::Environment(system.into()),
         })?;
-        let report = LoadReport::new(&plan, began, summary::commit(), report);
+        let view = application.map(|eye| eye.close(&report)).transpose()?;
+        let report = LoadReport::new(&plan, began, summary::commit(), report).beside(view);
         if self.json {
             let text = serde_json::to_string_pretty(&report).expect("a report is plain data");
             say(&(text + "\n"))?;
@@ -133,6 +140,40 @@ impl Load {
     fn unwritable(&self, error: io::Error) -> Failure {
         let path = self.histogram.as_deref().unwrap_or_else(|| "".as_ref());
         Failure::environment(format_args!("write the times to {}", path.display()), error)
+    }
+}
+
+/// The application's eye, where it was built in.
+#[cfg(feature = "app-view")]
+struct Eye(crate::load::application::Application);
+
+#[cfg(feature = "app-view")]
+impl Eye {
+    fn open(plan: &DrivePlan, at_a_time: u32) -> Result<Eye, Failure> {
+        let begun = crate::load::application::Application::begin(plan, at_a_time);
+        begun.map(Eye).map_err(|error| Failure::Environment(error.into()))
+    }
+
+    /// What of the kernel's count was the load's own is no loss of the application.
+    fn close(self, report: &DriveReport) -> Result<ApplicationView, Failure> {
+        let ours = [FailureClass::Unread, FailureClass::Crossed];
+        let ours = ours.iter().filter_map(|class| report.failed.get(class)).sum();
+        self.0.finish(ours).map_err(|error| Failure::Environment(error.into()))
+    }
+}
+
+#[cfg(not(feature = "app-view"))]
+struct Eye(std::convert::Infallible);
+
+#[cfg(not(feature = "app-view"))]
+impl Eye {
+    fn open(_plan: &DrivePlan, _at_a_time: u32) -> Result<Eye, Failure> {
+        let fix = "build it with the feature `app-view`, which is on by default";
+        Err(Failure::Usage(format!("`--application`: this unbroken was built without such a client: {fix}")))
+    }
+
+    fn close(self, _report: &DriveReport) -> Result<ApplicationView, Failure> {
+        match self.0 {}
     }
 }
 

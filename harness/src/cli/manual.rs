@@ -103,6 +103,9 @@ WHAT IT DOES
   waits for a free connection is waiting. Lateness is what we ourselves add to that.
   A request that failed is followed by the next one after 1 ms in a closed loop.
   Those in flight at the end are waited for, and none is discarded.
+  With --application a client of the kind that programs use makes requests beside it. What the kernel saw
+  lost and that client does not tell, it has hidden: by the counters of this network namespace, where other
+  connections count too.
 
 EXAMPLES
   unbroken load http://127.0.0.1:8080/ --duration 30s       as fast as it can, while you restart

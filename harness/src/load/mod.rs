@@ -5,6 +5,8 @@
 //! from what the kernel said at that instant, and the ledger accounts for every request that was meant.
 
 mod answer;
+#[cfg(feature = "app-view")]
+pub mod application;
 mod body;
 mod conductor;
 mod connection;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use crate::drive::{DrivePlan, DriveReport, Interval, Latencies, Pace};
+use crate::drive::{ApplicationView, DrivePlan, DriveReport, Interval, Latencies, Pace};
 use crate::request::FailureClass;
 use crate::summary::Exit;
 
@@ -38,6 +38,9 @@ pub struct LoadReport {
     pub duration_ms: u128,
     /// What came of it. Times in nanoseconds.
     pub result: DriveReport,
+    /// What an application saw meanwhile, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application: Option<ApplicationView>,
 }
 
 impl LoadReport {
@@ -56,7 +59,14 @@ impl LoadReport {
             rate: if let Pace::PerSecond(rate) = plan.pace { Some(rate) } else { None },
             duration_ms: plan.duration.as_millis(),
             result,
+            application: None,
         }
+    }
+
+    /// The same beside an application's view.
+    #[must_use]
+    pub fn beside(self, application: Option<ApplicationView>) -> LoadReport {
+        LoadReport { application, ..self }
     }
 
     /// 0 when everything was answered, 1 when something was lost, 6 when nothing but our own resources were lacking.
@@ -125,6 +135,9 @@ pub fn terminal(report: &LoadReport, colour: bool) -> String {
     row("connections", closes);
     let each = result.processor.checked_div(result.begun).unwrap_or_default();
     row("processor", format!("{} a request, of ours", time(each)));
+    if let Some(application) = &report.application {
+        row("application", seen(application));
+    }
     text
 }
 
@@ -149,6 +162,20 @@ fn lost(result: &DriveReport, colour: bool) -> String {
     let text = format!("{}: {}", grouped(lost), classes.join(", "));
     let style = if colour { Style::new().fg_color(Some(AnsiColor::Red.into())).bold() } else { Style::new() };
     format!("{style}{text}{style:#}")
+}
+
+/// What an application's client told, and what it did not tell.
+fn seen(view: &ApplicationView) -> String {
+    let words: Vec<String> = view.failed.iter().map(|(what, count)| format!("{count} × {what}")).collect();
+    let told = if words.is_empty() { "0 failed".to_owned() } else { format!("{} failed: {}", view.told(), words.join(", ")) };
+    format!(
+        "{}, pooled, {} at a time: {} requests, {told}; of {} that the kernel saw lost it hid {}",
+        view.client,
+        view.at_a_time,
+        grouped(view.requests),
+        grouped(view.lost),
+        grouped(view.hidden())
+    )
 }
 
 fn latencies(of: &Latencies) -> String {

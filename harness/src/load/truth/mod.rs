@@ -1,6 +1,8 @@
 //! Truth tests: a server that does each kind of harm a known number of times, and a driver that must report exactly
 //! those.
 
+#[cfg(feature = "app-view")]
+mod application;
 mod bodies;
 mod by_hand;
 mod echo;
