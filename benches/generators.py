@@ -9,6 +9,7 @@ that is not installed is left out, and said so. Needs nginx; compares `unbroken 
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -32,6 +33,30 @@ http {{
   server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 "ok"; }} }}
 }}
 """
+
+
+@contextlib.contextmanager
+def with_nginx():
+    """Where an nginx of our own answers, until its block ends."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as place:
+        conf = os.path.join(place, "nginx.conf")
+        with open(conf, "w", encoding="ascii") as file:
+            file.write(CONF.format(dir=place, port=port, user="user root;" if os.geteuid() == 0 else ""))
+        nginx = subprocess.Popen(["nginx", "-p", place, "-c", conf], stderr=subprocess.DEVNULL)
+        try:
+            while True:
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                if nginx.poll() is not None:
+                    sys.exit("nginx did not start")
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            nginx.terminate()
+            nginx.wait()
 
 
 def commands(url, seconds, connections, unbroken):
@@ -91,26 +116,9 @@ def main():
     arguments.add_argument("--unbroken", default="target/release/unbroken")
     arguments.add_argument("--commit", default=os.environ.get("UNBROKEN_COMMIT"))
     it = arguments.parse_args()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as place:
-        conf = os.path.join(place, "nginx.conf")
-        with open(conf, "w", encoding="ascii") as file:
-            file.write(CONF.format(dir=place, port=port, user="user root;" if os.geteuid() == 0 else ""))
-        nginx = subprocess.Popen(["nginx", "-p", place, "-c", conf], stderr=subprocess.DEVNULL)
-        try:
-            while True:
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                if nginx.poll() is not None:
-                    sys.exit("nginx did not start")
-            json.dump(compared(it, f"http://127.0.0.1:{port}/"), sys.stdout, indent=2)
-            print()
-        finally:
-            nginx.terminate()
-            nginx.wait()
+    with with_nginx() as url:
+        json.dump(compared(it, url), sys.stdout, indent=2)
+        print()
 
 
 def compared(it, url):

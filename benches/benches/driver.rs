@@ -29,7 +29,7 @@ fn main() {
             bencher.iter_custom(|iterations| {
                 let plan = DrivePlan { kept, duration: SAMPLE, ..DrivePlan::new(to) };
                 let stop = Stop::new().expect("an eventfd");
-                let report = drive(&plan, SAMPLE, &stop, &mut |_interval| {}).expect("it drives");
+                let report = drive(&plan, SAMPLE, &stop, &mut |_seen| {}).expect("it drives");
                 assert_eq!(report.lost(), 0, "{report:?}");
                 let each = report.processor as f64 / report.answered.max(1) as f64;
                 Duration::from_secs_f64(each * iterations as f64 / 1e9)

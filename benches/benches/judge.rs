@@ -1,8 +1,10 @@
-//! From a history to verdicts: 100 000 requests through one upgrade.
+//! From a history to verdicts: 100 000 requests through one upgrade; and from the file of a load to its outages: ten million requests.
 
 use criterion::Criterion;
 use unbroken::catalogue::Catalogue;
 use unbroken::clock::{Interval, Nanos};
+use unbroken::drive::codec::{BLOCK, decode, encode};
+use unbroken::drive::{Record, Silence, longest_silence, outages};
 use unbroken::event::{Event, What};
 use unbroken::history::History;
 use unbroken::id::{UpgradeId, Version};
@@ -12,6 +14,7 @@ use unbroken::plan::Plan;
 use unbroken::request::{Ending, LoadAccount, Pattern, Request};
 
 const REQUESTS: u64 = 100_000;
+const LOAD: u64 = 10_000_000;
 /// One request a millisecond; the trigger falls in the middle.
 const EVERY: u64 = 1_000_000;
 
@@ -23,7 +26,40 @@ fn main() {
     criterion.bench_function("judge/100000-requests", |bencher| {
         bencher.iter(|| judge(&history, &|_| true));
     });
+    let mut group = criterion.benchmark_group("load");
+    let blocks = blocks();
+    group.sample_size(10).bench_function("10000000-requests", |bencher| bencher.iter(|| worst(&blocks)));
+    group.finish();
     criterion.final_summary();
+}
+
+/// Ten million requests, 20 000 a second, as a file has them when it is unpacked.
+fn blocks() -> Vec<Vec<u8>> {
+    let record = |at: u64| {
+        let began = 50_000 * at + 10_000 + at * 7919 % 50_000;
+        let ended = Nanos(began + 40_000 + at * 104_729 % 40_000);
+        Record {
+            intended: Nanos(50_000 * at),
+            began: Nanos(began),
+            ended,
+            received: 170,
+            connection: (at * 31 % 64) as u32,
+        }
+    };
+    let block = |nth: u64| {
+        let first = nth * BLOCK as u64;
+        let mut records: Vec<Record> = (first..(first + BLOCK as u64).min(LOAD)).map(record).collect();
+        let mut bytes = Vec::new();
+        encode(&mut records, &mut bytes);
+        bytes
+    };
+    (0..LOAD.div_ceil(BLOCK as u64)).map(block).collect()
+}
+
+fn worst(blocks: &[Vec<u8>]) -> (usize, Option<Silence>) {
+    let all: Vec<Record> = blocks.iter().flat_map(|it| decode(it).expect("it was encoded")).collect();
+    assert_eq!(all.len() as u64, LOAD);
+    (outages(&all, &[]).len(), longest_silence(&all))
 }
 
 fn history() -> History {

@@ -117,3 +117,55 @@ fn a_request_to_end_ends_it_early_with_its_report() {
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(Signal::SIGTERM as i32), "{out}");
     assert!(out.contains("answered"), "{out}");
 }
+
+fn unbroken(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_unbroken"))
+        .args(arguments)
+        .output()
+        .expect("the command was built with the tests");
+    let text = |bytes| String::from_utf8(bytes).expect("it speaks UTF-8");
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[test]
+fn a_recorded_load_is_judged_again_from_its_requests() {
+    let url = format!("http://{}/", server());
+    let file = std::env::temp_dir().join(format!("unbroken-record-{}.load", std::process::id()));
+    let path = file.to_str().expect("a scratch path is UTF-8");
+    let loaded =
+        ["load", &url, "--duration", "200ms", "--rate", "2000", "--record", path, "--json", "--progress", "none"];
+    let (code, out, err) = unbroken(&loaded);
+    assert_eq!(code, Some(0), "{err}");
+    let written: Value = serde_json::from_str(&out).expect("it is JSON");
+    let (code, out, err) = unbroken(&["judge", path, "--json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let judged: Value = serde_json::from_str(&out).expect("it is JSON");
+    assert_eq!((&judged["result"], &judged["rate"]), (&written["result"], &2000.0.into()));
+    assert_eq!(judged["stretches"]["outages"], Value::Array(Vec::new()));
+    let (_, out, _) = unbroken(&["judge", path]);
+    assert!(out.contains("silence") && out.contains("answered     400,"), "{out}");
+
+    let bytes = std::fs::read(&file).expect("it was written");
+    std::fs::write(&file, &bytes[..bytes.len() / 2]).expect("it is ours");
+    let (code, _, err) = unbroken(&["judge", path]);
+    let _gone = std::fs::remove_file(&file);
+    assert!(code == Some(6) && err.contains(&format!("read the load in {path}")), "{code:?} {err}");
+}
+
+#[test]
+fn a_record_that_cannot_be_written_is_told_before_anything_is_sent() {
+    let (code, _, err) = load(&["http://127.0.0.1:1/", "--record", "/absent/record.load"]);
+    assert!(code == Some(6) && err.contains("write the load to /absent/record.load"), "{code:?} {err}");
+}
+
+#[cfg(feature = "app-view")]
+#[test]
+fn an_application_is_asked_beside_it() {
+    let url = format!("http://{}/", server());
+    let (code, out, err) = load(&[&url, "--duration", "200ms", "--application", "2", "--json", "--progress", "none"]);
+    assert_eq!(code, Some(0), "{err}");
+    let report: Value = serde_json::from_str(&out).expect("it is JSON");
+    let application = &report["application"];
+    assert!(application["requests"].as_u64() > Some(0), "{application}");
+    assert_eq!((&application["answered"], &application["failed"]), (&application["requests"], &serde_json::json!({})));
+}

@@ -121,8 +121,8 @@ pub(super) fn harms(
 /// Ends the load when it has been done often enough, or when somebody else asks.
 fn driven(plan: &DrivePlan, enough: impl Fn() -> bool, stop: &Stop) -> Result<DriveReport, CalibrationError> {
     let over = Stop::new()?;
-    let report = drive(plan, EVERY, &over, &mut |_| {
-        if enough() || stop.is_asked() {
+    let report = drive(plan, EVERY, &over, &mut |seen| {
+        if matches!(seen, Seen::Interval(_)) && (enough() || stop.is_asked()) {
             over.ask();
         }
     })?;

@@ -8,15 +8,19 @@ use super::check::here;
 use super::effect;
 use super::failure::Failure;
 use super::options::{Expect, JudgeOptions, ReportOptions};
+use super::output::say;
 use super::reports::Reports;
 use super::subject::read_expectations;
 use crate::catalogue::Catalogue;
+use crate::drive::disagreement;
+use crate::load::journal::{self, Journaled};
+use crate::report::load::{LoadReport, terminal};
 use crate::summary::{Exit, Summary};
 
 /// Arguments of `judge`.
 #[derive(Debug, Args)]
 pub(super) struct Judge {
-    /// Directories of saved runs
+    /// Directories of saved runs, or files that `load --record` wrote
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
     #[command(flatten)]
@@ -42,12 +46,38 @@ impl Judge {
         let catalogue = Catalogue::embedded();
         let mut worst = Exit::AsExpected;
         for run in &self.runs {
+            if run.is_file() {
+                let exit = self.load(run)?;
+                worst = if precedence(exit) > precedence(worst) { exit } else { worst };
+                continue;
+            }
             let summary = self.summary(run, &catalogue)?;
             let exit = summary.exit(false);
             Reports::open(&self.reports)?.write(&summary, exit, &here)?;
             worst = if precedence(exit) > precedence(worst) { exit } else { worst };
         }
         Ok(worst)
+    }
+
+    /// A load by itself: its requests, held against what its driver counted.
+    fn load(&self, file: &Path) -> Result<Exit, Failure> {
+        if !self.reports.report.is_empty() {
+            return Err(Failure::Usage("--report is for runs; of a load there is --json".to_owned()));
+        }
+        let Journaled { heading, answered, lost, report } =
+            journal::read(file).map_err(|error| Failure::Environment(error.into()))?;
+        if let Some(what) = disagreement(&answered, &lost, &report) {
+            let error = std::io::Error::new(std::io::ErrorKind::InvalidData, what);
+            return Err(Failure::environment(format_args!("believe {}", file.display()), error));
+        }
+        let report = LoadReport::of(heading, (&answered, lost), report);
+        if self.reports.json {
+            let text = serde_json::to_string_pretty(&report).expect("a report is plain data");
+            say(&(text + "\n"))?;
+        } else {
+            say(&terminal(&report, self.reports.colour.on_stdout()))?;
+        }
+        Ok(report.exit())
     }
 
     /// The target is known only when the run was read: its expectations are found then.

@@ -15,8 +15,9 @@ use super::interrupt::Interrupt;
 use super::output::{Colour, say, tell};
 use super::progress::ProgressMode;
 use super::url::Url;
-use crate::drive::{ApplicationView, DrivePlan, DriveReport, Interval, Pace, Source};
+use crate::drive::{ApplicationView, DrivePlan, DriveReport, Heading, Interval, Pace, Seen, Source};
 use crate::load::fast::{DriveError, drive};
+use crate::load::journal::Journal;
 use crate::report::load::{LoadReport, line, terminal};
 #[cfg(feature = "app-view")]
 use crate::request::FailureClass;
@@ -61,6 +62,9 @@ pub(super) struct Load {
     /// Write the times of each second to a file that the tools of HdrHistogram read (interval log, V2)
     #[arg(long, value_name = "FILE")]
     histogram: Option<PathBuf>,
+    /// Write every request to a file, which `unbroken judge` reads
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Write JSON to standard output instead of text
     #[arg(long)]
     json: bool,
@@ -84,14 +88,21 @@ impl Load {
         let mut log =
             self.histogram.as_deref().map(File::create).transpose().map_err(|error| self.unwritable(error))?;
         let interrupt = Interrupt::watch()?;
-        let began = date::now_rfc3339();
+        let heading = Heading::new(&plan, date::now_rfc3339(), summary::commit());
+        let journal = self.record.as_deref().map(|path| Journal::create(path, &heading)).transpose();
+        let mut journal = journal.map_err(|error| Failure::Environment(error.into()))?;
         let teller = Teller::new(self.progress);
         let application = self.application.map(|at_a_time| Eye::open(&plan, at_a_time)).transpose()?;
         let mut intervals = Vec::new();
-        let report = drive(&plan, EVERY, interrupt.stop(), &mut |interval| {
-            teller.tell(interval);
-            if self.histogram.is_some() {
-                intervals.push(interval.clone());
+        let report = drive(&plan, EVERY, interrupt.stop(), &mut |seen| {
+            if let Some(journal) = &mut journal {
+                journal.take(&seen);
+            }
+            if let Seen::Interval(interval) = seen {
+                teller.tell(interval);
+                if self.histogram.is_some() {
+                    intervals.push(interval.clone());
+                }
             }
         });
         teller.finish();
@@ -100,7 +111,10 @@ impl Load {
             system => Failure::Environment(system.into()),
         })?;
         let view = application.map(|eye| eye.close(&report)).transpose()?;
-        let report = LoadReport::new(&plan, began, summary::commit(), report).beside(view);
+        if let Some(journal) = journal {
+            journal.finish(&report).map_err(|error| Failure::Environment(error.into()))?;
+        }
+        let report = LoadReport::new(heading, report).beside(view);
         if self.json {
             let text = serde_json::to_string_pretty(&report).expect("a report is plain data");
             say(&(text + "\n"))?;

@@ -112,6 +112,7 @@ EXAMPLES
   unbroken load http://127.0.0.1:8080/ --rate 2000 --fresh  2000 new connections a second
   unbroken load http://127.0.0.1:8080/ --fresh --sources 4  as many new connections as it can
   unbroken load http://127.0.0.1:8080/ --json --histogram times.hlog
+  unbroken load http://127.0.0.1:8080/ --rate 20000 --record run.load && unbroken judge run.load
 
 EXIT CODES
   0 everything was answered · 1 something was lost · 2 usage · 6 our own resources were lacking · 70 a
@@ -147,11 +148,13 @@ ENVIRONMENT, FILES
 pub(super) const JUDGE: &str = "\
 RUN is a run's directory, as reports name it in their history lines. Nothing is started: the verdicts
 come from the recorded history alone, and are the same byte for byte. With several RUNs the reports
-follow each other.
+follow each other. A file that `load --record` wrote is judged too: its requests are held against what
+the driver counted (6 where the two do not agree), and outages and the longest silence are told.
 
 EXAMPLES
   unbroken judge target/unbroken/*/nginx/usr2/restart/upgrade-under-load-1
   unbroken judge RUN --strict --json
+  unbroken judge run.load
 
 EXIT CODES
   As of `check`: the one that takes precedence over all RUNs.";

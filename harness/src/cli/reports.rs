@@ -40,8 +40,8 @@ impl<'a> ReportFile<'a> {
     /// Opens it, and leaves alone what it holds.
     pub(super) fn open(path: &'a Path) -> Result<ReportFile<'a>, Failure> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
-        let file = file
-            .map_err(|error| Failure::Usage(format!("the report {} cannot be written: {error}", path.display())))?;
+        let file =
+            file.map_err(|error| Failure::Usage(format!("the report {} cannot be written: {error}", path.display())))?;
         Ok(ReportFile { path, file })
     }
 

@@ -3,13 +3,24 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::Record;
 use crate::clock::Nanos;
 use crate::request::FailureClass;
 
+/// The longest time that is told apart from longer ones: an hour, in nanoseconds.
+const LONGEST: u64 = 3_600_000_000_000;
+/// Significant decimal digits of a time.
+const DIGITS: u8 = 3;
+
+/// An empty histogram of times in nanoseconds.
+pub(crate) fn times() -> Histogram<u64> {
+    Histogram::new_with_max(LONGEST, DIGITS).expect("the bounds are constants and right")
+}
+
 /// The figures of a histogram of times, in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latencies {
     /// How many.
     pub count: u64,
@@ -59,8 +70,19 @@ pub struct Interval {
     pub in_flight: usize,
 }
 
+/// What is seen of a load while it lasts.
+#[derive(Debug)]
+pub enum Seen<'a> {
+    /// A stretch is over.
+    Interval(&'a Interval),
+    /// A request was answered whole.
+    Answered(Record),
+    /// A request failed.
+    Lost(&'a Lost),
+}
+
 /// A request that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
     /// When it was meant to be sent, in nanoseconds since the load began.
     pub intended: Nanos,
@@ -79,7 +101,7 @@ pub struct Lost {
 }
 
 /// What a load came to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DriveReport {
     /// CLOCK_MONOTONIC when it began, in nanoseconds: the zero of all its instants.
     pub origin: u64,

@@ -19,6 +19,7 @@ pub mod fast;
 mod flow;
 mod frame;
 mod h2;
+pub mod journal;
 mod kept;
 mod ledger;
 mod protocol;

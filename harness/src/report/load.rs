@@ -1,12 +1,15 @@
 //! The report of a load: what was sent, what came back, how long it took, and how late we were.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use crate::drive::{ApplicationView, DrivePlan, DriveReport, Interval, Latencies, Pace};
+use crate::drive::{
+    ApplicationView, DriveReport, Heading, Interval, Latencies, Lost, Outage, Record, Silence, longest_silence, outages,
+};
 use crate::request::FailureClass;
 use crate::summary::Exit;
 
@@ -16,51 +19,41 @@ const LOSSES_TOLD: usize = 5;
 /// A load and what came of it.
 #[derive(Debug, Serialize)]
 pub struct LoadReport {
-    /// Version of this form.
-    pub format: u32,
-    /// Version of this program.
-    pub version: &'static str,
-    /// Commit of the source, where it is known.
-    pub commit: Option<String>,
-    /// When it began (UTC).
-    pub began: String,
-    /// Where requests went.
-    pub to: String,
-    /// Their path.
-    pub path: String,
-    /// How many connections at a time.
-    pub connections: u32,
-    /// Each carried one request after the other.
-    pub kept: bool,
-    /// Requests a second that were meant; absent in a closed loop.
-    pub rate: Option<f64>,
-    /// For how long requests began, in milliseconds.
-    pub duration_ms: u128,
+    /// What it was.
+    #[serde(flatten)]
+    pub heading: Heading,
     /// What came of it. Times in nanoseconds.
     pub result: DriveReport,
     /// What an application saw meanwhile, where one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub application: Option<ApplicationView>,
+    /// Where it was worse than elsewhere, where the requests are known one by one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stretches: Option<Stretches>,
+}
+
+/// Stretches that were worse than the rest. Instants in nanoseconds since the load began.
+#[derive(Debug, Serialize)]
+pub struct Stretches {
+    /// Those in which everything failed.
+    pub outages: Vec<Outage>,
+    /// The longest one without an answer.
+    pub longest_silence: Option<Silence>,
 }
 
 impl LoadReport {
     /// Of this load.
     #[must_use]
-    pub fn new(plan: &DrivePlan, began: String, commit: Option<String>, result: DriveReport) -> LoadReport {
-        LoadReport {
-            format: 1,
-            version: env!("CARGO_PKG_VERSION"),
-            commit,
-            began,
-            to: plan.to.to_string(),
-            path: plan.path.clone(),
-            connections: plan.connections,
-            kept: plan.kept,
-            rate: if let Pace::PerSecond(rate) = plan.pace { Some(rate) } else { None },
-            duration_ms: plan.duration.as_millis(),
-            result,
-            application: None,
-        }
+    pub fn new(heading: Heading, result: DriveReport) -> LoadReport {
+        LoadReport { heading, result, application: None, stretches: None }
+    }
+
+    /// Of the requests in a file: what the driver counted, and what only they can tell.
+    #[must_use]
+    pub fn of(heading: Heading, (answered, lost): (&[Record], Vec<Lost>), counted: DriveReport) -> LoadReport {
+        let stretches = Stretches { outages: outages(answered, &lost), longest_silence: longest_silence(answered) };
+        let result = DriveReport { losses: lost, ..counted };
+        LoadReport { stretches: Some(stretches), ..LoadReport::new(heading, result) }
     }
 
     /// The same beside an application's view.
@@ -138,18 +131,29 @@ pub fn terminal(report: &LoadReport, colour: bool) -> String {
     if let Some(application) = &report.application {
         row("application", seen(application));
     }
+    if let Some(stretches) = &report.stretches {
+        for (nth, outage) in stretches.outages.iter().enumerate().take(LOSSES_TOLD) {
+            let name = if nth == 0 { format!("outages: {}", stretches.outages.len()) } else { String::new() };
+            row(&name, format!("{} – {}: {}", outage.from, outage.to, classes(&outage.lost)));
+        }
+        if let Some(silence) = stretches.longest_silence {
+            let length = u64::try_from(silence.to.since(silence.from).as_nanos()).unwrap_or(u64::MAX);
+            row("silence", format!("{} without an answer at most, from {}", time(length), silence.from));
+        }
+    }
     text
 }
 
 fn asked(report: &LoadReport) -> String {
-    let kept = if report.kept { "kept" } else { "fresh" };
-    let pace = report.rate.map_or_else(|| "as fast as answered".to_owned(), |rate| format!("{rate} a second"));
+    let heading = &report.heading;
+    let kept = if heading.kept { "kept" } else { "fresh" };
+    let pace = heading.rate.map_or_else(|| "as fast as answered".to_owned(), |rate| format!("{rate} a second"));
     format!(
         "http://{}{} for {} s, {} {kept} connections at a time, {pace}",
-        report.to,
-        report.path,
-        report.duration_ms as f64 / 1e3,
-        report.connections
+        heading.to,
+        heading.path,
+        heading.duration_ms as f64 / 1e3,
+        heading.connections
     )
 }
 
@@ -158,16 +162,21 @@ fn lost(result: &DriveReport, colour: bool) -> String {
     if lost == 0 {
         return "0".to_owned();
     }
-    let classes: Vec<String> = result.failed.iter().map(|(class, count)| format!("{count} {class}")).collect();
-    let text = format!("{}: {}", grouped(lost), classes.join(", "));
+    let text = format!("{}: {}", grouped(lost), classes(&result.failed));
     let style = if colour { Style::new().fg_color(Some(AnsiColor::Red.into())).bold() } else { Style::new() };
     format!("{style}{text}{style:#}")
+}
+
+fn classes(lost: &BTreeMap<FailureClass, u64>) -> String {
+    let classes: Vec<String> = lost.iter().map(|(class, count)| format!("{count} {class}")).collect();
+    classes.join(", ")
 }
 
 /// What an application's client told, and what it did not tell.
 fn seen(view: &ApplicationView) -> String {
     let words: Vec<String> = view.failed.iter().map(|(what, count)| format!("{count} × {what}")).collect();
-    let told = if words.is_empty() { "0 failed".to_owned() } else { format!("{} failed: {}", view.told(), words.join(", ")) };
+    let told =
+        if words.is_empty() { "0 failed".to_owned() } else { format!("{} failed: {}", view.told(), words.join(", ")) };
     format!(
         "{}, pooled, {} at a time: {} requests, {told}; of {} that the kernel saw lost it hid {}",
         view.client,

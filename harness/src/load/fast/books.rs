@@ -9,14 +9,10 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::clock::Nanos;
-use crate::drive::{DriveReport, Interval, Latencies, Lost};
+use crate::drive::{DriveReport, Interval, Latencies, Lost, Seen, times};
 use crate::load::failure::Failure;
 use crate::request::FailureClass;
 
-/// The longest time that is told apart from longer ones.
-const LONGEST: Duration = Duration::from_secs(3600);
-/// Significant decimal digits of a time.
-const DIGITS: u8 = 3;
 /// Failures that are told one by one; the others are counted. A server that is gone refuses thousands a second.
 const FAILURES_TOLD: usize = 100_000;
 
@@ -83,9 +79,9 @@ impl Books {
     }
 
     /// Ends the interval, lets it be seen, and begins the next one.
-    pub(super) fn cut(&mut self, now: Nanos, in_flight: usize, see: &mut dyn FnMut(&Interval)) {
+    pub(super) fn cut(&mut self, now: Nanos, in_flight: usize, see: &mut dyn FnMut(Seen<'_>)) {
         (self.interval.to, self.interval.in_flight) = (now, in_flight);
-        see(&self.interval);
+        see(Seen::Interval(&self.interval));
         self.whole.add(&self.interval.times).expect("both have the same bounds");
         self.interval.times.clear();
         (self.interval.from, self.interval.failed) = (now, 0);
@@ -112,12 +108,6 @@ impl Books {
     }
 }
 
-/// An empty histogram of times in nanoseconds.
-fn times() -> Histogram<u64> {
-    let longest = u64::try_from(LONGEST.as_nanos()).expect("an hour fits");
-    Histogram::new_with_max(longest, DIGITS).expect("the bounds are constants and right")
-}
-
 fn record(histogram: &mut Histogram<u64>, time: Duration) {
     histogram.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
 }
@@ -135,7 +125,10 @@ mod tests {
                 books.next();
                 books.answered(Duration::from_micros(100 * interval + n), 10);
             }
-            books.cut(Nanos(interval), 0, &mut |it| seen.push((it.from, it.to, it.times.len())));
+            books.cut(Nanos(interval), 0, &mut |it| {
+                let Seen::Interval(it) = it else { return };
+                seen.push((it.from, it.to, it.times.len()));
+            });
         }
         assert_eq!(seen, [(Nanos(0), Nanos(1), 1), (Nanos(1), Nanos(2), 2), (Nanos(2), Nanos(3), 3)]);
         let report = books.close(0, Nanos(3), false, Duration::ZERO);

@@ -15,7 +15,7 @@ use thiserror::Error;
 use super::books::Books;
 use super::slot::{Shared, Slot, Step, Watched};
 use crate::clock::Nanos;
-use crate::drive::{DrivePlan, DriveReport, Interval, Lost, Pace, PlanError};
+use crate::drive::{DrivePlan, DriveReport, Lost, Pace, PlanError, Record, Seen};
 use crate::kernel::clock::Clock;
 use crate::kernel::timer::Timer;
 use crate::wait::Stop;
@@ -85,8 +85,8 @@ impl Whose {
     }
 }
 
-/// Drives the load until its time is over, or until it is asked to stop, and then until what is under way has ended. `see` is called about
-/// `every` so often.
+/// Drives the load until its time is over, or until it is asked to stop, and then until what is under way has ended. `see` is shown each
+/// request as it ends, and about `every` so often what was since.
 ///
 /// # Errors
 /// A plan that contradicts itself; no descriptor for the driver. What happens to requests is in the report.
@@ -94,16 +94,17 @@ pub fn drive(
     plan: &DrivePlan,
     every: Duration,
     stop: &Stop,
-    see: &mut dyn FnMut(&Interval),
+    see: &mut dyn FnMut(Seen<'_>),
 ) -> Result<DriveReport, DriveError> {
     plan.check()?;
     let shared = Shared::new(plan, Clock::start());
-    let mut driver = Driver::new(&shared, every, stop)?;
-    driver.run(see)?;
+    let mut driver = Driver::new(&shared, every, stop, see)?;
+    driver.run()?;
     Ok(driver.report())
 }
 
 struct Driver<'s, 'p> {
+    see: &'s mut dyn FnMut(Seen<'_>),
     shared: &'s Shared<'p>,
     slots: Vec<Slot<'s>>,
     /// Slots that carry no request: those with a connection that was used last come last.
@@ -130,7 +131,12 @@ struct Driver<'s, 'p> {
 }
 
 impl<'s, 'p> Driver<'s, 'p> {
-    fn new(shared: &'s Shared<'p>, every: Duration, stop: &Stop) -> Result<Self, DriveError> {
+    fn new(
+        shared: &'s Shared<'p>,
+        every: Duration,
+        stop: &Stop,
+        see: &'s mut dyn FnMut(Seen<'_>),
+    ) -> Result<Self, DriveError> {
         let plan = shared.plan;
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(|it| system("make an epoll")(it.into()))?;
         let timer = Timer::new().map_err(system("make a timer"))?;
@@ -158,11 +164,12 @@ impl<'s, 'p> Driver<'s, 'p> {
             next_sweep: Nanos(0).plus(SWEEP_EVERY),
             ended: Nanos(0),
             processor_before: processor_time(),
+            see,
             shared,
         })
     }
 
-    fn run(&mut self, see: &mut dyn FnMut(&Interval)) -> Result<(), DriveError> {
+    fn run(&mut self) -> Result<(), DriveError> {
         let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
         let mut buffer = vec![0u8; READ_BYTES];
         loop {
@@ -171,11 +178,12 @@ impl<'s, 'p> Driver<'s, 'p> {
             self.begin_due(now)?;
             self.sweep(now)?;
             if now >= self.next_cut {
-                self.books.cut(now, self.busy(), see);
+                let busy = self.busy();
+                self.books.cut(now, busy, self.see);
                 self.next_cut = now.plus(self.every);
             }
             if now >= self.end && self.busy() == 0 && !self.owes(now) {
-                self.books.cut(now, 0, see);
+                self.books.cut(now, 0, self.see);
                 return Ok(());
             }
             self.arm(now)?;
@@ -269,6 +277,13 @@ impl<'s, 'p> Driver<'s, 'p> {
             Step::Answered { closed } => {
                 let now = self.shared.clock.now();
                 self.books.answered(now.since(slot.intended), slot.received);
+                (self.see)(Seen::Answered(Record {
+                    intended: slot.intended,
+                    began: slot.began,
+                    ended: now,
+                    received: u32::try_from(slot.received).unwrap_or(u32::MAX),
+                    connection: u32::try_from(slot.number).unwrap_or(u32::MAX),
+                }));
                 self.books.idle_closes += u64::from(closed);
                 self.ended = now;
                 if self.distance.is_none() && now < self.end {
@@ -279,7 +294,7 @@ impl<'s, 'p> Driver<'s, 'p> {
             Step::Failed(failure) => {
                 let now = self.shared.clock.now();
                 let evidence = failure.evidence;
-                self.books.failed(Lost {
+                let lost = Lost {
                     intended: slot.intended,
                     began: slot.began,
                     ended: now,
@@ -287,7 +302,9 @@ impl<'s, 'p> Driver<'s, 'p> {
                     signal: evidence.signal,
                     state: evidence.state,
                     received: slot.received,
-                });
+                };
+                (self.see)(Seen::Lost(&lost));
+                self.books.failed(lost);
                 self.ended = now;
                 if self.distance.is_some() {
                     self.set_free(at, now);

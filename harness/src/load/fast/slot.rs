@@ -92,6 +92,8 @@ pub(super) struct Slot<'s> {
     stage: Stage,
     /// Connections that this slot has had: tells an event of an earlier one.
     pub(super) connections: u32,
+    /// The connection that it has, or had: the how many-th of the driver.
+    pub(super) number: u64,
     /// What epoll is to tell of the socket.
     watched: Watched,
     /// The bytes of the request, with its id in place.
@@ -117,6 +119,7 @@ impl<'s> Slot<'s> {
             socket: None,
             stage: Stage::Vacant,
             connections: 0,
+            number: 0,
             watched: Watched::Nothing,
             request,
             kept: shared.plan.kept,
@@ -165,7 +168,7 @@ impl<'s> Slot<'s> {
 
     fn open(&mut self, shared: &Shared<'_>, number: u64) -> Step {
         let to = shared.plan.to;
-        (self.requests, self.sent_before) = (0, 0);
+        (self.number, self.requests, self.sent_before) = (number, 0, 0);
         self.connections = self.connections.wrapping_add(1);
         let opened = TcpSocket::open_from(to, shared.plan.source_of(number));
         let connected = opened.and_then(|socket| Ok((socket.connect_at_once(to)?, socket)));

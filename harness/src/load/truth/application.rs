@@ -1,11 +1,10 @@
 //! The application's eye, against a server that counts what it does.
 
 use std::io::Read;
-use std::time::Duration;
 
 use super::fake_server::{FakeServer, Peer};
 use super::fixture::{LONG, wait_for};
-use crate::drive::{ApplicationView, DrivePlan, Pace, Source};
+use crate::drive::{ApplicationView, DrivePlan};
 use crate::load::application::Application;
 
 /// Reads the head of a request; false when the client closed instead.
@@ -22,17 +21,7 @@ fn asked(peer: &mut Peer) -> bool {
 }
 
 fn seen(server: &FakeServer, deed: &str) -> ApplicationView {
-    let plan = DrivePlan {
-        to: server.address,
-        host: server.address.to_string(),
-        path: "/".to_owned(),
-        connections: 1,
-        kept: true,
-        pace: Pace::AsAnswered,
-        duration: Duration::from_secs(1),
-        deadline: LONG,
-        source: Source::Any,
-    };
+    let plan = DrivePlan { deadline: LONG, ..DrivePlan::new(server.address) };
     let application = Application::begin(&plan, 4).expect("begin");
     wait_for("enough of them", || server.deeds.count(deed) >= 20);
     application.finish(0).expect("finish")

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::fake_server::{FakeServer, Peer};
 use super::fixture::{Harm, closed_port, want};
-use crate::drive::{DrivePlan, DriveReport, Pace, Source};
+use crate::drive::{DrivePlan, DriveReport, Pace, Seen, Source};
 use crate::load::fast::drive;
 use crate::request::FailureClass;
 use crate::wait::Stop;
@@ -18,12 +18,19 @@ fn driven(to: SocketAddr, change: impl Fn(&mut DrivePlan)) -> DriveReport {
     change(&mut plan);
     let stop = Stop::new().expect("descriptors are left");
     let (mut answered, mut failed) = (0, 0);
-    let report = drive(&plan, Duration::from_millis(50), &stop, &mut |interval| {
-        answered += interval.times.len();
-        failed += interval.failed;
+    let (mut records, mut losses) = (Vec::new(), Vec::new());
+    let report = drive(&plan, Duration::from_millis(50), &stop, &mut |seen| match seen {
+        Seen::Interval(interval) => {
+            answered += interval.times.len();
+            failed += interval.failed;
+        }
+        Seen::Answered(record) => records.push(record),
+        Seen::Lost(lost) => losses.push(lost.clone()),
     });
     let report = report.expect("it drives");
     assert_eq!((report.answered, report.lost()), (answered, failed), "the whole is the sum of its intervals");
+    assert_eq!((records.len() as u64, &losses), (answered, &report.losses), "each end is seen");
+    assert!(records.iter().all(|it| it.intended <= it.began && it.began <= it.ended), "{records:?}");
     assert_eq!(report.begun, report.answered + report.lost(), "each request has one end: {report:?}");
     report
 }
@@ -239,6 +246,11 @@ fn it_ends_early_when_it_is_asked_to() {
     let plan = DrivePlan { duration: Duration::from_secs(600), ..DrivePlan::new(server.address) };
     let stop = Stop::new().expect("descriptors are left");
     let began = Instant::now();
-    let report = drive(&plan, Duration::from_millis(20), &stop, &mut |_| stop.ask()).expect("it drives");
+    let report = drive(&plan, Duration::from_millis(20), &stop, &mut |seen| {
+        if matches!(seen, Seen::Interval(_)) {
+            stop.ask();
+        }
+    });
+    let report = report.expect("it drives");
     assert!(report.begun > 0 && report.lost() == 0 && began.elapsed() < Duration::from_secs(60), "{report:?}");
 }
