@@ -253,6 +253,12 @@ impl Load {
         self.gauges.in_flight.load(Ordering::Relaxed)
     }
 
+    /// Requests that have ended so far, in whatever way.
+    #[must_use]
+    pub fn ended(&self) -> u32 {
+        self.gauges.ended.load(Ordering::Relaxed)
+    }
+
     /// Slow requests sent and not ended now.
     #[must_use]
     pub fn slow_in_flight(&self) -> u32 {

@@ -39,6 +39,8 @@ pub(super) struct Gauges {
     pub(super) in_flight: AtomicU32,
     /// Those of them that are slow.
     pub(super) slow_in_flight: AtomicU32,
+    /// Requests that have ended.
+    pub(super) ended: AtomicU32,
     /// Bytes that each slow reader has not read of its answer, by request.
     unread: Mutex<BTreeMap<u64, u64>>,
     /// The highest version so far and when it was first seen; locked only when it rises.
@@ -207,6 +209,7 @@ impl Ledger {
     /// Ends a request.
     pub(super) fn end(&self, attempt: Attempt, ending: Result<Ending, Failure>) {
         let ended = self.clock.now();
+        self.gauges.ended.fetch_add(1, Ordering::Relaxed);
         if attempt.sent.is_some() {
             self.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
             if attempt.pattern == Pattern::Slow {
