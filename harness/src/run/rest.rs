@@ -26,17 +26,7 @@ impl Stage<'_> {
                 return Ok(());
             }
             self.settle()?;
-            self.await_first_answer()?;
             self.rest()?;
-        }
-        Ok(())
-    }
-
-    /// A generation that goes at once may be gone before any client has asked the next one, and while the target is at rest none would.
-    fn await_first_answer(&self) -> Result<(), RunError> {
-        if self.plan.target.tells_versions() && !self.patterns.is_empty() {
-            // When it does not come, what it lacks is for the checks to say.
-            let _came = self.within(self.plan.target.deadlines.request, || yes(self.answers(self.version)))?;
         }
         Ok(())
     }

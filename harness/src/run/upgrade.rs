@@ -436,10 +436,20 @@ impl Stage<'_> {
             // takes its file along.
             let _gone = self.within(LEAVING, || yes(old.iter().all(|image| !self.lives(*image))))?;
             self.sink.put_at(self.clock.now(), What::UpgradeSettled { upgrade: before.id });
+            self.await_first_answer()?;
         } else {
             self.deadline_passed("drain", limit);
         }
         self.observers.read_counters(&format!("after upgrade {}", before.id))?;
+        Ok(())
+    }
+
+    /// A generation that goes at once may be gone before any client has asked the next one. What follows may end the load, and then none would.
+    fn await_first_answer(&self) -> Result<(), RunError> {
+        if self.plan.target.tells_versions() && !self.patterns.is_empty() {
+            // When it does not come, what it lacks is for the checks to say.
+            let _came = self.within(self.plan.target.deadlines.request, || yes(self.answers(self.version)))?;
+        }
         Ok(())
     }
 }
