@@ -33,7 +33,7 @@ pub enum LastStream {
     Announced,
     /// GOAWAY, and what has been taken is dropped: the mistake of [`Defect::H2Streams`].
     Dropped,
-    /// What has been taken is answered, and then the connection ends: the mistake of [`Defect::Goaway`].
+    /// What had been taken before is answered, and then the connection ends: the mistake of [`Defect::Goaway`].
     Unsaid,
 }
 
@@ -65,7 +65,7 @@ async fn converse(stream: TcpStream, service: &Service) -> io::Result<()> {
     let signal = unsafe { AsyncFd::register(signal) }.map_err(io::Error::from)?;
     let stream = tokio::net::TcpStream::from_std(stream)?;
     let mut connection = h2::server::handshake(stream).await.map_err(io::Error::other)?;
-    let (mut answers, mut draining) = (JoinSet::new(), false);
+    let (mut answers, mut owed, mut draining) = (JoinSet::new(), JoinSet::new(), false);
     loop {
         tokio::select! {
             biased;
@@ -78,6 +78,7 @@ async fn converse(stream: TcpStream, service: &Service) -> io::Result<()> {
             // Once only: it stays readable.
             _begun = signal.readable(), if !draining => {
                 draining = true;
+                owed = std::mem::take(&mut answers);
                 match service.last_stream {
                     LastStream::Announced => connection.graceful_shutdown(),
                     LastStream::Dropped => connection.abrupt_shutdown(h2::Reason::NO_ERROR),
@@ -85,7 +86,9 @@ async fn converse(stream: TcpStream, service: &Service) -> io::Result<()> {
                 }
             },
             Some(_answered) = answers.join_next() => {}
-            () = std::future::ready(()), if draining && service.last_stream == LastStream::Unsaid && answers.is_empty() => {
+            Some(_answered) = owed.join_next() => {}
+            // A client that is told nothing never stops to ask.
+            () = std::future::ready(()), if draining && service.last_stream == LastStream::Unsaid && owed.is_empty() => {
                 return Ok(());
             }
         }
@@ -172,6 +175,27 @@ mod tests {
             assert_eq!(slow.await.expect("answered").status(), StatusCode::OK);
             let error = requests.ready().await.map(|_| ()).expect_err("gone");
             assert!(error.is_go_away() || error.is_io(), "{error:?}");
+        });
+    }
+
+    #[test]
+    fn the_other_defect_answers_what_it_owes_and_ends_without_a_word() {
+        speak(LastStream::Unsaid, |requests, drain| async move {
+            let mut requests = requests.ready().await.expect("ready");
+            let slow = ask(&mut requests, "/slow?ms=50");
+            ask(&mut requests, "/").await.expect("answered");
+            drain.begin();
+            assert_eq!(slow.await.expect("answered").status(), StatusCode::OK);
+            let error = loop {
+                requests = match requests.ready().await {
+                    Ok(requests) => requests,
+                    Err(error) => break error,
+                };
+                if let Err(error) = ask(&mut requests, "/").await {
+                    break error;
+                }
+            };
+            assert!(!error.is_go_away(), "{error:?}");
         });
     }
 
