@@ -1,7 +1,8 @@
 //! The application's eye: what a client that programs use (reqwest) tells of the same restart.
 //!
-//! It pools connections, and sends a request again whose kept connection ended before an answer came; hyper-util does so by default, and
-//! reqwest cannot be told not to. That is good for users, and the reason why no such client can be asked what a restart lost.
+//! It pools connections, and sends a request again by itself where it finds that the kept connection had ended before; hyper-util does so, and
+//! reqwest cannot be told not to. Of 866 requests that 20 reloads of nginx took from it, it told all (docs/results/truth.json). Others tell none:
+//! Go's net/http sends again whatever it may. What a client tells is therefore asked, and never taken for what a restart lost.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
