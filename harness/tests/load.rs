@@ -28,14 +28,17 @@ fn server() -> String {
     address
 }
 
-fn load(arguments: &[&str]) -> (Option<i32>, String, String) {
+fn unbroken(arguments: &[&str]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_unbroken"))
-        .arg("load")
         .args(arguments)
         .output()
         .expect("the command was built with the tests");
     let text = |bytes| String::from_utf8(bytes).expect("it speaks UTF-8");
     (status.code(), text(stdout), text(stderr))
+}
+
+fn load(arguments: &[&str]) -> (Option<i32>, String, String) {
+    unbroken(&[&["load"], arguments].concat())
 }
 
 #[test]
@@ -116,15 +119,6 @@ fn a_request_to_end_ends_it_early_with_its_report() {
     let out = String::from_utf8_lossy(&output.stdout);
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(Signal::SIGTERM as i32), "{out}");
     assert!(out.contains("answered"), "{out}");
-}
-
-fn unbroken(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_unbroken"))
-        .args(arguments)
-        .output()
-        .expect("the command was built with the tests");
-    let text = |bytes| String::from_utf8(bytes).expect("it speaks UTF-8");
-    (status.code(), text(stdout), text(stderr))
 }
 
 #[test]

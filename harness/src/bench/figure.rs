@@ -163,7 +163,7 @@ fn ratio(of: &Figure, to: &Figure, against: &str) -> Option<Ratio> {
 }
 
 /// A fixed format.
-fn round(number: f64) -> f64 {
+pub(super) fn round(number: f64) -> f64 {
     (number * 1e3).round() / 1e3
 }
 

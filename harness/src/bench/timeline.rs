@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::figure::{median, round};
 use crate::clock::Nanos;
 use crate::history::{History, Upgrade};
 use crate::measure::{milliseconds, per_mille};
@@ -121,7 +122,7 @@ impl Timeline {
 /// What is left of the answers in the poorest slice after the trigger: its share of the median slice before it.
 pub(super) fn poorest(slices: &[Slice]) -> Option<f64> {
     let (before, after): (Vec<&Slice>, Vec<&Slice>) = slices.iter().partition(|it| it.at_ms < 0);
-    let usual = super::figure::median(before.iter().map(|it| it.answers_per_s).collect())?;
+    let usual = median(before.iter().map(|it| it.answers_per_s).collect())?;
     let least = after.iter().map(|it| it.answers_per_s).min_by(f64::total_cmp)?;
     (usual > 0.0).then(|| round(least / usual))
 }
@@ -136,11 +137,6 @@ fn at(trigger: Nanos, instant: Nanos) -> Option<usize> {
 #[expect(clippy::cast_precision_loss, reason = "requests of a benchmark are far below 2^52")]
 fn count(of: usize) -> f64 {
     of as f64
-}
-
-/// A fixed format.
-fn round(number: f64) -> f64 {
-    (number * 1e3).round() / 1e3
 }
 
 #[cfg(test)]

@@ -281,8 +281,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Tap<T> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
-        let came = buffer.filled()[before..].to_vec();
-        self.see(&came);
+        self.see(&buffer.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }

@@ -266,7 +266,7 @@ pub(super) fn silent(reason: &str) -> Probe {
 }
 
 /// The time left, never zero (which would mean "without limit" to a socket).
-pub(super) fn left(end: Instant) -> Option<Duration> {
+fn left(end: Instant) -> Option<Duration> {
     let left = end.saturating_duration_since(Instant::now());
     (!left.is_zero()).then_some(left)
 }
