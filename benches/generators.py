@@ -60,25 +60,29 @@ def with_nginx():
 
 
 def commands(url, seconds, connections, unbroken):
-    """name -> (kept connections, a connection for each request); None where it cannot do that."""
+    """name -> (kept connections, a connection for each request, the same from eight addresses); None where it cannot do that."""
     c, s = str(connections), str(seconds)
     return {
         "unbroken": (
             [unbroken, "load", url, "--connections", c, "--duration", f"{s}s", "--json", "--progress", "none"],
             [unbroken, "load", url, "--connections", c, "--duration", f"{s}s", "--fresh", "--json", "--progress", "none"],
+            [unbroken, "load", url, "--connections", c, "--duration", f"{s}s", "--fresh", "--sources", "8", "--json", "--progress", "none"],
         ),
         "wrk": (
             ["wrk", "-t1", f"-c{c}", f"-d{s}s", url],
             ["wrk", "-t1", f"-c{c}", f"-d{s}s", "-H", "Connection: close", url],
+            None,
         ),
-        "h2load": (["h2load", "--h1", "-t1", f"-c{c}", f"-D{s}", url], None),
+        "h2load": (["h2load", "--h1", "-t1", f"-c{c}", f"-D{s}", url], None, None),
         "oha": (
             ["oha", "--no-tui", "--output-format", "json", "-c", c, "-z", f"{s}s", url],
             ["oha", "--no-tui", "--output-format", "json", "-c", c, "-z", f"{s}s", "--disable-keepalive", url],
+            None,
         ),
         "hey": (
             ["hey", "-cpus", "1", "-c", c, "-z", f"{s}s", url],
             ["hey", "-cpus", "1", "-c", c, "-z", f"{s}s", "-disable-keepalive", url],
+            None,
         ),
     }
 
@@ -131,7 +135,7 @@ def compared(it, url):
         names = list(there)
         names = names[round_ % len(names) :] + names[: round_ % len(names)]
         for name in names:
-            for kind, command in zip(("kept", "fresh"), there[name]):
+            for kind, command in zip(("kept", "fresh", "fresh, from 8 addresses"), there[name]):
                 if command:
                     samples.setdefault((kind, name), []).append(measured(command, name))
                     print(f"round {round_ + 1} {kind} {name}: {samples[kind, name][-1]}", file=sys.stderr)

@@ -166,7 +166,8 @@ impl BenchReport {
 /// What was recorded of one target.
 #[derive(Default)]
 struct Samples {
-    upgrades: Vec<Measure>,
+    /// Of each run.
+    upgrades: Vec<Vec<Measure>>,
     timeline: Timeline,
     /// Of each run: lateness of the load and answers of the canary.
     noise: Vec<(f64, f64)>,
@@ -210,7 +211,7 @@ pub fn bench(request: &Request, stop: &Stop, progress: progress::Listener<'_>) -
             let (target, scenario) = (plan.target.name.clone(), plan.scenario.script().name.clone());
             progress(Progress::RunBegan { target, scenario, number, of });
             let history = one(request, &session, &plan, (round, stop), progress)?;
-            samples[at].upgrades.extend(measures(&history));
+            samples[at].upgrades.push(measures(&history));
             samples[at].timeline.add(&history);
             samples[at]
                 .noise

@@ -48,6 +48,9 @@ pub struct Holdings {
     pub words: usize,
     /// KiB of their memory that lie in the machine's (VmRSS of proc_pid_status(5)).
     pub resident_kib: u64,
+    /// Milliseconds of processor since it began, in steps of ten, where that can be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spent_ms: Option<u64>,
 }
 
 /// By how much figures grow with each upgrade: the median of the slopes between all pairs (Theil-Sen), which a single look at
@@ -161,6 +164,7 @@ fn holdings(history: &History, upgrade: UpgradeId) -> Option<Holdings> {
         processes: processes.len() + zombies.len(),
         descriptors: processes.iter().map(|row| row.descriptors).sum(),
         words: processes.iter().filter_map(|row| row.words).sum(),
+        spent_ms: resident.as_ref().and_then(|it| it.spent_ms),
         resident_kib: resident.map(|it| it.kib.iter().map(|(_, kib)| kib).sum()).unwrap_or_default(),
     })
 }

@@ -1,7 +1,8 @@
 //! `unbroken load` as a user runs it: whom it loads, whom it refuses, what it says, and how it ends.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -56,7 +57,9 @@ fn what_cannot_be_loaded_is_told_with_the_fix() {
         (&["http://127.0.0.1/", "--connections", "0"], "from 1 to 65536 can be driven"),
         (&["http://127.0.0.1/", "--rate", "0"], "from 0.01 to 1000000 can be kept"),
         (&["http://127.0.0.1/", "--duration", "soon"], "--duration"),
-        (&["http://[::1]/", "--sources", "2"], "one is IPv4 and the other IPv6"),
+        (&["http://[::1]/", "--sources", "2"], "the two are of different families"),
+        (&["http://unix:/run/x.sock", "--sources", "2"], "the two are of different families"),
+        (&["echo://127.0.0.1:7", "--application", "1"], "its client speaks HTTP by TCP alone"),
     ] {
         let (code, _, err) = load(arguments);
         assert!(code == Some(2) && err.contains(want), "{arguments:?}: {code:?} {err}");
@@ -119,6 +122,27 @@ fn a_request_to_end_ends_it_early_with_its_report() {
     let out = String::from_utf8_lossy(&output.stdout);
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(Signal::SIGTERM as i32), "{out}");
     assert!(out.contains("answered"), "{out}");
+}
+
+#[test]
+fn a_unix_socket_is_loaded_by_its_path() {
+    let path = std::env::temp_dir().join(format!("unbroken-load-{}.sock", std::process::id()));
+    let listener = UnixListener::bind(&path).expect("nobody has this name");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || io::copy(&mut &stream, &mut &stream));
+        }
+    });
+    let place = format!("unix:{}", path.display());
+    let (code, out, err) =
+        load(&[&format!("echo://{place}"), "--duration", "100ms", "--connections", "2", "--progress", "none"]);
+    assert!(code == Some(0) && out.contains(&format!("echo://{place} for 0.1 s, 2 kept")), "{out}{err}");
+    std::fs::remove_file(&path).expect("it is ours");
+    let (code, out, _) = load(&[&place, "--duration", "50ms", "--progress", "none"]);
+    assert!(
+        code == Some(1) && out.contains("refused, ENOENT") && out.contains(&format!("http://{place}:/ for")),
+        "{out}"
+    );
 }
 
 #[test]

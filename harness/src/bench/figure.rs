@@ -24,12 +24,22 @@ pub enum Kind {
     Drain,
     /// Memory of all its processes at rest after the upgrade.
     Memory,
+    /// Processor time of all its processes, the load around an upgrade included.
+    Processor,
 }
 
 impl Kind {
     /// In the order of a report.
-    pub const ALL: [Kind; 7] =
-        [Kind::Handoff, Kind::AcceptGap, Kind::Overlap, Kind::FreshP50, Kind::FreshP99, Kind::Drain, Kind::Memory];
+    pub const ALL: [Kind; 8] = [
+        Kind::Handoff,
+        Kind::AcceptGap,
+        Kind::Overlap,
+        Kind::FreshP50,
+        Kind::FreshP99,
+        Kind::Drain,
+        Kind::Memory,
+        Kind::Processor,
+    ];
 
     /// Its name for people.
     #[must_use]
@@ -42,6 +52,7 @@ impl Kind {
             Kind::FreshP99 => "fresh p99",
             Kind::Drain => "drain",
             Kind::Memory => "memory",
+            Kind::Processor => "processor",
         }
     }
 
@@ -58,6 +69,9 @@ impl Kind {
             Kind::FreshP99 => "ms, the 99th percentile of the same",
             Kind::Drain => "ms from the done event to the old generation gone",
             Kind::Memory => "MiB of all its processes at rest after an upgrade (VmRSS)",
+            Kind::Processor => {
+                "ms of processor of all its processes for an upgrade and the load around it: the mean of each run"
+            }
         }
     }
 
@@ -71,8 +85,26 @@ impl Kind {
             Kind::FreshP99 => measure.fresh_p99_ms,
             Kind::Drain => measure.drain_ms,
             Kind::Memory => measure.at_rest.map(|held| held.resident_kib as f64 / 1024.0),
+            Kind::Processor => None,
         }
     }
+
+    /// Its values: one of each upgrade, or one of each run where the kernel counts too coarsely for one upgrade.
+    fn values(self, runs: &[Vec<Measure>]) -> Vec<f64> {
+        if self == Kind::Processor {
+            return runs.iter().filter_map(|run| processor(run)).collect();
+        }
+        runs.iter().flatten().filter_map(|it| self.of(it)).collect()
+    }
+}
+
+/// Processor time between the first and the last look at rest, for each upgrade between them.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of a run are far below 2^52")]
+fn processor(run: &[Measure]) -> Option<f64> {
+    let spent = |it: &Measure| Some((it.upgrade.0, it.at_rest?.spent_ms?));
+    let (first, before) = run.iter().find_map(spent)?;
+    let (last, after) = run.iter().rev().find_map(spent)?;
+    (last > first).then(|| round(after.saturating_sub(before) as f64 / f64::from(last - first)))
 }
 
 /// The median of many upgrades.
@@ -80,7 +112,7 @@ impl Kind {
 pub struct Figure {
     /// Of what.
     pub kind: Kind,
-    /// Of how many upgrades.
+    /// Of how many upgrades; of processor time: of how many runs.
     pub count: usize,
     /// The median.
     pub median: f64,
@@ -105,16 +137,16 @@ pub struct Ratio {
     pub between: (f64, f64),
 }
 
-/// Lines of a report, the yardsticks at the end, from the upgrades of each target.
-pub(super) fn rows<'a>(targets: impl Iterator<Item = (&'a str, bool, &'a [Measure], Vec<Slice>)>) -> Vec<Row> {
-    let row = |(target, is_yardstick, upgrades, timeline): (&str, bool, &[Measure], Vec<Slice>)| Row {
+/// Lines of a report, the yardsticks at the end, from the upgrades of each run of each target.
+pub(super) fn rows<'a>(targets: impl Iterator<Item = (&'a str, bool, &'a [Vec<Measure>], Vec<Slice>)>) -> Vec<Row> {
+    let row = |(target, is_yardstick, runs, timeline): (&str, bool, &[Vec<Measure>], Vec<Slice>)| Row {
         target: target.to_owned(),
         is_yardstick,
-        upgrades: upgrades.len(),
-        took_over: upgrades.iter().filter(|it| it.handoff_ms.is_some()).count(),
-        requests: upgrades.iter().map(|it| it.requests).sum(),
-        failed: upgrades.iter().map(|it| it.failed).sum(),
-        figures: Kind::ALL.into_iter().filter_map(|kind| figure(kind, upgrades)).collect(),
+        upgrades: runs.iter().flatten().count(),
+        took_over: runs.iter().flatten().filter(|it| it.handoff_ms.is_some()).count(),
+        requests: runs.iter().flatten().map(|it| it.requests).sum(),
+        failed: runs.iter().flatten().map(|it| it.failed).sum(),
+        figures: Kind::ALL.into_iter().filter_map(|kind| figure(kind, kind.values(runs))).collect(),
         poorest: timeline::poorest(&timeline),
         timeline,
     };
@@ -137,8 +169,7 @@ fn find(row: &Row, kind: Kind) -> Option<&Figure> {
     row.figures.iter().find(|it| it.kind == kind)
 }
 
-fn figure(kind: Kind, upgrades: &[Measure]) -> Option<Figure> {
-    let mut values: Vec<f64> = upgrades.iter().filter_map(|it| kind.of(it)).collect();
+fn figure(kind: Kind, mut values: Vec<f64>) -> Option<Figure> {
     values.sort_by(f64::total_cmp);
     let worst = *values.last()?;
     let (low, high) = ranks(values.len());
@@ -199,8 +230,10 @@ fn ranks(count: usize) -> (usize, usize) {
 mod tests {
     use super::*;
     use crate::id::UpgradeId;
+    use crate::measure::Holdings;
 
-    fn upgrades(handoffs: &[f64]) -> Vec<Measure> {
+    /// The upgrades of one run.
+    fn upgrades(handoffs: &[f64]) -> [Vec<Measure>; 1] {
         let one = |(at, handoff): (u32, &f64)| Measure {
             upgrade: UpgradeId(at),
             handoff_ms: Some(*handoff),
@@ -213,7 +246,21 @@ mod tests {
             fresh_p99_ms: None,
             at_rest: None,
         };
-        (1..).zip(handoffs).map(one).collect()
+        [(1..).zip(handoffs).map(one).collect()]
+    }
+
+    #[test]
+    fn processor_time_is_the_mean_of_each_run() {
+        let held = |spent| Holdings { processes: 1, descriptors: 1, words: 1, resident_kib: 1, spent_ms: Some(spent) };
+        let run = |spent: [u64; 3]| {
+            let [mut run] = upgrades(&[1.0; 3]);
+            run.iter_mut().zip(spent).for_each(|(it, spent)| it.at_rest = Some(held(spent)));
+            run
+        };
+        let figure = figure(Kind::Processor, Kind::Processor.values(&[run([10, 20, 70]), run([30, 30, 80])]));
+        let figure = figure.expect("there are looks at rest");
+        assert_eq!((figure.count, figure.median, figure.worst), (2, 27.5, 30.0));
+        assert_eq!(Kind::Processor.values(&upgrades(&[1.0; 3])), Vec::<f64>::new(), "nobody looked");
     }
 
     #[test]

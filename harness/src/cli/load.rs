@@ -16,6 +16,8 @@ use super::output::{Colour, say, tell};
 use super::progress::ProgressMode;
 use super::url::Url;
 use crate::drive::{ApplicationView, DrivePlan, DriveReport, Heading, Interval, Pace, Seen, Source};
+#[cfg(feature = "app-view")]
+use crate::load::application::{Application, ApplicationError};
 use crate::load::fast::{DriveError, drive};
 use crate::load::journal::Journal;
 use crate::report::load::{LoadReport, line, terminal};
@@ -32,7 +34,7 @@ const MILLISECOND: f64 = 1e6;
 /// Arguments of `load`.
 #[derive(Debug, Args)]
 pub(super) struct Load {
-    /// Where requests go: http://127.0.0.1:8080/path
+    /// Where requests go: http://127.0.0.1:8080/path, http://unix:/run/server.sock:/path, or echo:// for raw echo
     #[arg(value_name = "URL", value_parser = Url::parse)]
     url: Url,
     /// Requests a second, whatever comes back (default: each connection sends the next when the answer before has come)
@@ -130,7 +132,8 @@ impl Load {
 
     fn plan(&self) -> Result<DrivePlan, Failure> {
         let plan = DrivePlan {
-            to: self.url.to,
+            to: self.url.to.clone(),
+            protocol: self.url.protocol,
             host: self.url.host.clone(),
             path: self.url.path.clone(),
             connections: self.connections,
@@ -159,13 +162,16 @@ impl Load {
 
 /// The application's eye, where it was built in.
 #[cfg(feature = "app-view")]
-struct Eye(crate::load::application::Application);
+struct Eye(Application);
 
 #[cfg(feature = "app-view")]
 impl Eye {
     fn open(plan: &DrivePlan, at_a_time: u32) -> Result<Eye, Failure> {
-        let begun = crate::load::application::Application::begin(plan, at_a_time);
-        begun.map(Eye).map_err(|error| Failure::Environment(error.into()))
+        let begun = Application::begin(plan, at_a_time);
+        begun.map(Eye).map_err(|error| match error {
+            ApplicationError::Peer(_) => Failure::Usage(error.to_string()),
+            system => Failure::Environment(system.into()),
+        })
     }
 
     /// What of the kernel's count was the load's own is no loss of the application.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{DrivePlan, Pace};
+use crate::manifest::Protocol;
 
 /// The number of the form of reports and files.
 pub const FORMAT: u32 = 1;
@@ -18,8 +19,11 @@ pub struct Heading {
     pub commit: Option<String>,
     /// When it began (UTC).
     pub began: String,
-    /// Where requests went.
+    /// Where requests went: an address, `unix:PATH` or `unix:@NAME`.
     pub to: String,
+    /// What was spoken; files of before there was a choice have HTTP alone.
+    #[serde(default)]
+    pub protocol: Protocol,
     /// Their path.
     pub path: String,
     /// How many connections at a time.
@@ -42,6 +46,7 @@ impl Heading {
             commit,
             began,
             to: plan.to.to_string(),
+            protocol: plan.protocol,
             path: plan.path.clone(),
             connections: plan.connections,
             kept: plan.kept,

@@ -1,9 +1,13 @@
 //! What to drive: checked once, so that the loop need not ask.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
+
+use crate::manifest::Protocol;
 
 /// More connections than a driver on one thread has use for; it bounds a typing error.
 pub const CONNECTIONS_MAX: u32 = 65_536;
@@ -17,6 +21,70 @@ pub enum Pace {
     AsAnswered,
     /// So many a second in all, whatever comes back (open loop).
     PerSecond(f64),
+}
+
+/// Where requests go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// By TCP.
+    Tcp(SocketAddr),
+    /// By a UNIX stream socket.
+    Unix(UnixName),
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Tcp(address) => address.fmt(f),
+            Peer::Unix(name) => name.fmt(f),
+        }
+    }
+}
+
+impl Peer {
+    fn is_of_the_family_of(&self, address: IpAddr) -> bool {
+        matches!(self, Peer::Tcp(to) if to.is_ipv4() == address.is_ipv4())
+    }
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Peer {
+        Peer::Tcp(address)
+    }
+}
+
+impl From<UnixName> for Peer {
+    fn from(name: UnixName) -> Peer {
+        Peer::Unix(name)
+    }
+}
+
+/// Where a UNIX socket is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnixName {
+    /// In the file system.
+    Path(PathBuf),
+    /// In the abstract namespace of the network namespace.
+    Abstract(String),
+}
+
+impl fmt::Display for UnixName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UnixName::Path(path) => write!(f, "unix:{}", path.display()),
+            UnixName::Abstract(name) => write!(f, "unix:@{name}"),
+        }
+    }
+}
+
+impl UnixName {
+    /// It is longer than a `sockaddr_un` has room for (unix(7)): 108 bytes, and one less for an abstract name.
+    fn is_too_long(&self) -> bool {
+        match self {
+            UnixName::Path(path) => path.as_os_str().len() > 108,
+            UnixName::Abstract(name) => name.len() > 107,
+        }
+    }
 }
 
 /// Where our side of the connections is.
@@ -33,10 +101,12 @@ pub enum Source {
 #[derive(Debug, Clone, PartialEq)]
 pub struct DrivePlan {
     /// Where requests go.
-    pub to: SocketAddr,
-    /// `Host` of each request.
+    pub to: Peer,
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// `Host` of each request; raw echo has none.
     pub host: String,
-    /// Path of each request, with its query.
+    /// Path of each request, with its query; of raw echo the first word of each line.
     pub path: String,
     /// How many at a time.
     pub connections: u32,
@@ -68,22 +138,32 @@ pub enum PlanError {
         what: &'static str,
     },
     /// A source of the other family.
-    #[error("{source_address} cannot be the source of a connection to {to}: one is IPv4 and the other IPv6")]
+    #[error("{source_address} cannot be the source of a connection to {to}: the two are of different families")]
     Family {
         /// The source.
         source_address: IpAddr,
         /// The destination.
-        to: SocketAddr,
+        to: String,
+    },
+    /// No socket has such a name.
+    #[error("{to} cannot be connected to: a name of a UNIX socket has at most 108 bytes")]
+    Name {
+        /// The destination.
+        to: String,
     },
 }
 
 impl DrivePlan {
-    /// 16 kept connections as fast as they are answered, for ten seconds.
+    /// HTTP over 16 kept connections as fast as they are answered, for ten seconds.
     #[must_use]
-    pub fn new(to: SocketAddr) -> DrivePlan {
+    pub fn new(to: impl Into<Peer>) -> DrivePlan {
+        let to = to.into();
+        // Servers refuse a `Host` that is none, as a path would be.
+        let host = if let Peer::Tcp(address) = &to { address.to_string() } else { "localhost".to_owned() };
         DrivePlan {
             to,
-            host: to.to_string(),
+            protocol: Protocol::Http1,
+            host,
             path: "/".to_owned(),
             connections: 16,
             kept: true,
@@ -113,17 +193,20 @@ impl DrivePlan {
             }
         }
         if let Source::Each(addresses) = &self.source
-            && let Some(&source_address) = addresses.iter().find(|it| it.is_ipv4() != self.to.is_ipv4())
+            && let Some(&source_address) = addresses.iter().find(|it| !self.to.is_of_the_family_of(**it))
         {
-            return Err(PlanError::Family { source_address, to: self.to });
+            return Err(PlanError::Family { source_address, to: self.to.to_string() });
         }
-        Ok(())
+        match &self.to {
+            Peer::Unix(name) if name.is_too_long() => Err(PlanError::Name { to: self.to.to_string() }),
+            _ => Ok(()),
+        }
     }
 
     /// It leaves this machine.
     #[must_use]
     pub fn is_remote(&self) -> bool {
-        !self.to.ip().to_canonical().is_loopback()
+        matches!(self.to, Peer::Tcp(to) if !to.ip().to_canonical().is_loopback())
     }
 
     /// The address that the connection of this number comes from.
@@ -148,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_contradicts_itself_is_named() {
-        let right = DrivePlan::new("127.0.0.1:80".parse().expect("an address"));
+        let right = DrivePlan::new("127.0.0.1:80".parse::<SocketAddr>().expect("an address"));
         assert_eq!(right.check(), Ok(()));
         let wrong = |change: fn(&mut DrivePlan)| {
             let mut plan = right.clone();
@@ -163,18 +246,31 @@ mod tests {
 
     #[test]
     fn a_source_is_of_the_family_of_its_destination_and_taken_in_turn() {
-        let mut plan = DrivePlan::new("127.0.0.1:80".parse().expect("an address"));
+        let mut plan = DrivePlan::new("127.0.0.1:80".parse::<SocketAddr>().expect("an address"));
         plan.source = Source::loopback(2);
         assert_eq!(plan.check(), Ok(()));
         let sources: Vec<String> = (0..3).filter_map(|n| plan.source_of(n)).map(|it| it.to_string()).collect();
         assert_eq!(sources, ["127.1.0.1", "127.1.0.2", "127.1.0.1"]);
-        plan.to = "[::1]:80".parse().expect("an address");
+        plan.to = "[::1]:80".parse::<SocketAddr>().expect("an address").into();
         plan.check().expect_err("the families differ");
+        plan.to = UnixName::Path("/run/x".into()).into();
+        plan.check().expect_err("a UNIX socket has no such source");
+    }
+
+    #[test]
+    fn a_name_that_no_socket_has_is_refused() {
+        let check = |name| DrivePlan::new(name).check();
+        assert_eq!(check(UnixName::Path("/run/x.sock".into())), Ok(()));
+        assert_eq!(check(UnixName::Abstract("x".repeat(107))), Ok(()));
+        check(UnixName::Abstract("x".repeat(108))).expect_err("too long");
+        let long = check(UnixName::Path("x".repeat(109).into())).expect_err("too long").to_string();
+        assert!(long.ends_with("at most 108 bytes"), "{long}");
     }
 
     #[test]
     fn only_the_loopback_is_near() {
-        let remote = |to: &str| DrivePlan::new(to.parse().expect("an address")).is_remote();
+        let remote = |to: &str| DrivePlan::new(to.parse::<SocketAddr>().expect("an address")).is_remote();
+        assert!(!DrivePlan::new(UnixName::Abstract("x".to_owned())).is_remote());
         assert!(!remote("127.9.0.1:80") && !remote("[::1]:80") && !remote("[::ffff:127.0.0.1]:80"));
         assert!(remote("10.0.0.1:80") && remote("0.0.0.0:80") && remote("[::]:80"));
     }

@@ -21,13 +21,17 @@ pub struct AtRest {
     pub strays: bool,
 }
 
-/// The memory of a target at rest.
+/// The memory of a target at rest, and what it has used of the processors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resident {
     /// The upgrade that it follows; 0 before the first.
     pub upgrade: UpgradeId,
     /// Of each live process: KiB of its memory that lie in the machine's (VmRSS of proc_pid_status(5)).
     pub kib: Vec<(Image, u64)>,
+    /// Milliseconds of processor of all its processes since it began, those that have ended included, in steps of ten; `None` where this
+    /// cannot be told.
+    #[serde(default)]
+    pub spent_ms: Option<u64>,
 }
 
 /// What the processes of a draining generation did with the processors, between the two instants of the event.

@@ -1,33 +1,22 @@
-//! TCP sockets: nonblocking connect, peeking for a FIN, TCP_INFO (tcp(7), ip(7)).
-//!
-//! Own wrapper instead of a runtime's stream: the load must see every errno first-hand, and reading SO_ERROR consumes
-//! the error, so nobody else may read it.
+//! TCP sockets: nonblocking connect, TCP_INFO (tcp(7), ip(7)). Reading and writing is as with any [`StreamSocket`].
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::ops::Deref;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use tokio::io::unix::AsyncFd;
+
+use super::stream::StreamSocket;
 
 /// The SYN counts as one byte in tcpi_bytes_acked (tcp_snd_una_update in net/ipv4/tcp_input.c).
 pub const SYN_BYTES: u64 = 1;
 
 /// A nonblocking TCP client socket.
 #[derive(Debug)]
-pub struct TcpSocket(OwnedFd);
-
-/// What lies in the receive queue of a socket, without taking it out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peek {
-    /// Nothing: the connection is open and silent.
-    Quiet,
-    /// The peer's FIN.
-    Closed,
-    /// Bytes.
-    Bytes,
-}
+pub struct TcpSocket(StreamSocket);
 
 /// State of a TCP connection (include/net/tcp_states.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +128,7 @@ impl TcpSocket {
             set_flag(fd.as_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT)?;
             rustix::net::bind(&fd, &SocketAddr::new(source, 0))?;
         }
-        Ok(TcpSocket(fd))
+        Ok(TcpSocket(StreamSocket::from(fd)))
     }
 
     /// Bounds what the kernel takes in for us (SO_RCVBUF, which it doubles); before [`TcpSocket::connect`], so that the
@@ -205,45 +194,6 @@ impl TcpSocket {
         }
     }
 
-    /// Reads what is there; 0 after the peer's FIN.
-    ///
-    /// # Errors
-    /// EAGAIN when nothing is there; ECONNRESET, once, when the peer reset the connection.
-    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (count, _) = again(|| rustix::net::recv(&self.0, &mut *buffer, RecvFlags::DONTWAIT))?;
-        Ok(count)
-    }
-
-    /// Gives bytes to the kernel; never raises SIGPIPE.
-    ///
-    /// # Errors
-    /// EAGAIN when the send queue is full; ECONNRESET after a RST, EPIPE after a FIN and a RST.
-    pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(again(|| rustix::net::send(&self.0, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT))?)
-    }
-
-    /// Looks into the receive queue without taking anything (MSG_PEEK).
-    ///
-    /// # Errors
-    /// The connection's error, which this consumes: ECONNRESET.
-    pub fn peek(&self) -> io::Result<Peek> {
-        let mut byte = [0u8; 1];
-        match again(|| rustix::net::recv(&self.0, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT)) {
-            Ok((0, _)) => Ok(Peek::Closed),
-            Ok(_) => Ok(Peek::Bytes),
-            Err(Errno::AGAIN) => Ok(Peek::Quiet),
-            Err(errno) => Err(errno.into()),
-        }
-    }
-
-    /// Bytes received and not read (FIONREAD). Closing with any makes the kernel send RST instead of FIN.
-    ///
-    /// # Errors
-    /// None that a connected socket gives.
-    pub fn unread(&self) -> io::Result<u64> {
-        Ok(rustix::io::ioctl_fionread(&self.0)?)
-    }
-
     /// Our port; 0 when there is none yet.
     ///
     /// # Errors
@@ -264,7 +214,7 @@ impl TcpSocket {
         // SAFETY: the pointer and `length` describe `raw`, which lives through the call; any bytes are valid u8.
         let result = unsafe {
             libc::getsockopt(
-                self.0.as_raw_fd(),
+                self.as_raw_fd(),
                 libc::IPPROTO_TCP,
                 libc::TCP_INFO,
                 raw.as_mut_ptr().cast(),
@@ -287,6 +237,14 @@ impl TcpSocket {
     }
 }
 
+impl Deref for TcpSocket {
+    type Target = StreamSocket;
+
+    fn deref(&self) -> &StreamSocket {
+        &self.0
+    }
+}
+
 impl AsFd for TcpSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -295,16 +253,7 @@ impl AsFd for TcpSocket {
 
 impl AsRawFd for TcpSocket {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-}
-
-fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    loop {
-        match call() {
-            Err(Errno::INTR) => {}
-            other => return other,
-        }
+        self.as_fd().as_raw_fd()
     }
 }
 
@@ -322,6 +271,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::kernel::stream::Peek;
 
     fn connected() -> (TcpSocket, std::net::TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");

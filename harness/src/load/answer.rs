@@ -3,6 +3,7 @@
 use std::mem::MaybeUninit;
 
 use crate::id::Version;
+use crate::request::FailureClass;
 
 /// A head larger than this is not an answer of any server that we know; it bounds our memory.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -33,6 +34,24 @@ pub(super) struct Answer {
     pub(super) close_announced: bool,
     /// The connection cannot carry another answer: announced, or the body ended with it.
     pub(super) last: bool,
+}
+
+/// What is wrong with an answer of this status, which is good when it is 2xx.
+pub(super) fn fault_of(status: u16) -> Option<(FailureClass, String)> {
+    let class = match status {
+        200..=299 => return None,
+        500..=599 => FailureClass::ServerError,
+        _ => FailureClass::WrongAnswer,
+    };
+    Some((class, format!("status {status}")))
+}
+
+impl Answer {
+    /// Why a whole answer is none to what was asked: its status, if it has one, or that it answers another request.
+    pub(super) fn fault(&self) -> Option<(FailureClass, String)> {
+        let other = || (FailureClass::WrongAnswer, "another request's id".to_owned());
+        self.status.and_then(fault_of).or_else(|| (!self.echoed).then(other))
+    }
 }
 
 /// How far an answer is.

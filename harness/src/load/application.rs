@@ -19,8 +19,9 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::timeout;
 
-use crate::drive::{ApplicationView, DrivePlan};
+use crate::drive::{ApplicationView, DrivePlan, Peer};
 use crate::kernel::counter;
+use crate::manifest::Protocol;
 
 /// Its name and version.
 const CLIENT: &str = "reqwest 0.13";
@@ -38,6 +39,9 @@ pub enum ApplicationError {
     /// No thread, or no runtime.
     #[error("start the application's thread")]
     Thread(#[source] io::Error),
+    /// Its client speaks HTTP by TCP alone.
+    #[error("ask {0} as an application does: its client speaks HTTP by TCP alone")]
+    Peer(String),
     /// The client could not be made.
     #[error("make the application's client")]
     Client(#[source] reqwest::Error),
@@ -64,9 +68,13 @@ impl Application {
     /// # Errors
     /// [`ApplicationError`].
     pub fn begin(plan: &DrivePlan, at_a_time: u32) -> Result<Application, ApplicationError> {
+        let Peer::Tcp(to) = plan.to else { return Err(ApplicationError::Peer(plan.to.to_string())) };
+        if plan.protocol != Protocol::Http1 {
+            return Err(ApplicationError::Peer(format!("{to} by raw echo")));
+        }
         let client = Client::builder().timeout(plan.deadline).build().map_err(ApplicationError::Client)?;
         let runtime = Builder::new_current_thread().enable_all().build().map_err(ApplicationError::Thread)?;
-        let url = format!("http://{}{}", plan.to, plan.path);
+        let url = format!("http://{to}{}", plan.path);
         let (stop, stopped) = watch::channel(false);
         let before = aborts().map_err(ApplicationError::Counters)?;
         let thread = std::thread::Builder::new().name("application".to_owned());

@@ -11,7 +11,8 @@ use super::failure::{Failure, Loss, Signal, connect_failure};
 use super::ledger::{Attempt, Ledger};
 use super::protocol::Reader;
 use super::schedule::SIP_BYTES;
-use crate::kernel::tcp::{Peek, SYN_BYTES, TcpInfo, TcpSocket};
+use crate::kernel::stream::Peek;
+use crate::kernel::tcp::{SYN_BYTES, TcpInfo, TcpSocket};
 use crate::request::{FailureClass, SocketEvidence};
 
 /// Bytes taken by one read: most answers whole, slow bodies in few calls.

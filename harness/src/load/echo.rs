@@ -30,6 +30,13 @@ impl EchoReader {
         EchoReader { line, came: 0, differs: false }
     }
 
+    /// For the answer to another line, in the same place.
+    pub(super) fn again(&mut self, line: &[u8]) {
+        self.line.clear();
+        self.line.extend_from_slice(line);
+        (self.came, self.differs) = (0, false);
+    }
+
     /// What the answer said, once it is whole.
     pub(super) fn answer(&self) -> Option<Answer> {
         self.is_whole().then_some(ANSWER)

@@ -10,7 +10,7 @@ use super::connection::{Connection, Idle};
 use super::failure::Failure;
 use super::ledger::{Attempt, Ledger};
 use super::protocol::{Answers, Ask, Reader};
-use crate::request::{Ending, FailureClass};
+use crate::request::Ending;
 use crate::target::TargetEndpoint;
 
 /// What all requests of one load share.
@@ -194,12 +194,9 @@ impl Exchange {
 
 /// A whole answer is good when its status, if it has one, is 2xx and it answers this very request.
 pub(super) fn judge(answer: Answer, connection: &Connection, attempt: &mut Attempt) -> Result<Ending, Failure> {
-    let Answer { status, version, echoed, close_announced, .. } = answer;
-    let (class, status) = match status {
-        None | Some(200..=299) if !echoed => return Err(connection.wrong("another request's id", attempt)),
-        None | Some(200..=299) => return Ok(Ending::Answered { status, version, close_announced }),
-        Some(status @ 500..=599) => (FailureClass::ServerError, status),
-        Some(status) => (FailureClass::WrongAnswer, status),
-    };
-    Err(connection.answered_badly(class, &format!("status {status}"), attempt))
+    let Answer { status, version, close_announced, .. } = answer;
+    match answer.fault() {
+        None => Ok(Ending::Answered { status, version, close_announced }),
+        Some((class, what)) => Err(connection.answered_badly(class, &what, attempt)),
+    }
 }

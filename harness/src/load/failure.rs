@@ -55,7 +55,7 @@ pub(super) struct Loss {
     pub(super) acked: u64,
     /// Bytes of answer read.
     pub(super) received: u64,
-    /// The connection's state at that instant, where the kernel told.
+    /// The connection's state at that instant, where the kernel told; a UNIX socket has none.
     pub(super) state: Option<TcpState>,
 }
 
@@ -68,6 +68,8 @@ impl Loss {
             _ if self.received > 0 => FailureClass::Truncated,
             // A FIN found before the write on a reused connection is a clean close and never comes here: what is left
             // is a reset, also when it came after a FIN (EPIPE).
+            // On a UNIX socket it is the close itself, between our look and our write.
+            Signal::Errno(Errno::EPIPE) if self.reused && self.state.is_none() => FailureClass::Crossed,
             _ if self.sent == 0 && self.reused => FailureClass::IdleReset,
             Signal::Eof if self.sent == 0 => FailureClass::ClosedBeforeFirstByte,
             _ if !self.reused => FailureClass::Dropped,
@@ -95,7 +97,8 @@ impl Loss {
 /// The failure of a connect(2), or of what comes before it. `info` is absent where there was no socket.
 pub(super) fn connect_failure(signal: Signal, info: Option<TcpInfo>) -> Failure {
     let class = match signal {
-        Signal::Errno(Errno::ECONNREFUSED) => FailureClass::Refused,
+        // Who unlinks a UNIX socket before the next one is bound refuses as surely as who closes it.
+        Signal::Errno(Errno::ECONNREFUSED | Errno::ENOENT) => FailureClass::Refused,
         Signal::Errno(Errno::ECONNRESET) => FailureClass::HandshakeReset,
         Signal::Deadline | Signal::Errno(Errno::ETIMEDOUT) => FailureClass::ConnectTimeout,
         // EMFILE, EADDRNOTAVAIL, ENETUNREACH …: nothing of this is the target's doing.
@@ -152,6 +155,15 @@ mod tests {
     }
 
     #[test]
+    fn a_unix_socket_tells_a_close_before_the_write_from_one_after_it() {
+        let class = |signal, sent| Loss { signal, reused: true, sent, acked: sent, received: 0, state: None }.class();
+        assert_eq!(class(Signal::Errno(Errno::EPIPE), 0), FailureClass::Crossed);
+        assert_eq!(class(Signal::Errno(Errno::ECONNRESET), 90), FailureClass::Unread);
+        assert_eq!(class(Signal::Errno(Errno::ECONNRESET), 0), FailureClass::IdleReset);
+        assert_eq!(class(Signal::Eof, 90), FailureClass::Taken);
+    }
+
+    #[test]
     fn a_begun_answer_is_truncated_and_a_deadline_hangs() {
         check(FRESH, [90, 90, 5], Signal::Eof, FailureClass::Truncated);
         check(REUSED, [90, 90, 5], Signal::Errno(Errno::ECONNRESET), FailureClass::Truncated);
@@ -166,6 +178,7 @@ mod tests {
             assert_eq!(class(errno), FailureClass::HarnessFault, "{errno}");
         }
         assert_eq!(class(Errno::ECONNREFUSED), FailureClass::Refused);
+        assert_eq!(class(Errno::ENOENT), FailureClass::Refused);
         assert_eq!(class(Errno::ECONNRESET), FailureClass::HandshakeReset);
         assert_eq!(class(Errno::ETIMEDOUT), FailureClass::ConnectTimeout);
         assert_eq!(connect_failure(Signal::Deadline, None).class, FailureClass::ConnectTimeout);

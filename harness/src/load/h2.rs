@@ -26,6 +26,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::answer::Answer;
 use super::crew::{Crew, asked};
 use super::driver::LoadError;
 use super::exchange::Exchange;
@@ -206,17 +207,16 @@ async fn answered(
     }
     let value = |name: &Option<String>| head.headers.get(name.as_deref()?)?.to_str().ok();
     let id = attempt.id.to_string();
-    if wanted.echo_header.is_some() && value(&wanted.echo_header) != Some(id.as_str()) {
-        return Err(saying(FailureClass::WrongAnswer, "another request's id"));
-    }
-    let status = head.status.as_u16();
-    match status {
-        200..=299 => {
-            let version = value(&wanted.version_header).and_then(|text| text.parse().ok()).map(Version);
-            Ok(Ending::Answered { status: Some(status), version, close_announced: false })
-        }
-        500..=599 => Err(saying(FailureClass::ServerError, &format!("status {status}"))),
-        _ => Err(saying(FailureClass::WrongAnswer, &format!("status {status}"))),
+    let answer = Answer {
+        status: Some(head.status.as_u16()),
+        version: value(&wanted.version_header).and_then(|text| text.parse().ok()).map(Version),
+        echoed: wanted.echo_header.is_none() || value(&wanted.echo_header) == Some(id.as_str()),
+        close_announced: false,
+        last: false,
+    };
+    match answer.fault() {
+        None => Ok(Ending::Answered { status: answer.status, version: answer.version, close_announced: false }),
+        Some((class, what)) => Err(saying(class, &what)),
     }
 }
 

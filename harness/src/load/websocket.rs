@@ -29,7 +29,7 @@ use super::ledger::Attempt;
 use super::schedule::{Random, Ticker};
 use crate::clock::Nanos;
 use crate::id::Version;
-use crate::kernel::tcp::Peek;
+use crate::kernel::stream::Peek;
 use crate::request::{Ending, FailureClass, Pattern, SocketEvidence};
 use crate::target::TargetEndpoint;
 
@@ -249,16 +249,13 @@ impl Talk {
                 return Err(failure);
             }
         };
-        let class = match said.status {
-            101 => {
-                connection.answered(attempt);
-                self.exchange.ledger.gauges.opened(Pattern::Websocket);
-                self.wire = Some(Wire { connection, frames: Frames::from(behind) });
-                return Ok(Ending::Answered { status: Some(101), version: said.version, close_announced: false });
-            }
-            500..=599 => FailureClass::ServerError,
-            _ => FailureClass::WrongAnswer,
-        };
+        if said.status == 101 {
+            connection.answered(attempt);
+            self.exchange.ledger.gauges.opened(Pattern::Websocket);
+            self.wire = Some(Wire { connection, frames: Frames::from(behind) });
+            return Ok(Ending::Answered { status: Some(101), version: said.version, close_announced: false });
+        }
+        let class = if said.status >= 500 { FailureClass::ServerError } else { FailureClass::WrongAnswer };
         let failure = connection.answered_badly(class, &format!("status {}", said.status), attempt);
         connection.close(ledger);
         Err(failure)

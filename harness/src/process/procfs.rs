@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 use super::kept::Kept;
-use super::stat::{Stat, StatError};
+use super::stat::{Stat, StatError, ticks};
 use crate::id::Pid;
 
 /// Why `/proc` could not be read. A process that vanishes meanwhile, or that may not be looked at, is no error.
@@ -154,6 +154,25 @@ impl Procfs {
             Some(line) => Ok(Some(Stat::parse(&line)?)),
             None => Ok(None),
         }
+    }
+
+    /// Processor time of the target since it began, in milliseconds, by clock ticks of ten of them; those of its processes that have ended are
+    /// in it as far as somebody waited for them, and so are the commands that were run in its place. `None` where strangers are in this
+    /// `/proc`: who has ended there cannot be told from theirs.
+    ///
+    /// # Errors
+    /// When `/proc` itself cannot be read.
+    pub fn spent_ms(&self) -> Result<Option<u64>, ProcfsError> {
+        const MS_OF_A_TICK: u64 = 10;
+        let Scope::AllBut(init) = self.scope else { return Ok(None) };
+        let mut sum = 0;
+        for pid in self.numbers(".")? {
+            let line = self.read(&format!("{pid}/stat"))?.unwrap_or_default();
+            let (own, of_children) = ticks(&line).unwrap_or_default();
+            // Whoever has no parent left is waited for by `init`.
+            sum += if Pid(pid) == init { of_children } else { own + of_children };
+        }
+        Ok(Some(MS_OF_A_TICK * sum))
     }
 
     /// The executable's path, with " (deleted)" after its file was replaced; `None` when the process is gone, a zombie,

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::drive::{
     ApplicationView, DriveReport, Heading, Interval, Latencies, Lost, Outage, Record, Silence, longest_silence, outages,
 };
+use crate::manifest::Protocol;
 use crate::request::FailureClass;
 use crate::summary::Exit;
 
@@ -146,12 +147,17 @@ pub fn terminal(report: &LoadReport, colour: bool) -> String {
 
 fn asked(report: &LoadReport) -> String {
     let heading = &report.heading;
+    let (scheme, path) = match heading.protocol {
+        Protocol::Echo => ("echo", String::new()),
+        // As nginx writes it.
+        Protocol::Http1 if heading.to.starts_with("unix:") => ("http", format!(":{}", heading.path)),
+        Protocol::Http1 => ("http", heading.path.clone()),
+    };
     let kept = if heading.kept { "kept" } else { "fresh" };
     let pace = heading.rate.map_or_else(|| "as fast as answered".to_owned(), |rate| format!("{rate} a second"));
     format!(
-        "http://{}{} for {} s, {} {kept} connections at a time, {pace}",
+        "{scheme}://{}{path} for {} s, {} {kept} connections at a time, {pace}",
         heading.to,
-        heading.path,
         heading.duration_ms as f64 / 1e3,
         heading.connections
     )

@@ -61,9 +61,10 @@ impl Stage<'_> {
         })?;
         let (processes, zombies) = last;
         let upgrade = UpgradeId(self.upgrades);
-        let resident = self.resident(processes.iter().map(|row| row.image))?;
+        let spent_ms = self.sandbox.procfs().spent_ms()?;
+        let kib = self.resident(processes.iter().map(|row| row.image))?;
         self.sink.put_at(self.clock.now(), What::Quiescent { upgrade, processes, zombies });
-        self.sink.put_at(self.clock.now(), What::Resident(Resident { upgrade, kib: resident }));
+        self.sink.put_at(self.clock.now(), What::Resident(Resident { upgrade, kib, spent_ms }));
         Ok(())
     }
 

@@ -58,7 +58,11 @@ mod tests {
     use crate::verdict::Verdict::Pass;
 
     fn after(upgrade: u32, kib: u64) -> What {
-        What::Resident(Resident { upgrade: UpgradeId(upgrade), kib: vec![(image(1), 100), (image(5), kib)] })
+        What::Resident(Resident {
+            upgrade: UpgradeId(upgrade),
+            kib: vec![(image(1), 100), (image(5), kib)],
+            spent_ms: None,
+        })
     }
 
     #[test]

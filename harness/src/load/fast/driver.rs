@@ -29,6 +29,8 @@ const SWEEP_EVERY: Duration = Duration::from_millis(50);
 /// In a closed loop nothing is sent again at once where a request failed: a server that is gone refuses faster than it serves, and these would
 /// be the requests of hundreds of clients.
 const AFTER_FAILURE: Duration = Duration::from_millis(1);
+/// How often room in the queue of a UNIX listener is asked for: a client that waits in connect(2) is woken, a nonblocking one is not.
+const ROOM_EVERY: Duration = Duration::from_millis(1);
 
 /// Why a load could not be driven.
 #[derive(Debug, Error)]
@@ -113,6 +115,8 @@ struct Driver<'s, 'p> {
     free_since: Nanos,
     /// Slots that wait a moment after a failure, in the order of their instants.
     resting: VecDeque<(Nanos, usize)>,
+    /// Slots whose connections (by their numbers) wait for room in a listener's queue: when to ask again, in this order.
+    queueing: VecDeque<(Nanos, usize, u32)>,
     books: Books,
     epoll: OwnedFd,
     timer: Timer,
@@ -152,6 +156,7 @@ impl<'s, 'p> Driver<'s, 'p> {
             slots,
             free_since: Nanos(0),
             resting: VecDeque::new(),
+            queueing: VecDeque::new(),
             books: Books::new(),
             epoll,
             timer,
@@ -174,7 +179,7 @@ impl<'s, 'p> Driver<'s, 'p> {
         let mut buffer = vec![0u8; READ_BYTES];
         loop {
             let now = self.shared.clock.now();
-            self.wake(now);
+            self.wake(now)?;
             self.begin_due(now)?;
             self.sweep(now)?;
             if now >= self.next_cut {
@@ -213,12 +218,18 @@ impl<'s, 'p> Driver<'s, 'p> {
         self.slots.len() - self.free.len() - self.resting.len()
     }
 
-    /// Slots that have rested are free.
-    fn wake(&mut self, now: Nanos) {
+    /// Slots that have rested are free; those that wait for room ask again.
+    fn wake(&mut self, now: Nanos) -> Result<(), DriveError> {
+        while let Some(&(_, at, connection)) = self.queueing.front().filter(|(again, _, _)| *again <= now) {
+            self.queueing.pop_front();
+            let step = self.slots[at].connect_again(self.shared, connection);
+            self.took(at, step)?;
+        }
         while let Some(&(_, slot)) = self.resting.front().filter(|(at, _)| *at <= now) {
             self.resting.pop_front();
             self.set_free(slot, now);
         }
+        Ok(())
     }
 
     fn set_free(&mut self, slot: usize, now: Nanos) {
@@ -274,6 +285,10 @@ impl<'s, 'p> Driver<'s, 'p> {
         let slot = &mut self.slots[at];
         match step {
             Step::Waiting => return self.watch(at),
+            Step::Queueing => {
+                let again = self.shared.clock.now().plus(ROOM_EVERY);
+                self.queueing.push_back((again, at, slot.connections));
+            }
             Step::Answered { closed } => {
                 let now = self.shared.clock.now();
                 self.books.answered(now.since(slot.intended), slot.received);
@@ -323,7 +338,7 @@ impl<'s, 'p> Driver<'s, 'p> {
         match step {
             Step::IdleClosed => self.books.idle_closes += 1,
             Step::IdleBroken(failure) => self.books.idle_broken(&failure),
-            Step::Waiting | Step::Answered { .. } | Step::Failed(_) => {}
+            Step::Waiting | Step::Queueing | Step::Answered { .. } | Step::Failed(_) => {}
         }
     }
 
@@ -363,6 +378,9 @@ impl<'s, 'p> Driver<'s, 'p> {
         let mut next = self.next_cut.min(self.next_sweep);
         if let Some((rested, _)) = self.resting.front() {
             next = next.min(*rested);
+        }
+        if let Some((again, _, _)) = self.queueing.front() {
+            next = next.min(*again);
         }
         if now < self.end {
             next = next.min(self.end);

@@ -6,17 +6,22 @@
 //!  Idle   ──────────────────────────► Sending
 //! ```
 //!
-//! A step that fails the request leaves the slot vacant. On the loopback a connect and a write are mostly done at once, so that a
+//! Where the queue of a UNIX listener is full a slot is Queueing before it is Sending, and asks again and again. A step that fails the request leaves the slot vacant. On the loopback a connect and a write are mostly done at once, so that a
 //! request that meets no trouble costs one write(2) and one read(2).
 
 use std::io;
 
+use super::wire::{Connect, Wire};
 use crate::clock::Nanos;
 use crate::drive::DrivePlan;
 use crate::kernel::clock::Clock;
-use crate::kernel::tcp::{Peek, SYN_BYTES, TcpSocket, TcpState};
+use crate::kernel::stream::Peek;
+use crate::kernel::tcp::TcpState;
 use crate::load::answer::{AnswerReader, HeaderNames, Progress};
+use crate::load::echo::EchoReader;
 use crate::load::failure::{Failure, Loss, Signal, connect_failure};
+use crate::load::protocol::Reader;
+use crate::manifest::Protocol;
 use crate::request::{FailureClass, SocketEvidence};
 
 /// Digits of a request's id: enough for any `u64`, always as many, so that they are written in place.
@@ -34,8 +39,13 @@ pub(super) struct Shared<'p> {
 
 impl<'p> Shared<'p> {
     pub(super) fn new(plan: &'p DrivePlan, clock: Clock) -> Shared<'p> {
-        let before = format!("GET {} HTTP/1.1\r\nHost: {}\r\nX-Request-Id: ", plan.path, plan.host);
-        let after = if plan.kept { "\r\n\r\n" } else { "\r\nConnection: close\r\n\r\n" };
+        let (before, after) = match plan.protocol {
+            Protocol::Http1 => {
+                let before = format!("GET {} HTTP/1.1\r\nHost: {}\r\nX-Request-Id: ", plan.path, plan.host);
+                (before, if plan.kept { "\r\n\r\n" } else { "\r\nConnection: close\r\n\r\n" })
+            }
+            Protocol::Echo => (format!("{} ", plan.path), "\n"),
+        };
         let request = (before.into_bytes(), after.as_bytes().to_vec());
         Shared { plan, clock, request, names: HeaderNames::default() }
     }
@@ -48,6 +58,8 @@ enum Stage {
     Vacant,
     /// The handshake is under way.
     Connecting,
+    /// There is no room in the listener's queue.
+    Queueing,
     /// The kernel has not taken the whole request yet.
     Sending,
     /// The answer is not whole yet.
@@ -72,6 +84,8 @@ pub(super) enum Watched {
 pub(super) enum Step {
     /// Nothing more until the kernel tells.
     Waiting,
+    /// The kernel will not tell: [`Slot::connect_again`] is to ask.
+    Queueing,
     /// The request was answered whole.
     Answered {
         /// The server ended the connection with it, and had not said that it would.
@@ -88,7 +102,7 @@ pub(super) enum Step {
 /// A place for a connection.
 #[derive(Debug)]
 pub(super) struct Slot<'s> {
-    socket: Option<TcpSocket>,
+    socket: Option<Wire>,
     stage: Stage,
     /// Connections that this slot has had: tells an event of an earlier one.
     pub(super) connections: u32,
@@ -100,7 +114,7 @@ pub(super) struct Slot<'s> {
     request: Vec<u8>,
     /// The connection is to carry more than one.
     kept: bool,
-    reader: AnswerReader<'s>,
+    reader: Reader<'s>,
     /// Requests begun on this connection, and the bytes of those before this one.
     requests: u32,
     sent_before: u64,
@@ -123,7 +137,10 @@ impl<'s> Slot<'s> {
             watched: Watched::Nothing,
             request,
             kept: shared.plan.kept,
-            reader: AnswerReader::new(&shared.names, 0),
+            reader: match shared.plan.protocol {
+                Protocol::Http1 => Reader::Http(AnswerReader::new(&shared.names, 0)),
+                Protocol::Echo => Reader::Echo(EchoReader::new(Vec::new())),
+            },
             requests: 0,
             sent_before: 0,
             sent: 0,
@@ -135,11 +152,11 @@ impl<'s> Slot<'s> {
 
     /// A request is under way.
     pub(super) fn is_busy(&self) -> bool {
-        matches!(self.stage, Stage::Connecting | Stage::Sending | Stage::Receiving)
+        !matches!(self.stage, Stage::Vacant | Stage::Idle)
     }
 
     /// The connection, where there is one.
-    pub(super) fn socket(&self) -> Option<&TcpSocket> {
+    pub(super) fn socket(&self) -> Option<&Wire> {
         self.socket.as_ref()
     }
 
@@ -147,6 +164,8 @@ impl<'s> Slot<'s> {
     /// for only by who waits for it: mostly nobody does, and a new connection would be told so at once.
     pub(super) fn watch(&mut self) -> Option<(Watched, Watched)> {
         let wanted = match self.stage {
+            // A socket that has never connected is told to have hung up.
+            Stage::Queueing => Watched::Nothing,
             Stage::Connecting | Stage::Sending => Watched::Both,
             _ => Watched::Reading,
         };
@@ -157,8 +176,11 @@ impl<'s> Slot<'s> {
     pub(super) fn begin(&mut self, shared: &'s Shared<'_>, id: u64, number: u64, intended: Nanos) -> Step {
         self.intended = intended;
         self.began = shared.clock.now();
-        self.reader = AnswerReader::new(&shared.names, id);
         write_digits(&mut self.request[shared.request.0.len()..][..ID_DIGITS], id);
+        match &mut self.reader {
+            Reader::Http(reader) => *reader = AnswerReader::new(&shared.names, id),
+            Reader::Echo(reader) => reader.again(&self.request),
+        }
         (self.sent, self.received) = (0, 0);
         if self.socket.is_none() {
             return self.open(shared, number);
@@ -167,43 +189,60 @@ impl<'s> Slot<'s> {
     }
 
     fn open(&mut self, shared: &Shared<'_>, number: u64) -> Step {
-        let to = shared.plan.to;
         (self.number, self.requests, self.sent_before) = (number, 0, 0);
         self.connections = self.connections.wrapping_add(1);
-        let opened = TcpSocket::open_from(to, shared.plan.source_of(number));
-        let connected = opened.and_then(|socket| Ok((socket.connect_at_once(to)?, socket)));
-        match connected {
-            Ok((connected, socket)) => {
+        self.watched = Watched::Nothing;
+        match Wire::open(shared.plan, number) {
+            Ok(socket) => {
                 self.socket = Some(socket);
-                self.watched = Watched::Nothing;
-                if connected {
-                    return self.give();
-                }
-                self.stage = Stage::Connecting;
-                Step::Waiting
+                self.connect_to(shared)
             }
             Err(error) => self.failed(connect_failure(Signal::from(&error), None)),
         }
     }
 
+    fn connect_to(&mut self, shared: &Shared<'_>) -> Step {
+        let Some(socket) = &self.socket else { return Step::Waiting };
+        match socket.connect(&shared.plan.to) {
+            Ok(Connect::Done) => self.give(),
+            Ok(Connect::UnderWay) => {
+                self.stage = Stage::Connecting;
+                Step::Waiting
+            }
+            Ok(Connect::Full) => {
+                self.stage = Stage::Queueing;
+                Step::Queueing
+            }
+            Err(error) => self.failed(connect_failure(Signal::from(&error), None)),
+        }
+    }
+
+    /// Asks once more for room in the listener's queue, where the connection of this number has none yet.
+    pub(super) fn connect_again(&mut self, shared: &Shared<'_>, connection: u32) -> Step {
+        if self.stage == Stage::Queueing && self.connections == connection {
+            return self.connect_to(shared);
+        }
+        Step::Waiting
+    }
+
     /// The kernel tells that something happened; `closing` when that is, or comes with, the end of the connection.
     pub(super) fn proceed(&mut self, closing: bool, buffer: &mut [u8]) -> Step {
         match self.stage {
-            Stage::Vacant => Step::Waiting,
-            Stage::Connecting => self.connect(),
+            Stage::Vacant | Stage::Queueing => Step::Waiting,
+            Stage::Connecting => self.shake_hands(),
             Stage::Sending => self.give(),
             Stage::Receiving => self.hear(closing, buffer),
             Stage::Idle => self.look(),
         }
     }
 
-    fn connect(&mut self) -> Step {
+    fn shake_hands(&mut self) -> Step {
         let Some(socket) = &self.socket else { return Step::Waiting };
         match socket.handshake() {
             Ok(true) => self.give(),
             Ok(false) => Step::Waiting,
             Err(error) => {
-                let info = socket.info().ok();
+                let info = socket.info();
                 self.failed(connect_failure(Signal::from(&error), info))
             }
         }
@@ -236,7 +275,9 @@ impl<'s> Slot<'s> {
                     self.received += count as u64;
                     match self.reader.feed(&buffer[..count]) {
                         Progress::Whole { excess } => return self.answered(excess, closing),
-                        Progress::Malformed => return self.wrong("not HTTP"),
+                        Progress::Malformed => {
+                            return self.answered_badly(FailureClass::WrongAnswer, self.reader.malformed());
+                        }
                         Progress::More if !closing && count < buffer.len() => return Step::Waiting,
                         Progress::More => {}
                     }
@@ -249,17 +290,9 @@ impl<'s> Slot<'s> {
 
     /// An answer is whole: what it says decides, and whether the connection can carry another.
     fn answered(&mut self, excess: usize, closing: bool) -> Step {
-        let answer = self.reader.answer();
-        let (status, last) = answer.map_or((None, true), |it| (it.status, it.last));
-        match status {
-            Some(200..=299) => {}
-            Some(status @ 500..=599) => {
-                return self.answered_badly(FailureClass::ServerError, &format!("status {status}"));
-            }
-            status => {
-                let said = status.map_or_else(|| "no status".to_owned(), |it| format!("status {it}"));
-                return self.wrong(&said);
-            }
+        let Some(answer) = self.reader.answer() else { return Step::Waiting };
+        if let Some((class, what)) = answer.fault() {
+            return self.answered_badly(class, &what);
         }
         if excess > 0 {
             return self.answered_badly(FailureClass::UnsolicitedAnswer, "bytes nobody asked for");
@@ -267,12 +300,12 @@ impl<'s> Slot<'s> {
         self.requests += 1;
         self.sent_before += self.request.len() as u64;
         // A connection whose end came with the answer carries no other request: that nothing is lost with it is seen before the next write.
-        if last || closing || !self.kept {
+        if answer.last || closing || !self.kept {
             self.close();
         } else {
             self.stage = Stage::Idle;
         }
-        Step::Answered { closed: closing && !last }
+        Step::Answered { closed: closing && !answer.last }
     }
 
     /// Looks at a connection between two requests, without waiting: a FIN that is there before a write means that nothing is lost.
@@ -302,8 +335,8 @@ impl<'s> Slot<'s> {
     /// Its time is over.
     pub(super) fn expire(&mut self) -> Step {
         match (self.stage, &self.socket) {
-            (Stage::Connecting, Some(socket)) => {
-                let info = socket.info().ok();
+            (Stage::Connecting | Stage::Queueing, Some(socket)) => {
+                let info = socket.info();
                 self.failed(connect_failure(Signal::Deadline, info))
             }
             (Stage::Sending | Stage::Receiving, _) => self.lost(Signal::Deadline),
@@ -319,22 +352,18 @@ impl<'s> Slot<'s> {
 
     /// The connection failed the request: the class from the kernel's view at this instant.
     fn lost(&mut self, signal: Signal) -> Step {
-        let info = self.socket.as_ref().and_then(|socket| socket.info().ok());
-        let acked = info.map_or(0, |info| info.bytes_acked).saturating_sub(SYN_BYTES + self.sent_before);
+        let info = self.socket.as_ref().and_then(Wire::info);
         let sent = self.sent as u64;
+        let acked = self.socket.as_ref().map_or(0, |socket| socket.acknowledged(info, sent, self.sent_before));
         let loss = Loss {
             signal,
             reused: self.requests > 0,
             sent,
-            acked: acked.min(sent),
+            acked,
             received: self.received,
             state: info.map(|info| info.state),
         };
         self.failed(loss.failure())
-    }
-
-    fn wrong(&mut self, what: &str) -> Step {
-        self.answered_badly(FailureClass::WrongAnswer, what)
     }
 
     fn answered_badly(&mut self, class: FailureClass, what: &str) -> Step {
@@ -348,7 +377,7 @@ impl<'s> Slot<'s> {
     }
 
     fn tcp_state(&self) -> Option<TcpState> {
-        self.socket.as_ref().and_then(|socket| socket.info().ok()).map(|info| info.state)
+        self.socket.as_ref().and_then(Wire::info).map(|info| info.state)
     }
 
     fn state(&self) -> &'static str {

@@ -1,19 +1,18 @@
 //! The driver at full speed.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::fake_server::{FakeServer, Peer};
 use super::fixture::{Harm, closed_port, want};
-use crate::drive::{DrivePlan, DriveReport, Pace, Seen, Source};
+use crate::drive::{self, DrivePlan, DriveReport, Pace, Seen, Source};
 use crate::load::fast::drive;
 use crate::request::FailureClass;
 use crate::wait::Stop;
 
 /// For 300 ms over four connections, changed.
-fn driven(to: SocketAddr, change: impl Fn(&mut DrivePlan)) -> DriveReport {
+pub(super) fn driven(to: impl Into<drive::Peer>, change: impl Fn(&mut DrivePlan)) -> DriveReport {
     let mut plan = DrivePlan { connections: 4, duration: Duration::from_millis(300), ..DrivePlan::new(to) };
     change(&mut plan);
     let stop = Stop::new().expect("descriptors are left");
@@ -36,7 +35,7 @@ fn driven(to: SocketAddr, change: impl Fn(&mut DrivePlan)) -> DriveReport {
 }
 
 /// Everything failed, and in this way.
-fn all_fail(report: &DriveReport, class: FailureClass) {
+pub(super) fn all_fail(report: &DriveReport, class: FailureClass) {
     assert!(report.begun > 0 && report.failed == BTreeMap::from([(class, report.begun)]), "{report:?}");
 }
 

@@ -18,4 +18,5 @@ mod owner;
 mod parked;
 mod paused;
 mod tls;
+mod unix;
 mod websocket;
