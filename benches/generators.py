@@ -2,7 +2,8 @@
 """Load generators beside each other, on one nginx with one worker: throughput and processor time of each request.
 
 Interleaved: each round runs every generator once, beginning with another one, so that what the machine does meanwhile it does to all. A generator
-that is not installed is left out, and said so. Needs nginx; compares `unbroken load` with wrk, h2load, oha and hey where they are.
+that is not installed is left out, and said so. Needs nginx; compares `unbroken load` with wrk, h2load, oha and hey where they are. Then an open
+loop of 10 000 requests a second, five times: how late it is by its own fault, what it costs, and what the machine does meanwhile.
 
     cargo build --release
     python3 benches/generators.py --rounds 9 --seconds 3 > docs/results/generators.json
@@ -112,6 +113,44 @@ def measured(command, name):
     return per_second, processor / (per_second * took) * 1e6
 
 
+OPEN_LOOP_RATE = 10_000
+OPEN_LOOP_ROUNDS = 5
+
+
+def open_loop(it, url):
+    """Lateness of the schedule (microseconds), and shares of one processor: the driver's, and all that ran beside it, nginx included."""
+    command = [it.unbroken, "load", url, "--rate", str(OPEN_LOOP_RATE), "--connections", str(it.connections)]
+    command += ["--duration", f"{it.seconds}s", "--json", "--progress", "none"]
+    rows = []
+    for _ in range(OPEN_LOOP_ROUNDS):
+        before, began = busy_seconds(), time.monotonic()
+        result = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["result"]
+        beside, took = busy_seconds() - before, time.monotonic() - began
+        driver = result["processor"] / 1e9
+        rows.append(
+            {
+                "answered": result["answered"],
+                "lateness_p50_us": result["lateness"]["p50"] / 1e3,
+                "lateness_p99_us": result["lateness"]["p99"] / 1e3,
+                "driver_share": round(driver / took, 3),
+                "beside_share": round((beside - driver) / took, 3),
+            }
+        )
+        print(f"open loop: {rows[-1]}", file=sys.stderr)
+    spread = {}
+    for key in rows[0]:
+        values = [row[key] for row in rows]
+        spread[key] = {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    return {"rate": OPEN_LOOP_RATE, "rounds": OPEN_LOOP_ROUNDS, **spread}
+
+
+def busy_seconds():
+    """Processor time of the whole machine that was not idle, stolen time included (proc_stat(5))."""
+    with open("/proc/stat", encoding="ascii") as file:
+        user, nice, system, _idle, _waiting, irq, softirq, steal = (int(word) for word in file.readline().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--rounds", type=int, default=9)
@@ -121,7 +160,8 @@ def main():
     arguments.add_argument("--commit", default=os.environ.get("UNBROKEN_COMMIT"))
     it = arguments.parse_args()
     with with_nginx() as url:
-        json.dump(compared(it, url), sys.stdout, indent=2)
+        report = compared(it, url)
+        json.dump({**report, "open_loop": open_loop(it, url)}, sys.stdout, indent=2)
         print()
 
 

@@ -23,8 +23,9 @@ use crate::summary::{Exit, Summary};
 use crate::verify::Request;
 
 /// How many runs of the references at a time: they are known to bear it, and a stranger's figures are his own only where he runs
-/// alone. One more than the processors that such a run needs: much of it waits for connections to drain.
-const REFERENCES_AT_A_TIME: usize = 3;
+/// alone. Twice as many as the processors that such a run needs: much of it waits for connections to drain, and three at a time leave half of
+/// two processors idle.
+const REFERENCES_AT_A_TIME: usize = 4;
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -50,7 +51,7 @@ pub(super) struct Check {
     /// Keep the directories of passed runs too
     #[arg(long)]
     pub(super) keep: bool,
-    /// How many runs at a time (default: 1; of the references 3; tier C has one network for all: 1)
+    /// How many runs at a time (default: 1; of the references 4; tier C has one network for all: 1)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(super) jobs: Option<u32>,
     #[command(flatten)]
@@ -110,7 +111,7 @@ impl Check {
         let programs = subjects.iter().flat_map(|it| &it.target.requires).chain(scenarios);
         let machine = effect::prepare(self.how.tier, programs, std::slice::from_ref(&directory))?;
         let are_ours = subjects.iter().all(|it| it.target.role == Role::Reference);
-        let usual = if are_ours { REFERENCES_AT_A_TIME.min(machine.processors + 1) } else { 1 };
+        let usual = if are_ours { REFERENCES_AT_A_TIME.min(2 * machine.processors) } else { 1 };
         let request = Request {
             subjects,
             scenarios: selection.scenarios,

@@ -12,8 +12,8 @@ use super::ledger::{Attempt, Ledger};
 use super::protocol::Reader;
 use super::schedule::SIP_BYTES;
 use crate::kernel::stream::Peek;
-use crate::kernel::tcp::{SYN_BYTES, TcpInfo, TcpSocket};
-use crate::request::{FailureClass, SocketEvidence};
+use crate::kernel::tcp::{SYN_BYTES, TcpInfo, TcpSocket, TcpState};
+use crate::request::FailureClass;
 
 /// Bytes taken by one read: most answers whole, slow bodies in few calls.
 const READ_BYTES: usize = 16 * 1024;
@@ -214,7 +214,7 @@ impl Connection {
 
     /// It has ended between two requests: by an error, or by the peer's FIN.
     pub(super) fn broken(&self, error: Option<&io::Error>, class: FailureClass) -> Failure {
-        saying(class, &error.map_or(Signal::Eof, Signal::from).to_string(), self.info())
+        Failure::told(class, error.map_or(Signal::Eof, Signal::from).to_string()).seen(self.state(), 0)
     }
 
     fn understand(&self, peeked: io::Result<Peek>) -> Idle {
@@ -224,7 +224,7 @@ impl Connection {
             Ok(Peek::Bytes) => Idle::Broken(self.unsolicited()),
             Err(error) => {
                 let reused = self.requests > 0;
-                let state = self.info().map(|info| info.state);
+                let state = self.state();
                 let loss = Loss { signal: Signal::from(&error), reused, sent: 0, acked: 0, received: 0, state };
                 Idle::Broken(loss.failure())
             }
@@ -233,7 +233,7 @@ impl Connection {
 
     /// Bytes came that are no answer to a request of ours.
     pub(super) fn unsolicited(&self) -> Failure {
-        saying(FailureClass::UnsolicitedAnswer, "bytes nobody asked for", self.info())
+        Failure::told(FailureClass::UnsolicitedAnswer, "bytes nobody asked for").seen(self.state(), 0)
     }
 
     /// A FIN came before the first request was sent.
@@ -397,9 +397,8 @@ impl Connection {
     pub(super) fn answered_badly(&self, class: FailureClass, what: &str, attempt: &mut Attempt) -> Failure {
         let info = self.info();
         attempt.note(info);
-        let mut failure = saying(class, what, info);
-        failure.evidence.request_bytes_acked = self.acked(info, attempt).min(attempt.bytes_sent);
-        failure
+        let acked = self.acked(info, attempt).min(attempt.bytes_sent);
+        Failure::told(class, what).seen(info.map(|info| info.state), acked)
     }
 
     /// Bytes of the attempt's request that the peer's kernel has acknowledged. Counted from what we gave it before,
@@ -407,6 +406,10 @@ impl Connection {
     fn acked(&self, info: Option<TcpInfo>, attempt: &Attempt) -> u64 {
         let acked = info.map_or(0, |info| info.bytes_acked);
         acked.saturating_sub(SYN_BYTES + self.sent_before).min(attempt.bytes_sent)
+    }
+
+    fn state(&self) -> Option<TcpState> {
+        self.info().map(|info| info.state)
     }
 
     fn info(&self) -> Option<TcpInfo> {
@@ -442,10 +445,4 @@ async fn handshaken(socket: &AsyncFd<TcpSocket>) -> io::Result<()> {
             return result;
         }
     }
-}
-
-/// A failure that no errno tells.
-fn saying(class: FailureClass, what: &str, info: Option<TcpInfo>) -> Failure {
-    let state = info.map_or("", |info| info.state.name()).to_owned();
-    Failure { class, evidence: SocketEvidence { signal: what.to_owned(), state, request_bytes_acked: 0 } }
 }

@@ -15,6 +15,21 @@ pub(super) struct Failure {
     pub(super) evidence: SocketEvidence,
 }
 
+impl Failure {
+    /// One that no errno tells, in words.
+    pub(super) fn told(class: FailureClass, what: impl Into<String>) -> Failure {
+        let evidence = SocketEvidence { signal: what.into(), state: String::new(), request_bytes_acked: 0 };
+        Failure { class, evidence }
+    }
+
+    /// With the connection's state at that instant, where the kernel tells, and so many bytes of the request acknowledged.
+    pub(super) fn seen(mut self, state: Option<TcpState>, acked: u64) -> Failure {
+        state.map_or("", TcpState::name).clone_into(&mut self.evidence.state);
+        self.evidence.request_bytes_acked = acked;
+        self
+    }
+}
+
 /// What ended a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signal {
@@ -85,12 +100,7 @@ impl Loss {
 
     /// The class with its evidence.
     pub(super) fn failure(&self) -> Failure {
-        let evidence = SocketEvidence {
-            signal: self.signal.to_string(),
-            state: self.state.map_or("", TcpState::name).to_owned(),
-            request_bytes_acked: self.acked,
-        };
-        Failure { class: self.class(), evidence }
+        Failure::told(self.class(), self.signal.to_string()).seen(self.state, self.acked)
     }
 }
 
@@ -105,9 +115,8 @@ pub(super) fn connect_failure(signal: Signal, info: Option<TcpInfo>) -> Failure 
         Signal::Eof | Signal::Errno(_) => FailureClass::HarnessFault,
     };
     // After a failed connect there is no connection, and CLOSE would only say so.
-    let state = info.filter(|info| info.state != TcpState::Close).map_or("", |info| info.state.name());
-    let evidence = SocketEvidence { signal: signal.to_string(), state: state.to_owned(), request_bytes_acked: 0 };
-    Failure { class, evidence }
+    let state = info.map(|info| info.state).filter(|state| *state != TcpState::Close);
+    Failure::told(class, signal.to_string()).seen(state, 0)
 }
 
 #[cfg(test)]

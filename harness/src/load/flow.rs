@@ -30,7 +30,7 @@ use super::schedule::Ticker;
 use crate::clock::Nanos;
 use crate::datagram::{question, reply};
 use crate::kernel::udp;
-use crate::request::{Ending, FailureClass, Pattern, SocketEvidence};
+use crate::request::{Ending, FailureClass, Pattern};
 
 /// How long the answer to a datagram may take: twice as long as QUIC waits before it sends its first one again (RFC 9002, §6.2.2).
 pub(super) const DATAGRAM_LIMIT: Duration = Duration::from_secs(2);
@@ -207,7 +207,6 @@ impl Flow {
     }
 
     fn end(&self, attempt: Attempt, class: FailureClass, signal: &str) {
-        let evidence = SocketEvidence { signal: signal.to_owned(), state: String::new(), request_bytes_acked: 0 };
-        self.exchange.ledger.end(attempt, Err(Failure { class, evidence }));
+        self.exchange.ledger.end(attempt, Err(Failure::told(class, signal)));
     }
 }

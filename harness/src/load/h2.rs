@@ -35,7 +35,7 @@ use super::ledger::Attempt;
 use super::schedule::Ticker;
 use crate::clock::Nanos;
 use crate::id::Version;
-use crate::request::{Ending, FailureClass, Pattern, SocketEvidence};
+use crate::request::{Ending, FailureClass, Pattern};
 use crate::target::TargetEndpoint;
 
 /// What is asked for.
@@ -134,13 +134,13 @@ impl Multiplexed {
             .uri(format!("http://{}{path}", self.wanted.to))
             .header("x-request-id", attempt.id)
             .body(())
-            .map_err(|error| saying(FailureClass::HarnessFault, &error.to_string()))?;
+            .map_err(|error| Failure::told(FailureClass::HarnessFault, error.to_string()))?;
         let mut link = match self.link.take() {
             Some(Link { requests, id, local_port, streams, ours }) => {
                 match timeout_at(deadline, requests.ready()).await {
                     Ok(Ok(requests)) => Link { requests, id, local_port, streams, ours },
                     Ok(Err(_ended)) => self.open(attempt, deadline).await?,
-                    Err(_) => return Err(saying(FailureClass::Hung, "deadline")),
+                    Err(_) => return Err(Failure::told(FailureClass::Hung, "deadline")),
                 }
             }
             None => self.open(attempt, deadline).await?,
@@ -170,7 +170,7 @@ impl Multiplexed {
         let tap = Tap::new(stream, Rc::clone(&goaway));
         let (requests, connection) = match timeout_at(deadline, h2::client::handshake(tap)).await {
             Ok(open) => open.map_err(|error| lost(&error, attempt))?,
-            Err(_) => return Err(saying(FailureClass::Hung, "deadline")),
+            Err(_) => return Err(Failure::told(FailureClass::Hung, "deadline")),
         };
         let (exchange, is_ours) = (Rc::clone(&self.exchange), Rc::clone(&ours));
         self.crew.spawn(async move {
@@ -195,7 +195,7 @@ async fn answered(
     deadline: Instant,
     exchange: &Exchange,
 ) -> Result<Ending, Failure> {
-    let late = |_| saying(FailureClass::Hung, "deadline");
+    let late = |_| Failure::told(FailureClass::Hung, "deadline");
     let response = timeout_at(deadline, response).await.map_err(late)?.map_err(|error| lost(&error, attempt))?;
     attempt.first_byte = Some(exchange.ledger.clock.now());
     let (head, mut body) = response.into_parts();
@@ -216,7 +216,7 @@ async fn answered(
     };
     match answer.fault() {
         None => Ok(Ending::Answered { status: answer.status, version: answer.version, close_announced: false }),
-        Some((class, what)) => Err(saying(class, &what)),
+        Some((class, what)) => Err(Failure::told(class, what)),
     }
 }
 
@@ -229,12 +229,7 @@ fn lost(error: &h2::Error, attempt: &Attempt) -> Failure {
         None => FailureClass::Dropped,
         Some(_) => FailureClass::Truncated,
     };
-    saying(class, &error.to_string())
-}
-
-fn saying(class: FailureClass, what: &str) -> Failure {
-    let evidence = SocketEvidence { signal: what.to_owned(), state: String::new(), request_bytes_acked: 0 };
-    Failure { class, evidence }
+    Failure::told(class, error.to_string())
 }
 
 /// Passes bytes on, and looks for a GOAWAY among the heads of frames that are read (§4.1: nine bytes, then as many as they say).

@@ -30,7 +30,7 @@ use super::schedule::{Random, Ticker};
 use crate::clock::Nanos;
 use crate::id::Version;
 use crate::kernel::stream::Peek;
-use crate::request::{Ending, FailureClass, Pattern, SocketEvidence};
+use crate::request::{Ending, FailureClass, Pattern};
 use crate::target::TargetEndpoint;
 
 /// The sample of RFC 6455 §1.3, and what it has to be answered with: a server cannot tell it from another one.
@@ -175,7 +175,7 @@ impl Talk {
                 Ok(Some(Frame::Pong)) => {}
                 Ok(Some(Frame::Close(code))) => return self.closed(wire, code),
                 Ok(Some(Frame::Message(_))) => break Err(wire.connection.unsolicited()),
-                Err(what) => break Err(ended(FailureClass::WrongAnswer, what.to_owned())),
+                Err(what) => break Err(Failure::told(FailureClass::WrongAnswer, what.to_owned())),
             }
             let mut buffer = [0; READ_BYTES];
             match wire.connection.read_now(&mut buffer) {
@@ -281,7 +281,7 @@ impl Talk {
             Ok(Frame::Close(code)) => {
                 let signal = format!("close frame {}", code.unwrap_or(NO_STATUS));
                 self.closed(wire, code);
-                return Err(ended(FailureClass::CloseFrame, signal));
+                return Err(Failure::told(FailureClass::CloseFrame, signal));
             }
             Ok(_) => wire.connection.wrong("another message", attempt),
             // Whatever ended it, it was no close frame; of what the kernel says the evidence is kept.
@@ -341,8 +341,4 @@ impl Wire {
     fn reply(&self, frame: &[u8]) {
         self.connection.write_now(frame);
     }
-}
-
-fn ended(class: FailureClass, signal: String) -> Failure {
-    Failure { class, evidence: SocketEvidence { signal, state: String::new(), request_bytes_acked: 0 } }
 }

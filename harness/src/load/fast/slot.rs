@@ -22,7 +22,7 @@ use crate::load::echo::EchoReader;
 use crate::load::failure::{Failure, Loss, Signal, connect_failure};
 use crate::load::protocol::Reader;
 use crate::manifest::Protocol;
-use crate::request::{FailureClass, SocketEvidence};
+use crate::request::FailureClass;
 
 /// Digits of a request's id: enough for any `u64`, always as many, so that they are written in place.
 const ID_DIGITS: usize = 20;
@@ -290,7 +290,9 @@ impl<'s> Slot<'s> {
 
     /// An answer is whole: what it says decides, and whether the connection can carry another.
     fn answered(&mut self, excess: usize, closing: bool) -> Step {
-        let Some(answer) = self.reader.answer() else { return Step::Waiting };
+        let Some(answer) = self.reader.answer() else {
+            return self.answered_badly(FailureClass::WrongAnswer, self.reader.malformed());
+        };
         if let Some((class, what)) = answer.fault() {
             return self.answered_badly(class, &what);
         }
@@ -318,13 +320,14 @@ impl<'s> Slot<'s> {
                 Step::IdleClosed
             }
             Ok(Peek::Bytes) => {
-                let failure = saying(FailureClass::UnsolicitedAnswer, "bytes nobody asked for", 0, self.state());
+                let failure =
+                    Failure::told(FailureClass::UnsolicitedAnswer, "bytes nobody asked for").seen(self.state(), 0);
                 self.close();
                 Step::IdleBroken(Box::new(failure))
             }
             Err(error) => {
                 let signal = Signal::from(&error);
-                let loss = Loss { signal, reused: true, sent: 0, acked: 0, received: 0, state: self.tcp_state() };
+                let loss = Loss { signal, reused: true, sent: 0, acked: 0, received: 0, state: self.state() };
                 let failure = loss.failure();
                 self.close();
                 Step::IdleBroken(Box::new(failure))
@@ -367,7 +370,7 @@ impl<'s> Slot<'s> {
     }
 
     fn answered_badly(&mut self, class: FailureClass, what: &str) -> Step {
-        let failure = saying(class, what, self.sent as u64, self.state());
+        let failure = Failure::told(class, what).seen(self.state(), self.sent as u64);
         self.failed(failure)
     }
 
@@ -376,18 +379,9 @@ impl<'s> Slot<'s> {
         Step::Failed(Box::new(failure))
     }
 
-    fn tcp_state(&self) -> Option<TcpState> {
+    fn state(&self) -> Option<TcpState> {
         self.socket.as_ref().and_then(Wire::info).map(|info| info.state)
     }
-
-    fn state(&self) -> &'static str {
-        self.tcp_state().map_or("", TcpState::name)
-    }
-}
-
-fn saying(class: FailureClass, what: &str, acked: u64, state: &str) -> Failure {
-    let evidence = SocketEvidence { signal: what.to_owned(), state: state.to_owned(), request_bytes_acked: acked };
-    Failure { class, evidence }
 }
 
 /// A number with leading zeros.
