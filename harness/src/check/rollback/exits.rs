@@ -96,8 +96,9 @@ pub(super) fn main_ended(history: &History, upgrade: &Upgrade) -> Option<Finding
         What::Exited { pid, status } if *pid == main.pid => Some(*status),
         _ => None,
     });
+    // One that was seen only after the next trigger may be what that was meant to bring about.
     let window =
-        |at: crate::clock::Interval| at.not_after > upgrade.trigger.not_before && at.not_before < upgrade.window_end;
+        |at: crate::clock::Interval| at.not_after > upgrade.trigger.not_before && at.not_after <= upgrade.window_end;
     let (event, status) = ends.find(|(event, _)| window(event.at))?;
     let text = format!("the main process {} ended at {} ({status:?})", main.pid, event.at.not_after);
     Some(Finding::fail(vec![Evidence::text(text).event(event.seq)]).of(upgrade.id))
@@ -154,6 +155,13 @@ pub(super) mod tests {
     #[test]
     fn a_main_process_that_ends_fails() {
         check(served(2000).exited(1006, 1), Fail);
+    }
+
+    #[test]
+    fn a_main_process_that_may_have_ended_for_the_next_upgrade_proves_nothing() {
+        let exited = What::Exited { pid: crate::id::Pid(1), status: crate::event::ExitStatus::Unknown };
+        check(served(2000).spanning(1994, 2006, exited.clone()), Pass);
+        check(served(2000).spanning(1980, 1992, exited), Fail);
     }
 
     #[test]
