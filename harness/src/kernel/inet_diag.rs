@@ -8,7 +8,6 @@ mod dump;
 #[cfg(test)]
 pub(crate) mod fresh_netns;
 mod message;
-pub(super) mod netlink;
 
 pub use destroy::{DestroyEvents, Destroyed};
 pub use dump::{Connection, Diag, ListenSocket};

@@ -7,6 +7,7 @@ pub mod counter;
 pub mod inet_diag;
 pub mod inotify;
 pub mod namespace;
+mod netlink;
 pub mod nf_tables;
 pub mod notify;
 pub mod pidfd;

@@ -12,7 +12,7 @@ use std::io;
 
 use rustix::net::netlink::NETFILTER;
 
-use super::inet_diag::netlink::{self, NESTED, Netlink, attribute};
+use super::netlink::{self, NESTED, Netlink, attribute};
 
 /// The table is ours alone: the network namespace is.
 const TABLE: &[u8] = b"unbroken\0";

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::inet_diag::netlink::{NESTED, Netlink, attribute, find, message};
+use super::netlink::{NESTED, Netlink, attribute, find, message};
 use super::veth::index;
 use crate::event::{PassedShape, Shape};
 

@@ -14,8 +14,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use nix::sched::{CloneFlags, unshare};
 use thiserror::Error;
 
-use super::inet_diag::netlink::{NESTED, Netlink, attribute, message};
 use super::namespace::{NamespaceError, inside_netns};
+use super::netlink::{NESTED, Netlink, attribute, message};
 
 /// The interface in the target's namespace.
 pub const TO_CLIENTS: &str = "clients";

@@ -12,8 +12,8 @@ use rustix::net::netlink::SOCK_DIAG;
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 
 use super::message::{HEADER_BYTES, Message, TcpState, parse};
-use super::netlink::Netlink;
 use crate::id::Cookie;
+use crate::kernel::netlink::Netlink;
 
 /// SKNLGRP_INET_TCP_DESTROY is group 1, SKNLGRP_INET6_TCP_DESTROY group 3 (linux/sock_diag.h).
 const DESTROY_GROUPS: u32 = 1 << 0 | 1 << 2;

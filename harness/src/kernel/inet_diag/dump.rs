@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use rustix::net::netlink::SOCK_DIAG;
 
 use super::message::{Filter, Message, Row, TcpState, dump_request, parse};
-use super::netlink::Netlink;
 use crate::event::Listener;
 use crate::id::Cookie;
+use crate::kernel::netlink::Netlink;
 
 /// TIME_WAIT: thousands of them after a load, and nobody asks for them.
 const TIME_WAIT: TcpState = TcpState(6);

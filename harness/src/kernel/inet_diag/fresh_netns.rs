@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nix::sched::{CloneFlags, unshare};
 
-use super::netlink::Netlink;
+use crate::kernel::netlink::Netlink;
 
 /// Runs `test` on a thread of its own inside a fresh network namespace, which it is handed. Says "unavailable" and
 /// returns where unshare(2) is not permitted.

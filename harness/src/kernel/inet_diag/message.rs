@@ -6,8 +6,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::netlink::find;
 use crate::id::Cookie;
+use crate::kernel::netlink::find;
 
 /// Size of `nlmsghdr`.
 pub(super) const HEADER_BYTES: usize = 16;

@@ -8,7 +8,7 @@ use super::{
     DELETE_RULE, DELETE_TABLE, DESTINATION_AT, FLAGS_AT, INET, L4PROTO, NEW_CHAIN, NEW_RULE, NEW_TABLE, REGISTER,
     SUBSYSTEM, TCP, commit, dropped, equals, expression, input_chain, loaded, loaded_meta, message, rule,
 };
-use crate::kernel::inet_diag::netlink::{NESTED, Netlink, attribute, find};
+use crate::kernel::netlink::{NESTED, Netlink, attribute, find};
 
 /// Beside the table of half-open handshakes.
 const TABLE: &[u8] = b"path\0";

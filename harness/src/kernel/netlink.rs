@@ -13,13 +13,13 @@ use rustix::net::{
 const BUFFER_BYTES: usize = 32 * 1024;
 
 /// NLA_F_NESTED (netlink(7)).
-pub(in crate::kernel) const NESTED: u16 = 1 << 15;
+pub(super) const NESTED: u16 = 1 << 15;
 
 /// Where a message's payload begins: behind its `nlmsghdr`.
 const PAYLOAD_AT: usize = 16;
 
 /// `nlattr` and its value, padded to four bytes.
-pub(in crate::kernel) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let length = u16::try_from(4 + value.len()).expect("a short attribute");
     let mut bytes = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
     bytes.resize(bytes.len().next_multiple_of(4), 0);
@@ -27,14 +27,14 @@ pub(in crate::kernel) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
 }
 
 /// A request: `nlmsghdr` and what follows it.
-pub(in crate::kernel) fn message(kind: u16, flags: i32, body: &[u8]) -> Vec<u8> {
+pub(super) fn message(kind: u16, flags: i32, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(PAYLOAD_AT + body.len()).expect("a short message");
     let flags = u16::try_from(libc::NLM_F_REQUEST | flags).expect("netlink flags have 16 bits");
     [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &flags.to_ne_bytes(), &[0; 8], body].concat()
 }
 
 /// The value of the first attribute of this kind.
-pub(in crate::kernel) fn find(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
+pub(super) fn find(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
     while let [low, high, kind_low, kind_high, ..] = *attributes {
         let length = usize::from(u16::from_ne_bytes([low, high]));
         if u16::from_ne_bytes([kind_low, kind_high]) & !NESTED == kind {
@@ -47,26 +47,26 @@ pub(in crate::kernel) fn find(mut attributes: &[u8], kind: u16) -> Option<&[u8]>
 
 /// A socket and its receive buffer. It belongs to the network namespace of the thread that opened it.
 #[derive(Debug)]
-pub(in crate::kernel) struct Netlink {
+pub(super) struct Netlink {
     socket: OwnedFd,
     buffer: Vec<u8>,
 }
 
 impl Netlink {
     /// Opens a socket of this netlink protocol, not bound to any group.
-    pub(in crate::kernel) fn open(protocol: Option<Protocol>) -> io::Result<Netlink> {
+    pub(super) fn open(protocol: Option<Protocol>) -> io::Result<Netlink> {
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
         Ok(Netlink { socket, buffer: vec![0; BUFFER_BYTES] })
     }
 
     /// Joins multicast groups 1 to 32, given as bits 0 to 31.
-    pub(in crate::kernel) fn join(&self, groups: u32) -> io::Result<()> {
+    pub(super) fn join(&self, groups: u32) -> io::Result<()> {
         bind(&self.socket, &SocketAddrNetlink::new(0, groups))?;
         Ok(())
     }
 
     /// Sends one request to the kernel.
-    pub(in crate::kernel) fn send(&self, request: &[u8]) -> io::Result<()> {
+    pub(super) fn send(&self, request: &[u8]) -> io::Result<()> {
         loop {
             match send(&self.socket, request, SendFlags::empty()) {
                 Ok(_) => return Ok(()),
@@ -77,13 +77,13 @@ impl Netlink {
     }
 
     /// The next datagram, waiting for it.
-    pub(in crate::kernel) fn receive(&mut self) -> io::Result<&[u8]> {
+    pub(super) fn receive(&mut self) -> io::Result<&[u8]> {
         let length = self.receive_length(RecvFlags::TRUNC)?;
         Ok(&self.buffer[..length])
     }
 
     /// Waits for the kernel's word on a request that asked for it (NLM_F_ACK).
-    pub(in crate::kernel) fn acknowledged(&mut self) -> io::Result<()> {
+    pub(super) fn acknowledged(&mut self) -> io::Result<()> {
         let code = self.receive()?.get(PAYLOAD_AT..PAYLOAD_AT + 4).and_then(|code| code.try_into().ok());
         match code.map(i32::from_ne_bytes) {
             Some(0) => Ok(()),
@@ -93,7 +93,7 @@ impl Netlink {
     }
 
     /// The next datagram if one is there.
-    pub(in crate::kernel) fn try_receive(&mut self) -> io::Result<Option<&[u8]>> {
+    pub(super) fn try_receive(&mut self) -> io::Result<Option<&[u8]>> {
         match self.receive_length(RecvFlags::TRUNC | RecvFlags::DONTWAIT) {
             Ok(length) => Ok(Some(&self.buffer[..length])),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
