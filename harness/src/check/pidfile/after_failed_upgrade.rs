@@ -22,7 +22,8 @@ pub static CHECK: Check = Check {
                process that holds a listener.",
     needs: &[],
     observers: &[],
-    chance: false,
+    // Whether who lacks something lives on may be chance.
+    chance: true,
     unproven_bare: None,
     decide,
 };
