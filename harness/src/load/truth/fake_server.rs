@@ -1,7 +1,7 @@
 //! A server that misbehaves on purpose, for the tests of the load: threads of the test process on an ephemeral port.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -38,16 +38,9 @@ impl FakeServer {
         let (stop, deeds) = (Arc::new(AtomicBool::new(false)), Deeds::default());
         let (stopped, done) = (Arc::clone(&stop), deeds.clone());
         let acceptor = std::thread::spawn(move || {
-            std::thread::scope(|scope| {
-                for (number, stream) in listener.incoming().enumerate() {
-                    if stopped.load(Ordering::SeqCst) {
-                        break;
-                    }
-                    let stream = stream.expect("accept");
-                    stream.set_nodelay(true).expect("nodelay");
-                    let (behave, deeds) = (&behave, done.clone());
-                    scope.spawn(move || behave(Peer { stream, deeds }, number));
-                }
+            serve(listener.incoming(), &stopped, true, |stream, number| {
+                stream.set_nodelay(true).expect("nodelay");
+                behave(Peer { stream, deeds: done.clone() }, number);
             });
         });
         FakeServer { address, deeds, stop, acceptor: Some(acceptor) }
@@ -77,6 +70,28 @@ impl Drop for FakeServer {
             let _ = acceptor.join();
         }
     }
+}
+
+/// Serves each of these connections, by TCP or by a UNIX socket, until told to stop: each in a thread of its own, at once or one after the
+/// other.
+pub(super) fn serve<S: Send>(
+    connections: impl Iterator<Item = io::Result<S>>,
+    stopped: &AtomicBool,
+    at_once: bool,
+    each: impl Fn(S, usize) + Sync,
+) {
+    std::thread::scope(|scope| {
+        for (number, connection) in connections.enumerate() {
+            if stopped.load(Ordering::SeqCst) {
+                break;
+            }
+            let (connection, each) = (connection.expect("accept"), &each);
+            let served = scope.spawn(move || each(connection, number));
+            if !at_once {
+                served.join().expect("it behaves");
+            }
+        }
+    });
 }
 
 /// A request as the server read it.

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use rustix::net::RecvFlags;
 
-use super::fake_server::Deeds;
+use super::fake_server::{Deeds, serve};
 use super::fast::{all_fail, driven};
 use super::fixture::{Harm, want};
 use crate::drive::{DrivePlan, DriveReport, UnixName};
@@ -43,18 +43,7 @@ impl EchoServer {
         let (stop, deeds) = (Arc::new(AtomicBool::new(false)), Deeds::default());
         let (stopped, done) = (Arc::clone(&stop), deeds.clone());
         let acceptor = std::thread::spawn(move || {
-            std::thread::scope(|scope| {
-                for (number, stream) in listener.incoming().enumerate() {
-                    if stopped.load(Ordering::SeqCst) {
-                        break;
-                    }
-                    let (stream, behave, deeds) = (stream.expect("accept"), &behave, done.clone());
-                    let served = scope.spawn(move || behave(&stream, &deeds, number));
-                    if !at_once {
-                        let _ = served.join();
-                    }
-                }
-            });
+            serve(listener.incoming(), &stopped, at_once, |stream, number| behave(&stream, &done, number));
         });
         EchoServer { name, deeds, stop, acceptor: Some(acceptor) }
     }
