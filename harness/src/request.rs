@@ -203,7 +203,7 @@ pub struct SocketEvidence {
 /// A TLS session, once its handshake was complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsSession {
-    /// The version that answered the client's last connection, where there was one: what it comes back with, if anything, is from there.
+    /// The version that answered the client's last connection, where it came back with a ticket: that is from there.
     pub comes_from: Option<Version>,
     /// The server resumed the session of that ticket.
     pub resumed: bool,

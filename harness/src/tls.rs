@@ -9,18 +9,18 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-/// A client that keeps so many sessions to resume them, and asks no certificate whose it is.
+/// A client that resumes sessions so, and asks no certificate whose it is.
 ///
 /// # Errors
 /// None that a known cryptography gives.
-pub fn client(sessions: usize) -> Result<Arc<ClientConfig>, Error> {
+pub fn client(resumption: Resumption) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
         .with_no_client_auth();
-    config.resumption = Resumption::in_memory_sessions(sessions);
+    config.resumption = resumption;
     Ok(Arc::new(config))
 }
 

@@ -24,6 +24,7 @@ mod kept;
 mod ledger;
 mod protocol;
 mod schedule;
+mod tickets;
 mod tls;
 mod websocket;
 

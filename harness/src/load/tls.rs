@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -26,6 +27,7 @@ use super::failure::Failure;
 use super::ledger::Attempt;
 use super::protocol::Ask;
 use super::schedule::Ticker;
+use super::tickets::Tickets;
 use crate::clock::Nanos;
 use crate::id::Version;
 use crate::load::LoadError;
@@ -34,7 +36,7 @@ use crate::tls;
 
 /// Bytes of one read.
 const READ_BYTES: usize = 16 * 1024;
-/// Tickets that a place keeps: a server gives two with each handshake, and one is used by the next.
+/// Tickets that a place keeps (the library rounds it up to eight): a server gives two with each handshake, and one is used by the next.
 const SESSIONS: usize = 4;
 
 /// One place: connections one after the other, with what the server gave them to come back with.
@@ -44,8 +46,9 @@ pub(super) struct Secure {
     to: SocketAddr,
     ask: Rc<Ask>,
     config: Arc<ClientConfig>,
+    tickets: Arc<Tickets>,
     ticker: Ticker,
-    /// Who answered last, and gave the ticket that the next connection comes with, if it gives any.
+    /// Who answered last, and gave the ticket that the next connection comes with, if it gave any and it was not used up since.
     comes_from: Option<Version>,
     free: Nanos,
 }
@@ -61,8 +64,9 @@ impl Secure {
         ask: Rc<Ask>,
         ticker: Ticker,
     ) -> Result<Secure, LoadError> {
-        let config = tls::client(SESSIONS).map_err(LoadError::Tls)?;
-        Ok(Secure { exchange, to, ask, config, ticker, comes_from: None, free: Nanos(0) })
+        let tickets = Arc::new(Tickets::new(SESSIONS));
+        let config = tls::client(Resumption::store(Arc::clone(&tickets) as _)).map_err(LoadError::Tls)?;
+        Ok(Secure { exchange, to, ask, config, tickets, ticker, comes_from: None, free: Nanos(0) })
     }
 
     /// Asks on schedule until asked to stop.
@@ -109,6 +113,7 @@ impl Secure {
         let session = ClientConnection::new(Arc::clone(&self.config), tls::name(self.to.ip()));
         let session =
             session.map_err(|error| connection.answered_badly(FailureClass::Tls, &error.to_string(), attempt))?;
+        let comes_from = self.comes_from.filter(|_| self.tickets.came_with());
         let mut wire = Wire { connection, session, exchange: &self.exchange, deadline, is_answered: false };
         while wire.session.is_handshaking() {
             wire.pass_on(attempt).await?;
@@ -119,7 +124,7 @@ impl Secure {
         let resumed = wire.session.handshake_kind() == Some(HandshakeKind::Resumed);
         // What has come so far is no byte of the answer.
         attempt.first_byte = None;
-        attempt.tls = Some(TlsSession { comes_from: self.comes_from, resumed });
+        attempt.tls = Some(TlsSession { comes_from, resumed });
         // Into memory: nothing that could fail.
         let _ = wire.session.writer().write_all(&self.ask.bytes(attempt.id));
         wire.pass_on(attempt).await?;

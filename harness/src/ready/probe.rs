@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use rustls::client::Resumption;
 use rustls::{ClientConnection, StreamOwned};
 use thiserror::Error;
 
@@ -158,7 +159,8 @@ fn ask_by_datagram(to: SocketAddr, end: Instant) -> Result<Probe, ProbeError> {
 /// One request after a handshake.
 fn ask_by_tls(to: SocketAddr, endpoint: &TargetEndpoint, end: Instant) -> Result<Probe, ProbeError> {
     let Some(left) = left(end) else { return Ok(silent(NO_ANSWER)) };
-    let session = tls::client(0).and_then(|config| ClientConnection::new(config, tls::name(to.ip())));
+    let session =
+        tls::client(Resumption::disabled()).and_then(|config| ClientConnection::new(config, tls::name(to.ip())));
     let session = session.map_err(ProbeError::Tls)?;
     connected(TcpStream::connect_timeout(&to, left), |stream| {
         // A handshake is read and written by whoever reads and writes.

@@ -126,11 +126,24 @@ fn who_gets_tickets_comes_back_with_them() {
         assert_eq!(failures(&record), BTreeMap::new());
         let sessions: Vec<_> = record.requests.iter().filter_map(|it| it.tls).collect();
         assert_eq!(sessions.len(), record.requests.len());
-        let first = sessions.iter().filter(|it| it.comes_from.is_none()).count();
-        assert_eq!(first, 16, "the first of each place comes without");
-        let resumed = sessions.iter().filter(|it| it.resumed).count();
-        assert_eq!(resumed, if tickets { sessions.len() - first } else { 0 });
+        let with = sessions.iter().filter(|it| it.comes_from.is_some()).count();
+        assert_eq!(with, if tickets { sessions.len() - 16 } else { 0 }, "the first of each place comes without");
+        assert_eq!(sessions.iter().filter(|it| it.resumed).count(), with);
     }
+}
+
+/// The server refuses for long enough that every ticket of every client is used up, and serves again.
+#[test]
+fn who_has_used_its_tickets_up_comes_without() {
+    let config = server_config(true);
+    // Each of 16 places keeps eight tickets.
+    let deed = |number| if (64..64 + 16 * 12).contains(&number) { "alert" } else { "good" };
+    let server = FakeServer::start(move |peer, number| serve(peer, deed(number), &config));
+    let record = loaded(&server, 64 + 64);
+    let sessions: Vec<_> = record.requests.iter().filter_map(|it| it.tls).collect();
+    assert!(sessions.iter().all(|it| it.resumed == it.comes_from.is_some()), "{sessions:?}");
+    let without = sessions.iter().filter(|it| it.comes_from.is_none()).count();
+    assert!(without > 16, "some came without: {without}");
 }
 
 #[test]
