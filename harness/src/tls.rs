@@ -9,7 +9,7 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-/// A client that resumes sessions so, and asks no certificate whose it is.
+/// A client that resumes sessions as it is told, and asks no certificate whose it is.
 ///
 /// # Errors
 /// None that a known cryptography gives.

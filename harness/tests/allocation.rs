@@ -1,7 +1,9 @@
 //! The driver at full speed allocates nothing for a request that is answered: it makes its room before the first one.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+#[path = "load/server.rs"]
+mod server;
+
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use allocation_counter::measure;
@@ -11,26 +13,6 @@ use unbroken::wait::Stop;
 
 /// Longer than any of these loads lasts: they end with their last request.
 const LONG: Duration = Duration::from_secs(300);
-
-/// Answers as long as this process lives.
-fn server() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let address = listener.local_addr().expect("address");
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.expect("accept");
-            std::thread::spawn(move || {
-                let mut buffer = [0u8; 1024];
-                while stream.read(&mut buffer).is_ok_and(|count| count > 0) {
-                    if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    address
-}
 
 /// Allocations of the driver's thread for a load of so many requests, or some more that are under way when it ends.
 fn allocations(to: SocketAddr, kept: bool, requests: u64) -> u64 {
@@ -52,7 +34,7 @@ fn allocations(to: SocketAddr, kept: bool, requests: u64) -> u64 {
 
 #[test]
 fn more_requests_need_no_more_allocations() {
-    let to = server();
+    let to = server::start();
     for kept in [true, false] {
         let (few, many) = (allocations(to, kept, 100), allocations(to, kept, 5_100));
         // Its slots, its buffers and its histograms.

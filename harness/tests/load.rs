@@ -1,33 +1,16 @@
 //! `unbroken load` as a user runs it: whom it loads, whom it refuses, what it says, and how it ends.
 
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+#[path = "load/server.rs"]
+mod server;
+
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-
-/// A server of the test's own, as long as its process lives; where it listens.
-fn server() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let address = listener.local_addr().expect("address").to_string();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.expect("accept");
-            std::thread::spawn(move || {
-                let mut buffer = [0u8; 1024];
-                while stream.read(&mut buffer).is_ok_and(|count| count > 0) {
-                    if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    address
-}
 
 fn unbroken(arguments: &[&str]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_unbroken"))
@@ -68,7 +51,7 @@ fn what_cannot_be_loaded_is_told_with_the_fix() {
 
 #[test]
 fn everything_answered_is_0_and_told_to_people_and_to_programs() {
-    let address = server();
+    let address = server::start();
     let url = format!("http://{address}/");
     let log = std::env::temp_dir().join(format!("unbroken-load-{}.hlog", std::process::id()));
     let path = log.to_str().expect("a scratch path is UTF-8");
@@ -110,7 +93,7 @@ fn something_lost_is_1_with_class_and_first_losses() {
 
 #[test]
 fn a_request_to_end_ends_it_early_with_its_report() {
-    let address = server();
+    let address = server::start();
     let mut command = Command::new(env!("CARGO_BIN_EXE_unbroken"));
     command.args(["load", &format!("http://{address}/"), "--duration", "1h"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
@@ -147,7 +130,7 @@ fn a_unix_socket_is_loaded_by_its_path() {
 
 #[test]
 fn a_recorded_load_is_judged_again_from_its_requests() {
-    let url = format!("http://{}/", server());
+    let url = format!("http://{}/", server::start());
     let file = std::env::temp_dir().join(format!("unbroken-record-{}.load", std::process::id()));
     let path = file.to_str().expect("a scratch path is UTF-8");
     let loaded =
@@ -179,7 +162,7 @@ fn a_record_that_cannot_be_written_is_told_before_anything_is_sent() {
 #[cfg(feature = "app-view")]
 #[test]
 fn an_application_is_asked_beside_it() {
-    let url = format!("http://{}/", server());
+    let url = format!("http://{}/", server::start());
     let (code, out, err) = load(&[&url, "--duration", "200ms", "--application", "2", "--json", "--progress", "none"]);
     assert_eq!(code, Some(0), "{err}");
     let report: Value = serde_json::from_str(&out).expect("it is JSON");

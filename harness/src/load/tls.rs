@@ -36,8 +36,8 @@ use crate::tls;
 
 /// Bytes of one read.
 const READ_BYTES: usize = 16 * 1024;
-/// Tickets that a place keeps (the library rounds it up to eight): a server gives two with each handshake, and one is used by the next.
-const SESSIONS: usize = 4;
+/// Tickets that a place keeps, as many as the library keeps of one server at least: a handshake gives two, and the next uses one.
+const SESSIONS: usize = 8;
 
 /// One place: connections one after the other, with what the server gave them to come back with.
 #[derive(Debug)]
