@@ -34,6 +34,7 @@ impl Stage<'_> {
             self.configuration_path().display().to_string(),
         ];
         self.launched = Some(self.spawn(CommandKey::Launch, self.beside_target(words))?);
+        self.await_spawned(written)?;
         if self.await_ready(false, written)? && self.await_running(written)? {
             self.find_supervised(written);
         }
@@ -100,6 +101,15 @@ impl Stage<'_> {
         let killed = self.said_since(written).contains(&Said::Killed);
         self.sink.put_at(self.clock.now(), What::SupervisedStop(SupervisedStop { killed, living: rest(self)? }));
         Ok(())
+    }
+
+    /// Waits until supervisord has started the program: the time that this may take begins then, and not with the supervisor's own start,
+    /// which beside two busy processes has taken three seconds. Where it starts nothing, nothing gets ready either.
+    fn await_spawned(&self, since: OutputWritten) -> Result<(), RunError> {
+        let has_ended = || self.launched.as_ref().is_some_and(|it| it.pidfd.has_exited());
+        let spawned = |said: &Said| matches!(said, Said::Spawned(_) | Said::GaveUp);
+        let begun = || yes(has_ended() || self.said_since(since).iter().any(spawned));
+        self.within(START_MARGIN, begun).map(|_begun| ())
     }
 
     /// Waits until supervisord calls the program running. It says so once it has lived for a second.
