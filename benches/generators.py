@@ -11,6 +11,7 @@ loop of 10 000 requests a second, five times: how late it is by its own fault, w
 
 import argparse
 import contextlib
+import glob
 import json
 import os
 import platform
@@ -63,11 +64,14 @@ def with_nginx():
 def commands(url, seconds, connections, unbroken):
     """name -> (kept connections, a connection for each request, the same from eight addresses); None where it cannot do that."""
     c, s = str(connections), str(seconds)
+    ours = [unbroken, "load", url, "--connections", c, "--duration", f"{s}s", "--json", "--progress", "none"]
     return {
-        "unbroken": (
-            [unbroken, "load", url, "--connections", c, "--duration", f"{s}s", "--json", "--progress", "none"],
-            [unbroken, "load", url, "--connections", c, "--duration", f"{s}s", "--fresh", "--json", "--progress", "none"],
-            [unbroken, "load", url, "--connections", c, "--duration", f"{s}s", "--fresh", "--sources", "8", "--json", "--progress", "none"],
+        "unbroken": (ours, [*ours, "--fresh"], [*ours, "--fresh", "--sources", "8"]),
+        # oha uses what processors there are; wrk, h2load and hey are told to use one.
+        "unbroken, 2 threads": (
+            [*ours, "--threads", "2"],
+            [*ours, "--fresh", "--threads", "2"],
+            [*ours, "--fresh", "--threads", "2", "--sources", "8"],
         ),
         "wrk": (
             ["wrk", "-t1", f"-c{c}", f"-d{s}s", url],
@@ -90,7 +94,7 @@ def commands(url, seconds, connections, unbroken):
 
 def rate(name, text):
     """Answered requests a second, as the generator says."""
-    if name == "unbroken":
+    if name.startswith("unbroken"):
         result = json.loads(text)["result"]
         return result["answered"] / (result["took"] / 1e9)
     if name == "oha":
@@ -118,14 +122,15 @@ OPEN_LOOP_ROUNDS = 5
 
 
 def open_loop(it, url):
-    """Lateness of the schedule (microseconds), and shares of one processor: the driver's, and all that ran beside it, nginx included."""
+    """Lateness of the schedule (microseconds), and shares of one processor: the driver's, and of all that ran beside it, nginx included."""
     command = [it.unbroken, "load", url, "--rate", str(OPEN_LOOP_RATE), "--connections", str(it.connections)]
     command += ["--duration", f"{it.seconds}s", "--json", "--progress", "none"]
     rows = []
     for _ in range(OPEN_LOOP_ROUNDS):
-        before, began = busy_seconds(), time.monotonic()
+        before, began = run_times(), time.monotonic()
         result = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["result"]
-        beside, took = busy_seconds() - before, time.monotonic() - began
+        took, after = time.monotonic() - began, run_times()
+        beside = sum(ran - before.get(task, 0) for task, ran in after.items()) / 1e9
         driver = result["processor"] / 1e9
         rows.append(
             {
@@ -133,7 +138,7 @@ def open_loop(it, url):
                 "lateness_p50_us": result["lateness"]["p50"] / 1e3,
                 "lateness_p99_us": result["lateness"]["p99"] / 1e3,
                 "driver_share": round(driver / took, 3),
-                "beside_share": round((beside - driver) / took, 3),
+                "beside_share": round(beside / took, 3),
             }
         )
         print(f"open loop: {rows[-1]}", file=sys.stderr)
@@ -144,11 +149,16 @@ def open_loop(it, url):
     return {"rate": OPEN_LOOP_RATE, "rounds": OPEN_LOOP_ROUNDS, **spread}
 
 
-def busy_seconds():
-    """Processor time of the whole machine that was not idle, stolen time included (proc_stat(5))."""
-    with open("/proc/stat", encoding="ascii") as file:
-        user, nice, system, _idle, _waiting, irq, softirq, steal = (int(word) for word in file.readline().split()[1:9])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+def run_times():
+    """Nanoseconds that each task of the machine has run (/proc/PID/task/TID/schedstat). /proc/stat counts ticks, and misses who sleeps over them."""
+    times = {}
+    for path in glob.glob("/proc/[0-9]*/task/*/schedstat"):
+        try:
+            with open(path, encoding="ascii") as file:
+                times[path] = int(file.read().split()[0])
+        except (OSError, IndexError):
+            pass  # It has ended.
+    return times
 
 
 def main():
@@ -168,7 +178,7 @@ def main():
 def compared(it, url):
     """Medians of all rounds, and ratios to wrk's."""
     every = commands(url, it.seconds, it.connections, it.unbroken)
-    there = {name: both for name, both in every.items() if name == "unbroken" or shutil.which(name)}
+    there = {name: both for name, both in every.items() if name.startswith("unbroken") or shutil.which(name)}
     lacking = [name for name in every if name not in there]
     samples = {}
     for round_ in range(it.rounds):

@@ -13,6 +13,6 @@ pub use codec::Record;
 pub use heading::{FORMAT, Heading};
 pub(crate) use outcome::times;
 pub use outcome::{DriveReport, Interval, Latencies, Lost, Seen};
-pub use plan::{CONNECTIONS_MAX, DrivePlan, Pace, Peer, PlanError, RATE_MAX, Source, UnixName};
+pub use plan::{CONNECTIONS_MAX, DrivePlan, Pace, Peer, PlanError, RATE_MAX, Source, THREADS_MAX, UnixName};
 pub use stretch::{Outage, Silence, longest_silence, outages};
 pub use view::ApplicationView;

@@ -38,6 +38,7 @@ fn what_cannot_be_loaded_is_told_with_the_fix() {
         (&["https://127.0.0.1/"][..], "write http://"),
         (&["http://example.org/"], "names are not looked up"),
         (&["http://127.0.0.1/", "--connections", "0"], "from 1 to 65536 can be driven"),
+        (&["http://127.0.0.1/", "--threads", "17"], "17 threads for 16 connections"),
         (&["http://127.0.0.1/", "--rate", "0"], "from 0.01 to 1000000 can be kept"),
         (&["http://127.0.0.1/", "--duration", "soon"], "--duration"),
         (&["http://[::1]/", "--sources", "2"], "the two are of different families"),

@@ -119,7 +119,7 @@ pub(super) fn harms(
 }
 
 /// Ends the load when it has been done often enough, or when somebody else asks.
-fn driven(plan: &DrivePlan, enough: impl Fn() -> bool, stop: &Stop) -> Result<DriveReport, CalibrationError> {
+fn driven(plan: &DrivePlan, enough: impl Fn() -> bool + Sync, stop: &Stop) -> Result<DriveReport, CalibrationError> {
     let over = Stop::new()?;
     let report = drive(plan, EVERY, &over, &mut |seen| {
         if matches!(seen, Seen::Interval(_)) && (enough() || stop.is_asked()) {

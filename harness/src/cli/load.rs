@@ -43,6 +43,9 @@ pub(super) struct Load {
     /// How many connections at a time
     #[arg(long, value_name = "N", default_value_t = 16)]
     connections: u32,
+    /// Threads that share the connections: more than one where `processor` times the rate is near a whole processor
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threads: u32,
     /// For how long requests begin: 10s, 500ms, 2m
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     duration: Duration,
@@ -137,6 +140,7 @@ impl Load {
             host: self.url.host.clone(),
             path: self.url.path.clone(),
             connections: self.connections,
+            threads: self.threads,
             kept: !self.fresh,
             pace: self.rate.map_or(Pace::AsAnswered, Pace::PerSecond),
             duration: self.duration,

@@ -28,6 +28,9 @@ pub struct Heading {
     pub path: String,
     /// How many connections at a time.
     pub connections: u32,
+    /// Threads that shared them; files of before there was a choice have one.
+    #[serde(default = "one")]
+    pub threads: u32,
     /// Each carried one request after the other.
     pub kept: bool,
     /// Requests a second that were meant; absent in a closed loop.
@@ -49,9 +52,14 @@ impl Heading {
             protocol: plan.protocol,
             path: plan.path.clone(),
             connections: plan.connections,
+            threads: plan.threads,
             kept: plan.kept,
             rate: if let Pace::PerSecond(rate) = plan.pace { Some(rate) } else { None },
             duration_ms: u64::try_from(plan.duration.as_millis()).unwrap_or(u64::MAX),
         }
     }
+}
+
+fn one() -> u32 {
+    1
 }

@@ -13,6 +13,8 @@ use crate::manifest::Protocol;
 pub const CONNECTIONS_MAX: u32 = 65_536;
 /// One request each microsecond is more than any server of one machine answers.
 pub const RATE_MAX: f64 = 1e6;
+/// More threads than a machine has processors for; it bounds a typing error.
+pub const THREADS_MAX: u32 = 256;
 
 /// When requests are sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -110,6 +112,8 @@ pub struct DrivePlan {
     pub path: String,
     /// How many at a time.
     pub connections: u32,
+    /// Threads that share them: one is enough until it needs a whole processor.
+    pub threads: u32,
     /// A connection carries one request after the other; else each has its own.
     pub kept: bool,
     /// When they are sent.
@@ -128,6 +132,16 @@ pub enum PlanError {
     /// Nothing would be sent.
     #[error("{0} connections: from 1 to {CONNECTIONS_MAX} can be driven")]
     Connections(u32),
+    /// A thread would have nothing to do.
+    #[error(
+        "{threads} threads for {connections} connections: from 1 to {THREADS_MAX}, each with a connection at least"
+    )]
+    Threads {
+        /// The threads.
+        threads: u32,
+        /// What they would share.
+        connections: u32,
+    },
     /// Not a rate.
     #[error("a rate of {0}/s: from 0.01 to {RATE_MAX} can be kept")]
     Rate(f64),
@@ -166,6 +180,7 @@ impl DrivePlan {
             host,
             path: "/".to_owned(),
             connections: 16,
+            threads: 1,
             kept: true,
             pace: Pace::AsAnswered,
             duration: Duration::from_secs(10),
@@ -181,6 +196,9 @@ impl DrivePlan {
     pub fn check(&self) -> Result<(), PlanError> {
         if !(1..=CONNECTIONS_MAX).contains(&self.connections) {
             return Err(PlanError::Connections(self.connections));
+        }
+        if !(1..=THREADS_MAX.min(self.connections)).contains(&self.threads) {
+            return Err(PlanError::Threads { threads: self.threads, connections: self.connections });
         }
         if let Pace::PerSecond(rate) = self.pace
             && !(0.01..=RATE_MAX).contains(&rate)
@@ -239,6 +257,8 @@ mod tests {
             plan.check().expect_err("it is wrong").to_string()
         };
         assert!(wrong(|it| it.connections = 0).contains("0 connections"));
+        assert!(wrong(|it| it.threads = 0).contains("0 threads for 16 connections"));
+        assert!(wrong(|it| it.threads = 17).contains("17 threads for 16 connections"));
         assert!(wrong(|it| it.pace = Pace::PerSecond(f64::NAN)).contains("rate of NaN/s"));
         assert!(wrong(|it| it.pace = Pace::PerSecond(2e6)).contains("1000000"));
         assert!(wrong(|it| it.duration = Duration::ZERO).contains("duration of zero"));

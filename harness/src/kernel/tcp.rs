@@ -105,16 +105,18 @@ impl TcpSocket {
     /// EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL: our own resources.
     pub fn open(to: SocketAddr) -> io::Result<TcpSocket> {
         let source = (to.is_ipv4() && to.ip().is_loopback()).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        match TcpSocket::open_from(to, source) {
+        let socket = match TcpSocket::open_from(to, source) {
             // No port was asked for: it is the address that is nobody's here.
             Err(error) if error.raw_os_error() == Some(Errno::ADDRNOTAVAIL.raw_os_error()) => {
                 TcpSocket::open_from(to, None)
             }
             opened => opened,
-        }
+        }?;
+        socket.send_at_once()?;
+        Ok(socket)
     }
 
-    /// The same from this address of ours, with a port that connect(2) picks by the whole four-tuple; `None`: both are the kernel's choice.
+    /// From this address of ours, with a port that connect(2) picks by the whole four-tuple; `None`: both are the kernel's choice.
     ///
     /// # Errors
     /// As [`TcpSocket::open`]; EADDRNOTAVAIL where the address is not this machine's.
@@ -122,13 +124,19 @@ impl TcpSocket {
         let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-        // A request is one write: with Nagle the second one of a connection could wait for an ACK.
-        sockopt::set_tcp_nodelay(&fd, true)?;
         if let Some(source) = source {
             set_flag(fd.as_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT)?;
             rustix::net::bind(&fd, &SocketAddr::new(source, 0))?;
         }
         Ok(TcpSocket(StreamSocket::from(fd)))
+    }
+
+    /// Lets every write leave at once (TCP_NODELAY): with Nagle the second one of a connection could wait for an ACK.
+    ///
+    /// # Errors
+    /// None that a TCP socket gives.
+    pub fn send_at_once(&self) -> io::Result<()> {
+        Ok(sockopt::set_tcp_nodelay(&self.0, true)?)
     }
 
     /// Bounds what the kernel takes in for us (SO_RCVBUF, which it doubles); before [`TcpSocket::connect`], so that the

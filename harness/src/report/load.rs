@@ -155,8 +155,9 @@ fn asked(report: &LoadReport) -> String {
     };
     let kept = if heading.kept { "kept" } else { "fresh" };
     let pace = heading.rate.map_or_else(|| "as fast as answered".to_owned(), |rate| format!("{rate} a second"));
+    let threads = if heading.threads > 1 { format!(" on {} threads", heading.threads) } else { String::new() };
     format!(
-        "{scheme}://{}{path} for {} s, {} {kept} connections at a time, {pace}",
+        "{scheme}://{}{path} for {} s, {} {kept} connections at a time{threads}, {pace}",
         heading.to,
         heading.duration_ms as f64 / 1e3,
         heading.connections

@@ -87,6 +87,25 @@ impl Books {
         (self.interval.from, self.interval.failed) = (now, 0);
     }
 
+    /// Takes in what another thread has counted of the same load.
+    pub(super) fn add(&mut self, other: Books) {
+        self.whole.add(&other.whole).expect("both have the same bounds");
+        self.lateness.add(&other.lateness).expect("both have the same bounds");
+        for (mine, theirs) in [(&mut self.failed, other.failed), (&mut self.idle_broken, other.idle_broken)] {
+            for (class, count) in theirs {
+                *mine.entry(class).or_default() += count;
+            }
+        }
+        self.begun += other.begun;
+        self.unsent += other.unsent;
+        self.connections += other.connections;
+        self.idle_closes += other.idle_closes;
+        self.bytes_received += other.bytes_received;
+        self.losses.extend(other.losses);
+        self.losses.sort_by_key(|lost| lost.ended);
+        self.losses.truncate(FAILURES_TOLD);
+    }
+
     /// `origin` is the zero of its instants on CLOCK_MONOTONIC.
     pub(super) fn close(self, origin: u64, took: Nanos, is_open_loop: bool, processor: Duration) -> DriveReport {
         DriveReport {

@@ -15,8 +15,7 @@ use thiserror::Error;
 use super::books::Books;
 use super::slot::{Shared, Slot, Step, Watched};
 use crate::clock::Nanos;
-use crate::drive::{DrivePlan, DriveReport, Lost, Pace, PlanError, Record, Seen};
-use crate::kernel::clock::Clock;
+use crate::drive::{Lost, Pace, PlanError, Record, Seen};
 use crate::kernel::timer::Timer;
 use crate::wait::Stop;
 
@@ -87,22 +86,29 @@ impl Whose {
     }
 }
 
-/// Drives the load until its time is over, or until it is asked to stop, and then until what is under way has ended. `see` is shown each
-/// request as it ends, and about `every` so often what was since.
+/// What one thread's share of a load came to.
+#[derive(Debug)]
+pub(super) struct Driven {
+    pub(super) books: Books,
+    /// When its last request ended.
+    pub(super) ended: Nanos,
+    /// Processor time of its thread.
+    pub(super) processor: Duration,
+}
+
+/// Drives a share of a load on this thread.
 ///
 /// # Errors
-/// A plan that contradicts itself; no descriptor for the driver. What happens to requests is in the report.
-pub fn drive(
-    plan: &DrivePlan,
+/// No descriptor for the driver.
+pub(super) fn drive_share(
+    shared: &Shared<'_>,
     every: Duration,
     stop: &Stop,
     see: &mut dyn FnMut(Seen<'_>),
-) -> Result<DriveReport, DriveError> {
-    plan.check()?;
-    let shared = Shared::new(plan, Clock::start());
-    let mut driver = Driver::new(&shared, every, stop, see)?;
+) -> Result<Driven, DriveError> {
+    let mut driver = Driver::new(shared, every, stop, see)?;
     driver.run()?;
-    Ok(driver.report())
+    Ok(driver.close())
 }
 
 struct Driver<'s, 'p> {
@@ -122,7 +128,7 @@ struct Driver<'s, 'p> {
     timer: Timer,
     /// What the timer is set to.
     armed: Option<Nanos>,
-    /// Open loop: the number of the next request by the schedule, and the distance between two.
+    /// Open loop: how many requests of this thread's schedule have begun, and the distance between two of the whole load's.
     next: u64,
     distance: Option<f64>,
     /// Nothing begins from here on.
@@ -149,7 +155,7 @@ impl<'s, 'p> Driver<'s, 'p> {
         };
         watch(timer.as_fd(), Whose::Timer, EventFlags::IN | EventFlags::ET)?;
         watch(stop.as_fd(), Whose::Stop, EventFlags::IN | EventFlags::ET)?;
-        let slots: Vec<Slot<'s>> = (0..plan.connections).map(|_| Slot::new(shared)).collect();
+        let slots: Vec<Slot<'s>> = (0..shared.share.of(plan.connections.into())).map(|_| Slot::new(shared)).collect();
         let distance = if let Pace::PerSecond(rate) = plan.pace { Some(1e9 / rate) } else { None };
         Ok(Driver {
             free: (0..slots.len()).rev().collect(),
@@ -185,7 +191,9 @@ impl<'s, 'p> Driver<'s, 'p> {
             if now >= self.next_cut {
                 let busy = self.busy();
                 self.books.cut(now, busy, self.see);
-                self.next_cut = now.plus(self.every);
+                // By the clock, so that all threads of a load cut at the same instants.
+                let next = self.next_cut.plus(self.every);
+                self.next_cut = if next > now { next } else { now.plus(self.every) };
             }
             if now >= self.end && self.busy() == 0 && !self.owes(now) {
                 self.books.cut(now, 0, self.see);
@@ -241,7 +249,7 @@ impl<'s, 'p> Driver<'s, 'p> {
 
     /// When the next request of the schedule is due; in a closed loop: now.
     fn due(&self, now: Nanos) -> Nanos {
-        self.distance.map_or(now, |distance| Nanos((self.next as f64 * distance) as u64))
+        self.distance.map_or(now, |distance| Nanos((self.shared.share.number(self.next) as f64 * distance) as u64))
     }
 
     /// An open loop has not begun all that was due by its end, for want of a connection. Those that wait for longer than an answer may take
@@ -270,10 +278,11 @@ impl<'s, 'p> Driver<'s, 'p> {
             self.found_idle(found);
         }
         let slot = &mut self.slots[at];
-        let id = self.books.next();
+        let id = self.shared.share.number(self.books.next() - 1) + 1;
         let was_open = slot.socket().is_some();
         self.books.connections += u64::from(!was_open);
-        let step = slot.begin(self.shared, id, self.books.connections, intended);
+        let connection = self.shared.share.number(self.books.connections.saturating_sub(1)) + 1;
+        let step = slot.begin(self.shared, id, connection, intended);
         if self.distance.is_some() {
             self.books.late(slot.began.since(intended.max(self.free_since)));
         }
@@ -395,11 +404,12 @@ impl<'s, 'p> Driver<'s, 'p> {
         Ok(())
     }
 
-    fn report(mut self) -> DriveReport {
+    fn close(mut self) -> Driven {
         let processor = processor_time().saturating_sub(self.processor_before);
-        let due = self.distance.map_or(0, |distance| (self.end.0 as f64 / distance).ceil() as u64);
+        let due =
+            self.distance.map_or(0, |distance| self.shared.share.of((self.end.0 as f64 / distance).ceil() as u64));
         self.books.unsent = due.saturating_sub(self.next);
-        self.books.close(self.shared.clock.origin(), self.ended, self.distance.is_some(), processor)
+        Driven { books: self.books, ended: self.ended, processor }
     }
 }
 

@@ -6,11 +6,13 @@
 //!  Idle   ──────────────────────────► Sending
 //! ```
 //!
-//! Where the queue of a UNIX listener is full a slot is Queueing before it is Sending, and asks again and again. A step that fails the request leaves the slot vacant. On the loopback a connect and a write are mostly done at once, so that a
-//! request that meets no trouble costs one write(2) and one read(2).
+//! Where the queue of a UNIX listener is full a slot is Queueing before it is Sending, and asks again and again. A step that fails the
+//! request leaves the slot vacant. On the loopback a connect and a write are mostly done at once: a request that meets no trouble costs
+//! one write(2) and one read(2), and a connection for it four calls more.
 
 use std::io;
 
+use super::share::Share;
 use super::wire::{Connect, Wire};
 use crate::clock::Nanos;
 use crate::drive::DrivePlan;
@@ -32,13 +34,15 @@ const ID_DIGITS: usize = 20;
 pub(super) struct Shared<'p> {
     pub(super) plan: &'p DrivePlan,
     pub(super) clock: Clock,
+    /// What of the plan is this thread's.
+    pub(super) share: Share,
     /// The bytes of a request before its id, and after it.
     request: (Vec<u8>, Vec<u8>),
     names: HeaderNames,
 }
 
 impl<'p> Shared<'p> {
-    pub(super) fn new(plan: &'p DrivePlan, clock: Clock) -> Shared<'p> {
+    pub(super) fn new(plan: &'p DrivePlan, clock: Clock, share: Share) -> Shared<'p> {
         let (before, after) = match plan.protocol {
             Protocol::Http1 => {
                 let before = format!("GET {} HTTP/1.1\r\nHost: {}\r\nX-Request-Id: ", plan.path, plan.host);
@@ -47,7 +51,7 @@ impl<'p> Shared<'p> {
             Protocol::Echo => (format!("{} ", plan.path), "\n"),
         };
         let request = (before.into_bytes(), after.as_bytes().to_vec());
-        Shared { plan, clock, request, names: HeaderNames::default() }
+        Shared { plan, clock, share, request, names: HeaderNames::default() }
     }
 }
 
@@ -205,15 +209,34 @@ impl<'s> Slot<'s> {
         let Some(socket) = &self.socket else { return Step::Waiting };
         match socket.connect(&shared.plan.to) {
             Ok(Connect::Done) => self.give(),
-            Ok(Connect::UnderWay) => {
-                self.stage = Stage::Connecting;
-                Step::Waiting
-            }
+            Ok(Connect::UnderWay) => self.greet(),
             Ok(Connect::Full) => {
                 self.stage = Stage::Queueing;
                 Step::Queueing
             }
             Err(error) => self.failed(connect_failure(Signal::from(&error), None)),
+        }
+    }
+
+    /// On the loopback the handshake is over when a nonblocking connect(2) returns, although it says that it is under way. A write knows, and
+    /// where the handshake has failed says why: the error that a look would have found.
+    fn greet(&mut self) -> Step {
+        let Some(socket) = &self.socket else { return Step::Waiting };
+        match socket.write(&self.request) {
+            Ok(count) => {
+                self.sent = count;
+                self.give()
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.stage = Stage::Connecting;
+                Step::Waiting
+            }
+            // The handshake was complete, and a FIN and a RST came after it.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.lost(Signal::from(&error)),
+            Err(error) => {
+                let info = socket.info();
+                self.failed(connect_failure(Signal::from(&error), info))
+            }
         }
     }
 

@@ -44,7 +44,14 @@ impl Wire {
     /// Our own resources.
     pub(super) fn open(plan: &DrivePlan, number: u64) -> io::Result<Wire> {
         match &plan.to {
-            Peer::Tcp(to) => TcpSocket::open_from(*to, plan.source_of(number)).map(Wire::Tcp),
+            Peer::Tcp(to) => {
+                let socket = TcpSocket::open_from(*to, plan.source_of(number))?;
+                // A connection's only request is one write, and waits for nothing.
+                if plan.kept {
+                    socket.send_at_once()?;
+                }
+                Ok(Wire::Tcp(socket))
+            }
             Peer::Unix(_) => UnixSocket::open().map(Wire::Unix),
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::fake_server::{FakeServer, Peer};
 use super::fixture::{Harm, closed_port, want};
-use crate::drive::{self, DrivePlan, DriveReport, Pace, Seen, Source};
+use crate::drive::{self, DrivePlan, DriveReport, Lost, Pace, Seen, Source};
 use crate::load::fast::drive;
 use crate::request::FailureClass;
 use crate::wait::Stop;
@@ -28,7 +28,13 @@ pub(super) fn driven(to: impl Into<drive::Peer>, change: impl Fn(&mut DrivePlan)
     });
     let report = report.expect("it drives");
     assert_eq!((report.answered, report.lost()), (answered, failed), "the whole is the sum of its intervals");
-    assert_eq!((records.len() as u64, &losses), (answered, &report.losses), "each end is seen");
+    // Threads tell of theirs in whatever order they come to it.
+    let in_order = |mut losses: Vec<Lost>| {
+        losses.sort_by_key(|it| (it.ended, it.began));
+        losses
+    };
+    assert_eq!(records.len() as u64, answered);
+    assert_eq!(in_order(losses), in_order(report.losses.clone()), "each end is seen");
     assert!(records.iter().all(|it| it.intended <= it.began && it.began <= it.ended), "{records:?}");
     assert_eq!(report.begun, report.answered + report.lost(), "each request has one end: {report:?}");
     report
@@ -53,6 +59,20 @@ fn a_connection_for_each_request_is_one_for_each() {
     let report = driven(server.address, |plan| plan.kept = false);
     assert_eq!((report.answered, report.lost()), (server.deeds.count("answered"), 0));
     assert_eq!(report.connections, report.begun);
+}
+
+#[test]
+fn threads_share_one_load() {
+    let server = FakeServer::plain();
+    let report = driven(server.address, |plan| plan.threads = 2);
+    assert_eq!((report.answered, report.lost()), (server.deeds.count("answered"), 0));
+    assert_eq!((report.connections, report.lateness), (4, None));
+    // The schedule of a thread is every second instant of the whole.
+    let report = driven(server.address, |plan| (plan.threads, plan.pace) = (3, Pace::PerSecond(200.0)));
+    assert_eq!((report.begun, report.answered, report.unsent), (60, 60, 0));
+    let (_held, to) = closed_port();
+    let gone = driven(to, |plan| plan.threads = 2);
+    all_fail(&gone, FailureClass::Refused);
 }
 
 #[test]
