@@ -1,5 +1,6 @@
 //! The run's clock: CLOCK_MONOTONIC, shared by every process of a run, counted from the run's start.
 
+use nix::sys::time::TimeSpec;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::clock::Nanos;
@@ -48,4 +49,17 @@ pub fn monotonic() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     // CLOCK_MONOTONIC counts from boot and is never negative.
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+/// A stamp of CLOCK_REALTIME, the only one that the kernel gives, on CLOCK_MONOTONIC. Between the two looks lies one at the
+/// other clock, so that the instant is known to some hundred nanoseconds. Now, when somebody has set the clock back.
+#[must_use]
+pub fn on_monotonic(stamp: TimeSpec) -> (u64, u64) {
+    let before = monotonic();
+    let now = clock_gettime(ClockId::Realtime);
+    let after = monotonic();
+    let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+    let age = nanoseconds(now.tv_sec, now.tv_nsec) - nanoseconds(stamp.tv_sec(), stamp.tv_nsec());
+    let age = u64::try_from(age).unwrap_or(0);
+    (before.saturating_sub(age), after.saturating_sub(age))
 }

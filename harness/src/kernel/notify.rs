@@ -14,9 +14,8 @@ use nix::sys::socket::{
     sockopt,
 };
 use nix::sys::time::TimeSpec;
-use rustix::time::{ClockId, clock_gettime};
 
-use super::clock::monotonic;
+use super::clock::{monotonic, on_monotonic};
 use crate::id::Pid;
 
 /// More than any message that systemd takes (4096 bytes).
@@ -136,18 +135,6 @@ fn inner(outer: i32) -> Option<Pid> {
     let status = fs::read_to_string(format!("/proc/{outer}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("NStgid:"))?;
     line.split_ascii_whitespace().last()?.parse().ok().map(Pid)
-}
-
-/// A stamp of CLOCK_REALTIME, the only one that the kernel gives, on CLOCK_MONOTONIC. Between the two looks lies one at the
-/// other clock, so that the instant is known to some hundred nanoseconds. Now, when somebody has set the clock back.
-fn on_monotonic(stamp: TimeSpec) -> (u64, u64) {
-    let before = monotonic();
-    let now = clock_gettime(ClockId::Realtime);
-    let after = monotonic();
-    let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
-    let age = nanoseconds(now.tv_sec, now.tv_nsec) - nanoseconds(stamp.tv_sec(), stamp.tv_nsec());
-    let age = u64::try_from(age).unwrap_or(0);
-    (before.saturating_sub(age), after.saturating_sub(age))
 }
 
 #[cfg(test)]

@@ -3,11 +3,22 @@
 //! Own wrapper instead of a runtime's stream: the load must see every errno first-hand, and reading SO_ERROR consumes
 //! the error, so nobody else may read it.
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
+
+use super::clock::on_monotonic;
+
+/// Room for the header of a control message, and a stamp.
+const STAMP_BYTES: usize = 64;
+
+/// Where the kernel writes control messages (cmsg(3)).
+#[repr(align(8))]
+struct Control([u8; STAMP_BYTES]);
 
 /// A connected socket, or one that is to be.
 #[derive(Debug)]
@@ -38,6 +49,30 @@ impl StreamSocket {
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let (count, _) = again(|| rustix::net::recv(&self.0, &mut *buffer, RecvFlags::DONTWAIT))?;
         Ok(count)
+    }
+
+    /// Lets the kernel stamp what comes from now on (SO_TIMESTAMPNS). A kernel that stamped nothing before begins a moment later.
+    ///
+    /// # Errors
+    /// None that a socket gives.
+    pub fn stamp(&self) -> io::Result<()> {
+        Ok(setsockopt(&self.0, ReceiveTimestampns, &true)?)
+    }
+
+    /// The same as [`StreamSocket::read`]; and where the kernel has stamped it, when the last of it came, on raw CLOCK_MONOTONIC.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn read_stamped(&self, buffer: &mut [u8]) -> io::Result<(usize, Option<u64>)> {
+        let mut control = Control([0; STAMP_BYTES]);
+        let mut parts = [IoSliceMut::new(buffer)];
+        loop {
+            match recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut control.0), MsgFlags::MSG_DONTWAIT) {
+                Ok(received) => return Ok((received.bytes, received.cmsgs()?.find_map(stamp))),
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
     }
 
     /// Gives bytes to the kernel; never raises SIGPIPE.
@@ -77,11 +112,51 @@ impl AsFd for StreamSocket {
     }
 }
 
+/// Of the two instants between which it came the later one.
+fn stamp(message: ControlMessageOwned) -> Option<u64> {
+    if let ControlMessageOwned::ScmTimestampns(stamp) = message { Some(on_monotonic(stamp).1) } else { None }
+}
+
 fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
         match call() {
             Err(Errno::INTR) => {}
             other => return other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::kernel::clock::monotonic;
+    use crate::wait::readable_within;
+
+    #[test]
+    fn a_stamp_tells_when_the_bytes_came() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let near = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
+        let (mut far, _) = listener.accept().expect("accept");
+        let near = StreamSocket::from(OwnedFd::from(near));
+        near.stamp().expect("stamp");
+        let mut buffer = [0u8; 8];
+        let mut stamped = || {
+            let wrote = monotonic();
+            far.write_all(b"ab").expect("write");
+            assert!(readable_within(near.as_fd(), Duration::from_secs(20)));
+            let (count, stamp) = near.read_stamped(&mut buffer).expect("read");
+            assert_eq!(count, 2);
+            stamp.map(|stamp| (wrote, stamp))
+        };
+        // The first that asks for stamps anywhere on a machine has none for a moment: the kernel turns them on beside it.
+        let (wrote, stamp) = (0..100_000).find_map(|_| stamped()).expect("the kernel stamps");
+        assert!((wrote..=monotonic()).contains(&stamp), "{wrote} {stamp}");
+        assert_eq!(near.read_stamped(&mut buffer).expect_err("nothing more").kind(), io::ErrorKind::WouldBlock);
+        drop(far);
+        assert_eq!(near.read_stamped(&mut buffer).expect("the end"), (0, None));
     }
 }

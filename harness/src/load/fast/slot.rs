@@ -15,7 +15,7 @@ use std::io;
 use super::share::Share;
 use super::wire::{Connect, Wire};
 use crate::clock::Nanos;
-use crate::drive::DrivePlan;
+use crate::drive::{DrivePlan, Pace, Peer};
 use crate::kernel::clock::Clock;
 use crate::kernel::stream::Peek;
 use crate::kernel::tcp::TcpState;
@@ -36,6 +36,8 @@ pub(super) struct Shared<'p> {
     pub(super) clock: Clock,
     /// What of the plan is this thread's.
     pub(super) share: Share,
+    /// The kernel tells when what is read has come. In a closed loop nobody asks: there the next request begins when it is read.
+    pub(super) stamped: bool,
     /// The bytes of a request before its id, and after it.
     request: (Vec<u8>, Vec<u8>),
     names: HeaderNames,
@@ -51,7 +53,8 @@ impl<'p> Shared<'p> {
             Protocol::Echo => (format!("{} ", plan.path), "\n"),
         };
         let request = (before.into_bytes(), after.as_bytes().to_vec());
-        Shared { plan, clock, share, request, names: HeaderNames::default() }
+        let stamped = matches!((plan.pace, &plan.to), (Pace::PerSecond(_), Peer::Tcp(_)));
+        Shared { plan, clock, share, stamped, request, names: HeaderNames::default() }
     }
 }
 
@@ -124,6 +127,9 @@ pub(super) struct Slot<'s> {
     sent_before: u64,
     sent: usize,
     pub(super) received: u64,
+    /// What is read is stamped; when the last of it came, on raw CLOCK_MONOTONIC.
+    stamped: bool,
+    arrived: Option<u64>,
     /// When the request was meant to be sent, and when its work began.
     pub(super) intended: Nanos,
     pub(super) began: Nanos,
@@ -149,6 +155,8 @@ impl<'s> Slot<'s> {
             sent_before: 0,
             sent: 0,
             received: 0,
+            stamped: shared.stamped,
+            arrived: None,
             intended: Nanos(0),
             began: Nanos(0),
         }
@@ -185,7 +193,7 @@ impl<'s> Slot<'s> {
             Reader::Http(reader) => *reader = AnswerReader::new(&shared.names, id),
             Reader::Echo(reader) => reader.again(&self.request),
         }
-        (self.sent, self.received) = (0, 0);
+        (self.sent, self.received, self.arrived) = (0, 0, None);
         if self.socket.is_none() {
             return self.open(shared, number);
         }
@@ -196,7 +204,7 @@ impl<'s> Slot<'s> {
         (self.number, self.requests, self.sent_before) = (number, 0, 0);
         self.connections = self.connections.wrapping_add(1);
         self.watched = Watched::Nothing;
-        match Wire::open(shared.plan, number) {
+        match Wire::open(shared, number) {
             Ok(socket) => {
                 self.socket = Some(socket);
                 self.connect_to(shared)
@@ -291,11 +299,14 @@ impl<'s> Slot<'s> {
     fn hear(&mut self, closing: bool, buffer: &mut [u8]) -> Step {
         loop {
             let Some(socket) = &self.socket else { return Step::Waiting };
-            match socket.read(buffer) {
-                Ok(0) if self.reader.ends_with_stream() => return self.answered(0, true),
-                Ok(0) => return self.lost(Signal::Eof),
-                Ok(count) => {
+            let read =
+                if self.stamped { socket.read_stamped(buffer) } else { socket.read(buffer).map(|it| (it, None)) };
+            match read {
+                Ok((0, _)) if self.reader.ends_with_stream() => return self.answered(0, true),
+                Ok((0, _)) => return self.lost(Signal::Eof),
+                Ok((count, arrived)) => {
                     self.received += count as u64;
+                    self.arrived = arrived;
                     match self.reader.feed(&buffer[..count]) {
                         Progress::Whole { excess } => return self.answered(excess, closing),
                         Progress::Malformed => {
@@ -309,6 +320,13 @@ impl<'s> Slot<'s> {
                 Err(error) => return self.lost(Signal::from(&error)),
             }
         }
+    }
+
+    /// When the last bytes of the answer came, which was read now: as the kernel says, where it does. Nobody sets its clock while a request is
+    /// under way but by chance, and that is seen.
+    pub(super) fn arrived(&self, clock: &Clock, now: Nanos) -> Nanos {
+        let stamp = self.arrived.map(|it| clock.at(it));
+        stamp.filter(|it| (self.began..=now).contains(it)).unwrap_or(now)
     }
 
     /// An answer is whole: what it says decides, and whether the connection can carry another.

@@ -14,7 +14,8 @@ use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::drive::{DrivePlan, Peer};
+use super::slot::Shared;
+use crate::drive::Peer;
 use crate::kernel::stream::StreamSocket;
 use crate::kernel::tcp::{SYN_BYTES, TcpInfo, TcpSocket};
 use crate::kernel::unix::{self, UnixSocket};
@@ -42,13 +43,17 @@ impl Wire {
     ///
     /// # Errors
     /// Our own resources.
-    pub(super) fn open(plan: &DrivePlan, number: u64) -> io::Result<Wire> {
+    pub(super) fn open(shared: &Shared<'_>, number: u64) -> io::Result<Wire> {
+        let plan = shared.plan;
         match &plan.to {
             Peer::Tcp(to) => {
                 let socket = TcpSocket::open_from(*to, plan.source_of(number))?;
                 // A connection's only request is one write, and waits for nothing.
                 if plan.kept {
                     socket.send_at_once()?;
+                }
+                if shared.stamped {
+                    socket.stamp()?;
                 }
                 Ok(Wire::Tcp(socket))
             }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::fake_server::{FakeServer, Peer};
 use super::fixture::{Harm, closed_port, want};
-use crate::drive::{self, DrivePlan, DriveReport, Lost, Pace, Seen, Source};
+use crate::drive::{self, DrivePlan, DriveReport, Lost, Pace, Record, Seen, Source};
+use crate::kernel::clock::monotonic;
 use crate::load::fast::drive;
 use crate::request::FailureClass;
 use crate::wait::Stop;
@@ -101,6 +102,46 @@ fn an_open_loop_begins_each_request_of_its_schedule() {
     let report = driven(server.address, |plan| plan.pace = Pace::PerSecond(1000.0));
     assert_eq!((report.begun, report.answered, server.deeds.count("answered")), (300, 300, 300));
     assert_eq!(report.lateness.map(|it| it.count), Some(300));
+}
+
+/// 200 µs from one request to the next: their answers are read at ticks.
+const CLOSE_TICKS: Pace = Pace::PerSecond(5000.0);
+
+#[test]
+fn an_answer_that_is_read_at_the_next_tick_came_when_the_kernel_got_it() {
+    let server = FakeServer::plain();
+    let plan = DrivePlan { duration: Duration::from_millis(300), pace: CLOSE_TICKS, ..DrivePlan::new(server.address) };
+    let stop = Stop::new().expect("descriptors are left");
+    let mut seen: Vec<(u64, Record)> = Vec::new();
+    let report = drive(&plan, Duration::from_millis(50), &stop, &mut |it| {
+        if let Seen::Answered(record) = it {
+            seen.push((monotonic(), record));
+        }
+    });
+    let report = report.expect("it drives");
+    assert_eq!((report.answered, report.lost(), report.unsent), (1500, 0, 0), "{report:?}");
+    seen.sort_by_key(|(_, record)| record.intended);
+    // Some came before the next request began, and were read after it.
+    let at_a_tick = seen.windows(2).filter(|two| {
+        let [(read, one), (_, next)] = two else { return false };
+        one.ended < next.began && report.origin + next.began.0 <= *read
+    });
+    assert!(at_a_tick.count() > 0, "{seen:?}");
+}
+
+#[test]
+fn at_close_ticks_nothing_is_reported_but_what_was() {
+    let server = FakeServer::start(harm);
+    let report = driven(server.address, |plan| plan.pace = CLOSE_TICKS);
+    for (deed, _) in DEEDS {
+        assert!(server.deeds.count(deed) > 0, "nothing was {deed}: {report:?}");
+    }
+    assert_eq!(report.failed, want(&DEEDS, &server.deeds));
+    let plain = FakeServer::plain();
+    let fresh = driven(plain.address, |plan| (plan.kept, plan.pace) = (false, CLOSE_TICKS));
+    assert_eq!((fresh.answered, fresh.connections), (1500, 1500), "{fresh:?}");
+    let (_held, to) = closed_port();
+    all_fail(&driven(to, |plan| plan.pace = CLOSE_TICKS), FailureClass::Refused);
 }
 
 #[test]
@@ -262,10 +303,15 @@ fn a_body_that_ends_with_its_connection_is_whole() {
 #[test]
 fn it_ends_early_when_it_is_asked_to() {
     let server = FakeServer::plain();
-    let plan = DrivePlan { duration: Duration::from_secs(600), ..DrivePlan::new(server.address) };
+    for pace in [Pace::AsAnswered, CLOSE_TICKS] {
+        ends_early(&DrivePlan { duration: Duration::from_secs(600), pace, ..DrivePlan::new(server.address) });
+    }
+}
+
+fn ends_early(plan: &DrivePlan) {
     let stop = Stop::new().expect("descriptors are left");
     let began = Instant::now();
-    let report = drive(&plan, Duration::from_millis(20), &stop, &mut |seen| {
+    let report = drive(plan, Duration::from_millis(20), &stop, &mut |seen| {
         if matches!(seen, Seen::Interval(_)) {
             stop.ask();
         }
