@@ -194,10 +194,12 @@ impl TcpSocket {
                 sockopt::socket_error(&self.0)??;
                 Ok(false)
             }
-            TcpState::Close => {
-                sockopt::socket_error(&self.0)??;
-                Err(Errno::NOTCONN.into())
-            }
+            TcpState::Close => match sockopt::socket_error(&self.0)? {
+                // A RST behind a FIN (tcp_reset in net/ipv4/tcp_input.c), which only a complete one has: writing tells it again.
+                Err(Errno::PIPE) => Ok(true),
+                Err(errno) => Err(errno.into()),
+                Ok(()) => Err(Errno::NOTCONN.into()),
+            },
             _ => Ok(true),
         }
     }
@@ -328,5 +330,20 @@ mod tests {
         socket.connect(to).expect("connect begins");
         let refused = socket.handshake().expect_err("nobody listens");
         assert_eq!(refused.raw_os_error(), Some(libc::ECONNREFUSED));
+    }
+
+    #[test]
+    fn a_handshake_was_complete_where_a_reset_lies_behind_an_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let to = listener.local_addr().expect("address");
+        let socket = TcpSocket::open(to).expect("open");
+        socket.connect(to).expect("connect");
+        let (peer, _) = listener.accept().expect("accept");
+        peer.shutdown(std::net::Shutdown::Write).expect("shutdown");
+        sockopt::set_socket_linger(&peer, Some(std::time::Duration::ZERO)).expect("linger");
+        drop(peer);
+        assert_eq!(socket.info().expect("info").state, TcpState::Close);
+        assert!(socket.handshake().expect("it was complete"));
+        assert_eq!(socket.write(b"x").expect_err("nobody is there").kind(), io::ErrorKind::BrokenPipe);
     }
 }
