@@ -2,8 +2,9 @@
 """Load generators beside each other, on one nginx with one worker: throughput and processor time of each request.
 
 Interleaved: each round runs every generator once, beginning with another one, so that what the machine does meanwhile it does to all. A generator
-that is not installed is left out, and said so. Needs nginx; compares `unbroken load` with wrk, h2load, oha and hey where they are. Then an open
-loop of 10 000 requests a second, five times: how late it is by its own fault, what it costs, and what the machine does meanwhile.
+that is not installed is left out, and said so. Needs nginx; compares `unbroken load` with wrk, h2load, oha and hey where they are. Before that,
+while the machine is idle, an open loop of 10 000 requests a second, five times: how late it is by its own fault, what it costs, and what the
+machine does meanwhile. (After a million fresh connections the kernel is busy for a minute more with what they left in TIME_WAIT.)
 
     cargo build --release
     python3 benches/generators.py --rounds 9 --seconds 3 > docs/results/generators.json
@@ -170,8 +171,8 @@ def main():
     arguments.add_argument("--commit", default=os.environ.get("UNBROKEN_COMMIT"))
     it = arguments.parse_args()
     with with_nginx() as url:
-        report = compared(it, url)
-        json.dump({**report, "open_loop": open_loop(it, url)}, sys.stdout, indent=2)
+        paced = open_loop(it, url)
+        json.dump({**compared(it, url), "open_loop": paced}, sys.stdout, indent=2)
         print()
 
 

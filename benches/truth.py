@@ -53,9 +53,14 @@ def workers(master):
         return set(file.read().split())
 
 
+def is_ours(name):
+    """The driver of this project, on one thread or on several."""
+    return name.startswith("unbroken")
+
+
 def reported(name, text):
     """Lost requests by the generator's own words, and what it calls them."""
-    if name == "unbroken":
+    if is_ours(name):
         return json.loads(text)["result"]["failed"]
     if name == "reqwest":
         return json.loads(text)["application"]["failed"]
@@ -104,7 +109,8 @@ def told(it, master, url):
     every["reqwest"] = application(it, url)
     there = {name: command for name, command in every.items() if command[0] == it.unbroken or shutil.which(name)}
     rows = {name: {"generator": name, "restarts": 0, "counted": dict.fromkeys(COUNTERS, 0), "reported": {}} for name in there}
-    rows["unbroken"]["agrees"] = 0
+    for name in filter(is_ours, there):
+        rows[name]["agrees"] = 0
     for nth in range(it.restarts):
         for name, command in there.items():
             text, counted = restarted(command, master)
@@ -115,7 +121,7 @@ def told(it, master, url):
                 row["counted"][counter] += count
             for what, count in lost.items():
                 row["reported"][what] = row["reported"].get(what, 0) + count
-            if name == "unbroken":
+            if is_ours(name):
                 known = {"unread": counted[0], "crossed": counted[1]}
                 row["agrees"] += lost == {what: count for what, count in known.items() if count}
             print(f"restart {nth + 1} {name}: kernel {counted}, reported {lost}", file=sys.stderr)

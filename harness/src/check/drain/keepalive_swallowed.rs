@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::check::drain::residence::{Manner, lost, normal, residence};
+use crate::check::drain::residence::{Manner, lost, normal, residence, unread_max};
 use crate::check::loss::touched;
 use crate::check::{Check, Witness};
 use crate::clock::Interval;
@@ -23,7 +23,7 @@ pub static CHECK: Check = Check {
     reports: &["gunicorn on HUP (20 runs)", "apache graceful"],
     observed: "At least 12 busy kept connections. Lost are: a request that the server read and answered with nothing \
                (`taken`: EOF with every byte acknowledged), one that lay unread for more than three times as long as the \
-               server normally takes, and one that was never answered.",
+               server normally takes and a tenth of a second, and one that was never answered.",
     needs: &[Witness::Upgrades, Witness::BusyLoad, Witness::IdleLoad],
     observers: &[],
     chance: true,
@@ -45,7 +45,7 @@ fn decide(history: &History) -> Vec<Finding> {
 fn dated(history: &History, finding: Finding, normal: Duration) -> Finding {
     let unread = finding.class == Some(FailureClass::Unread);
     match finding.upgrade.filter(|_| unread).and_then(|upgrade| longest_unread(history, upgrade)) {
-        Some((longest, within)) => finding.late_within(longest.saturating_sub(3 * normal), within),
+        Some((longest, within)) => finding.late_within(longest.saturating_sub(unread_max(normal)), within),
         None => finding,
     }
 }
@@ -81,14 +81,19 @@ mod tests {
 
     #[test]
     fn a_request_that_lay_unread_far_longer_than_normal_fails() {
-        check(16, FailureClass::Unread, Fail);
+        check(101, FailureClass::Unread, Fail);
+    }
+
+    #[test]
+    fn a_wait_that_nobody_would_tell_is_no_swallowing() {
+        check(99, FailureClass::Unread, Pass);
     }
 
     #[test]
     fn how_long_it_lay_there_may_be_the_machine_s_doing_and_that_it_was_read_may_not() {
         let ground = |class| {
             let baseline = answered(500, 505, 1).of(Pattern::Busy).reused();
-            let lost = failed(1001, 1101, class).of(Pattern::Busy).reused();
+            let lost = failed(1001, 1186, class).of(Pattern::Busy).reused();
             let script = Script::new().trigger(1000, 1, 2).request(baseline).request(lost);
             let finding = (super::CHECK.decide)(&script.history()).remove(0);
             (finding.ground, finding.late_by_ms)
@@ -103,7 +108,7 @@ mod tests {
             |at: u64, residence: u64| failed(at, at + residence, FailureClass::Unread).of(Pattern::Busy).reused();
         let script = Script::new().trigger(1000, 1, 2).trigger(2000, 2, 3);
         let script = script.request(answered(500, 505, 1).of(Pattern::Busy).reused());
-        let script = script.request(lost(1001, 100)).request(lost(2001, 300));
+        let script = script.request(lost(1001, 185)).request(lost(2001, 385));
         let late: Vec<_> = (super::CHECK.decide)(&script.history()).iter().map(|it| it.late_by_ms).collect();
         assert_eq!(late, [Some(85), Some(285)]);
     }
