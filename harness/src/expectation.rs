@@ -231,9 +231,9 @@ impl Expectation {
         if self.reason.trim().is_empty() {
             return Err(("reason", ExpectationProblem::NoReason));
         }
-        // The class is one of lost requests: what fails otherwise has none, as an answer that lacks a header, or a process that stays.
+        // The class is one of lost requests: what fails otherwise has none, as an answer that is late or lacks a header, or a process that stays.
         let loses_requests = ["handoff/", "drain/"].iter().any(|area| self.check.starts_with(area))
-            && !["drain/close-announced", "drain/old-exits-idle"].contains(&self.check.as_str());
+            && !["handoff/answer-gap", "drain/close-announced", "drain/old-exits-idle"].contains(&self.check.as_str());
         if self.kind == ExpectationKind::MayFail && self.class.is_none() && loses_requests {
             return Err(("kind", ExpectationProblem::NoClass));
         }

@@ -21,7 +21,7 @@ pub static CHECK: Check = Check {
                given up.",
     needs: &[Witness::Upgrades, Witness::FreshLoad],
     observers: &[],
-    chance: false,
+    chance: true,
     unproven_bare: None,
     decide,
 };

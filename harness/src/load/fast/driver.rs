@@ -25,8 +25,8 @@ const SWEEP_EVERY: Duration = Duration::from_millis(50);
 const AFTER_FAILURE: Duration = Duration::from_millis(1);
 /// How often room in the queue of a UNIX listener is asked for: a client that waits in connect(2) is woken, a nonblocking one is not.
 const ROOM_EVERY: Duration = Duration::from_millis(1);
-/// Up to this distance between requests their answers are not slept for. At 10 000 a second that takes 0.35 of a processor instead of 0.43, and
-/// requests begin less late; at a longer distance it is not worth to see a failure so much later.
+/// Up to this distance between requests nobody wakes for their answers. At 10 000 a second that takes 0.35 of a processor instead of 0.43, and
+/// requests begin less late; at a longer distance it is not worth seeing a failure so much later.
 const TICK_MAX: Duration = Duration::from_micros(200);
 
 /// Why a load could not be driven.
@@ -190,7 +190,7 @@ impl<'s, 'p> Driver<'s, 'p> {
         }
     }
 
-    /// Answers can be read when the next request is due: that is soon, none of them is needed for it, and the kernel tells when each came.
+    /// Answers can lie until the next request is due: that is soon, none of them is needed for it, and the kernel tells when each came.
     fn can_answers_wait(&self, now: Nanos) -> bool {
         self.are_ticks_close && now < self.end && !self.free.is_empty()
     }

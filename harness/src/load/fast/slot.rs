@@ -322,8 +322,8 @@ impl<'s> Slot<'s> {
         }
     }
 
-    /// When the last bytes of the answer came, which was read now: as the kernel says, where it does. Nobody sets its clock while a request is
-    /// under way but by chance, and that is seen.
+    /// When the last bytes of the answer came that was read now: as the kernel says, where it does. Its stamps are of CLOCK_REALTIME; one
+    /// outside of the request means that somebody has set that clock meanwhile.
     pub(super) fn arrived(&self, clock: &Clock, now: Nanos) -> Nanos {
         let stamp = self.arrived.map(|it| clock.at(it));
         stamp.filter(|it| (self.began..=now).contains(it)).unwrap_or(now)
