@@ -2,9 +2,9 @@
 """Load generators beside each other, on one nginx with one worker: throughput and processor time of each request.
 
 Interleaved: each round runs every generator once, beginning with another one, so that what the machine does meanwhile it does to all. A generator
-that is not installed is left out, and said so. Needs nginx; compares `unbroken load` with wrk, h2load, oha and hey where they are. Before that,
-while the machine is idle, an open loop of 10 000 requests a second, five times: how late it is by its own fault, what it costs, and what the
-machine does meanwhile. (After a million fresh connections the kernel is busy for a minute more with what they left in TIME_WAIT.)
+that is not installed is left out, and said so. Needs nginx; compares `unbroken load` with wrk, h2load, oha and hey where they are. Before that, as
+the machine is to be idle, an open loop of 10 000 requests a second, five times: how late it is by its own fault, what it costs, and what the machine
+does meanwhile.
 
     cargo build --release
     python3 benches/generators.py --rounds 9 --seconds 3 > docs/results/generators.json
