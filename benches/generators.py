@@ -93,9 +93,14 @@ def commands(url, seconds, connections, unbroken):
     }
 
 
+def is_ours(name):
+    """The driver of this project, on one thread or on several."""
+    return name.startswith("unbroken")
+
+
 def rate(name, text):
     """Answered requests a second, as the generator says."""
-    if name.startswith("unbroken"):
+    if is_ours(name):
         result = json.loads(text)["result"]
         return result["answered"] / (result["took"] / 1e9)
     if name == "oha":
@@ -179,7 +184,7 @@ def main():
 def compared(it, url):
     """Medians of all rounds, and ratios to wrk's."""
     every = commands(url, it.seconds, it.connections, it.unbroken)
-    there = {name: both for name, both in every.items() if name.startswith("unbroken") or shutil.which(name)}
+    there = {name: both for name, both in every.items() if is_ours(name) or shutil.which(name)}
     lacking = [name for name in every if name not in there]
     samples = {}
     for round_ in range(it.rounds):

@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 
-from generators import CONF, commands
+from generators import CONF, commands, is_ours
 
 COUNTERS = ("TCPAbortOnClose", "TCPAbortOnData")
 # For so long a generator runs, and when in it nginx is told to reload.
@@ -51,11 +51,6 @@ def counters():
 def workers(master):
     with open(f"/proc/{master}/task/{master}/children", encoding="ascii") as file:
         return set(file.read().split())
-
-
-def is_ours(name):
-    """The driver of this project, on one thread or on several."""
-    return name.startswith("unbroken")
 
 
 def reported(name, text):
