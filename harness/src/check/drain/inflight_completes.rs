@@ -27,24 +27,24 @@ pub static CHECK: Check = Check {
 };
 
 fn decide(history: &History) -> Vec<Finding> {
-    let Some(trigger) = history.first_trigger() else { return Vec::new() };
+    let Some(met) = history.restart_met() else { return Vec::new() };
     losses(
         history,
         &Loss {
             what: "requests in flight",
             concerns: &|request| request.pattern != Pattern::Parked && request.sent.is_some(),
-            lost: &|request| lost(request, trigger),
+            lost: &|request| lost(request, met),
         },
     )
 }
 
-fn lost(request: &Request, trigger: Nanos) -> bool {
+fn lost(request: &Request, met: Nanos) -> bool {
     match request.failure() {
         None => false,
         Some(FailureClass::Truncated | FailureClass::WrongAnswer | FailureClass::ServerError) => true,
         Some(FailureClass::UnsolicitedAnswer) => true,
-        // Connected after the trigger, it may never have been accepted: that is for handoff/no-refused.
-        Some(FailureClass::Dropped | FailureClass::ClosedBeforeFirstByte) => request.began < trigger,
+        // Begun later, it may never have been accepted: that is for handoff/no-refused.
+        Some(FailureClass::Dropped | FailureClass::ClosedBeforeFirstByte) => request.began < met,
         // On a reused connection a request without an answer is judged by the two keep-alive checks.
         Some(FailureClass::Hung) => request.nth_on_connection == 0,
         Some(
@@ -67,7 +67,9 @@ fn lost(request: &Request, trigger: Nanos) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use crate::check::path::tests as path;
     use crate::check::script::{Script, answered, failed};
+    use crate::event::{PathFault, PathMet};
     use crate::request::{FailureClass, Pattern};
     use crate::verdict::Verdict::{self, Fail, Pass};
 
@@ -84,6 +86,15 @@ mod tests {
     fn a_request_cut_in_the_middle_fails() {
         check(Some(FailureClass::Truncated), Fail);
         check(Some(FailureClass::Dropped), Fail);
+    }
+
+    #[test]
+    fn what_was_sent_while_packets_were_lost_was_not_in_flight_at_the_trigger() {
+        let met = PathMet::Lost { to_target: 1, to_clients: 1 };
+        let across = |script: Script| path::across(script, 990, PathFault::Drop, met, 1300);
+        let run = |at: u64| across(Script::new()).request(failed(at, 1400, FailureClass::Dropped)).history();
+        assert_eq!((super::CHECK.decide)(&run(985))[0].verdict, Fail);
+        assert_eq!((super::CHECK.decide)(&run(995))[0].verdict, Pass);
     }
 
     #[test]

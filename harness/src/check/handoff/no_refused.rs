@@ -29,7 +29,7 @@ pub static CHECK: Check = Check {
 };
 
 fn decide(history: &History) -> Vec<Finding> {
-    let Some(trigger) = history.first_trigger() else { return Vec::new() };
+    let Some(met) = history.restart_met() else { return Vec::new() };
     losses(
         history,
         &Loss {
@@ -37,7 +37,7 @@ fn decide(history: &History) -> Vec<Finding> {
             concerns: &|request| request.nth_on_connection == 0 && request.pattern != Pattern::Parked,
             lost: &|request| match request.failure() {
                 // In flight already when the restart began: that is for drain/inflight-completes.
-                Some(class) => class.is_connect_failure() || (class.is_drop() && request.began >= trigger),
+                Some(class) => class.is_connect_failure() || (class.is_drop() && request.began >= met),
                 None => false,
             },
         },
@@ -79,6 +79,15 @@ mod tests {
         let run = |at: u64| across(Script::new()).request(failed(at, at + 1, FailureClass::Refused)).history();
         assert_eq!((super::CHECK.decide)(&run(1100))[0].verdict, Pass);
         assert_eq!((super::CHECK.decide)(&run(1400))[0].verdict, Fail);
+    }
+
+    #[test]
+    fn a_connection_that_was_begun_while_packets_were_lost_is_one_of_the_upgrade() {
+        let met = PathMet::Lost { to_target: 1, to_clients: 1 };
+        let across = |script: Script| path::across(script, 990, PathFault::Drop, met, 1300);
+        let run = |at: u64| across(Script::new()).request(failed(at, 1400, FailureClass::Dropped)).history();
+        assert_eq!((super::CHECK.decide)(&run(985))[0].verdict, Pass);
+        assert_eq!((super::CHECK.decide)(&run(995))[0].verdict, Fail);
     }
 
     #[test]
