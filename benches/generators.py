@@ -3,8 +3,8 @@
 
 Interleaved: each round runs every generator once, beginning with another one, so that what the machine does meanwhile it does to all. A generator
 that is not installed is left out, and said so. Needs nginx; compares `unbroken load` with wrk, h2load, oha and hey where they are. Before that, as
-the machine is to be idle, an open loop of 10 000 requests a second, five times: how late it is by its own fault, what it costs, and what the machine
-does meanwhile.
+the machine is to be idle, an open loop of 10 000 requests a second, five times: how late it is by its own fault, what it costs, what the machine does
+meanwhile, and how often a processor was taken away right before, from whoever ran.
 
     cargo build --release
     python3 benches/generators.py --rounds 9 --seconds 3 > docs/results/generators.json
@@ -128,11 +128,13 @@ OPEN_LOOP_ROUNDS = 5
 
 
 def open_loop(it, url):
-    """Lateness of the schedule (microseconds), and shares of one processor: the driver's, and of all that ran beside it, nginx included."""
+    """Lateness of the schedule (microseconds), and shares of one processor: the driver's, of all that ran beside it, nginx included, and what was
+    taken away before it began."""
     command = [it.unbroken, "load", url, "--rate", str(OPEN_LOOP_RATE), "--connections", str(it.connections)]
     command += ["--duration", f"{it.seconds}s", "--json", "--progress", "none"]
     rows = []
     for _ in range(OPEN_LOOP_ROUNDS):
+        taken, longest = taken_away()
         before, began = run_times(), time.monotonic()
         result = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["result"]
         took, after = time.monotonic() - began, run_times()
@@ -145,6 +147,8 @@ def open_loop(it, url):
                 "lateness_p99_us": result["lateness"]["p99"] / 1e3,
                 "driver_share": round(driver / took, 3),
                 "beside_share": round(beside / took, 3),
+                "taken_away_share": taken,
+                "taken_away_longest_us": longest,
             }
         )
         print(f"open loop: {rows[-1]}", file=sys.stderr)
@@ -153,6 +157,22 @@ def open_loop(it, url):
         values = [row[key] for row in rows]
         spread[key] = {"median": statistics.median(values), "min": min(values), "max": max(values)}
     return {"rate": OPEN_LOOP_RATE, "rounds": OPEN_LOOP_ROUNDS, **spread}
+
+
+def taken_away(seconds=1.0, least_ns=100_000):
+    """(share of a second, longest in microseconds) for which a loop that only reads the clock did not run, in pieces of 100 µs or more.
+
+    The kernel's tasks are a part of it, and what a host gives to other virtual machines: that is in no counter here, where "steal" stays 0.
+    """
+    pieces = []
+    last = time.perf_counter_ns()
+    end = last + int(seconds * 1e9)
+    while last < end:
+        now = time.perf_counter_ns()
+        if now - last >= least_ns:
+            pieces.append(now - last)
+        last = now
+    return round(sum(pieces) / (seconds * 1e9), 4), max(pieces, default=0) / 1e3
 
 
 def run_times():
