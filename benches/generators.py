@@ -4,7 +4,7 @@
 Interleaved: each round runs every generator once, beginning with another one, so that what the machine does meanwhile it does to all. A generator
 that is not installed is left out, and said so. Needs nginx; compares `unbroken load` with wrk, h2load, oha and hey where they are. Before that, as
 the machine is to be idle, an open loop of 10 000 requests a second, five times: how late it is by its own fault, what it costs, what the machine does
-meanwhile, and how often a processor was taken away right before, from whoever ran.
+meanwhile, and how much of a processor was taken away right before from who used it.
 
     cargo build --release
     python3 benches/generators.py --rounds 9 --seconds 3 > docs/results/generators.json
@@ -125,6 +125,8 @@ def measured(command, name):
 
 OPEN_LOOP_RATE = 10_000
 OPEN_LOOP_ROUNDS = 5
+# A loop that reads the clock takes less than a microsecond for it in Python; whoever does not run for this long has been interrupted.
+INTERRUPTED_NS = 100_000
 
 
 def open_loop(it, url):
@@ -159,20 +161,20 @@ def open_loop(it, url):
     return {"rate": OPEN_LOOP_RATE, "rounds": OPEN_LOOP_ROUNDS, **spread}
 
 
-def taken_away(seconds=1.0, least_ns=100_000):
-    """(share of a second, longest in microseconds) for which a loop that only reads the clock did not run, in pieces of 100 µs or more.
+def taken_away():
+    """(share of a second, longest piece in microseconds) for which a loop that only reads the clock did not run.
 
-    The kernel's tasks are a part of it, and what a host gives to other virtual machines: that is in no counter here, where "steal" stays 0.
+    Other tasks are a part of it, and so is what a host gives to other virtual machines: that may be in no counter here ("steal" stays 0).
     """
     pieces = []
     last = time.perf_counter_ns()
-    end = last + int(seconds * 1e9)
+    end = last + 1_000_000_000
     while last < end:
         now = time.perf_counter_ns()
-        if now - last >= least_ns:
+        if now - last >= INTERRUPTED_NS:
             pieces.append(now - last)
         last = now
-    return round(sum(pieces) / (seconds * 1e9), 4), max(pieces, default=0) / 1e3
+    return round(sum(pieces) / 1e9, 4), max(pieces, default=0) / 1e3
 
 
 def run_times():

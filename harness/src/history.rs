@@ -188,13 +188,12 @@ impl History {
         triggers.map(|event| event.at.not_before).min()
     }
 
-    /// When clients first met a restart: its trigger, or the fault of their path that it was triggered in. What was sent before had been
-    /// received by then; what was sent since may have been under way yet. `None` without upgrades.
+    /// When clients first met a restart: its trigger, or the fault of their path that it was triggered in. What was sent before is taken
+    /// for received by then; what was sent since may be lost or held on its way. `None` without upgrades.
     #[must_use]
     pub fn restart_met(&self) -> Option<Nanos> {
         let trigger = self.first_trigger()?;
-        let disturbed = self.disturbances().map(|it| it.begin.0.at.not_before).min();
-        Some(disturbed.map_or(trigger, |from| from.min(trigger)))
+        self.disturbances().map(|it| it.begin.0.at.not_before).chain([trigger]).min()
     }
 
     /// When the stop was asked for; the end of the run when it never was.

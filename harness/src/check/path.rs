@@ -102,6 +102,13 @@ pub(crate) mod tests {
             .event(until, What::PathCleared(PathCleared { upgrade, met }))
     }
 
+    /// A request that was begun then and ended without an answer, around an upgrade whose path loses packets from 990 ms until 1300 ms.
+    pub(crate) fn dropped_across_loss(began: u64) -> History {
+        let met = PathMet::Lost { to_target: 1, to_clients: 1 };
+        let script = across(Script::new(), 990, PathFault::Drop, met, 1300);
+        script.request(failed(began, 1400, FailureClass::Dropped)).history()
+    }
+
     fn check(fault: PathFault, met: PathMet, want: bool) {
         let seen = look(&across(Script::new(), 990, fault, met, 1300).history());
         assert_eq!(seen.iter().map(|it| it.met).collect::<Vec<_>>(), [want], "{seen:?}");

@@ -69,7 +69,6 @@ fn lost(request: &Request, met: Nanos) -> bool {
 mod tests {
     use crate::check::path::tests as path;
     use crate::check::script::{Script, answered, failed};
-    use crate::event::{PathFault, PathMet};
     use crate::request::{FailureClass, Pattern};
     use crate::verdict::Verdict::{self, Fail, Pass};
 
@@ -90,11 +89,8 @@ mod tests {
 
     #[test]
     fn what_was_sent_while_packets_were_lost_was_not_in_flight_at_the_trigger() {
-        let met = PathMet::Lost { to_target: 1, to_clients: 1 };
-        let across = |script: Script| path::across(script, 990, PathFault::Drop, met, 1300);
-        let run = |at: u64| across(Script::new()).request(failed(at, 1400, FailureClass::Dropped)).history();
-        assert_eq!((super::CHECK.decide)(&run(985))[0].verdict, Fail);
-        assert_eq!((super::CHECK.decide)(&run(995))[0].verdict, Pass);
+        assert_eq!((super::CHECK.decide)(&path::dropped_across_loss(985))[0].verdict, Fail);
+        assert_eq!((super::CHECK.decide)(&path::dropped_across_loss(995))[0].verdict, Pass);
     }
 
     #[test]

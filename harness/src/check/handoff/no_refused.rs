@@ -36,7 +36,7 @@ fn decide(history: &History) -> Vec<Finding> {
             what: "connects",
             concerns: &|request| request.nth_on_connection == 0 && request.pattern != Pattern::Parked,
             lost: &|request| match request.failure() {
-                // In flight already when the restart began: that is for drain/inflight-completes.
+                // In flight already when the restart was met: that is for drain/inflight-completes.
                 Some(class) => class.is_connect_failure() || (class.is_drop() && request.began >= met),
                 None => false,
             },
@@ -83,11 +83,8 @@ mod tests {
 
     #[test]
     fn a_connection_that_was_begun_while_packets_were_lost_is_one_of_the_upgrade() {
-        let met = PathMet::Lost { to_target: 1, to_clients: 1 };
-        let across = |script: Script| path::across(script, 990, PathFault::Drop, met, 1300);
-        let run = |at: u64| across(Script::new()).request(failed(at, 1400, FailureClass::Dropped)).history();
-        assert_eq!((super::CHECK.decide)(&run(985))[0].verdict, Pass);
-        assert_eq!((super::CHECK.decide)(&run(995))[0].verdict, Fail);
+        assert_eq!((super::CHECK.decide)(&path::dropped_across_loss(985))[0].verdict, Pass);
+        assert_eq!((super::CHECK.decide)(&path::dropped_across_loss(995))[0].verdict, Fail);
     }
 
     #[test]
