@@ -3,6 +3,8 @@
 //! A pid is a number that the kernel gives away again; a pidfd is a process (pidfd_open(2)). A child is signalled and reaped
 //! through its pidfd only, never with waitpid(-1), which would take away the exit status of somebody else's child.
 
+mod start;
+
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -26,9 +28,6 @@ pub struct Program {
     /// SIGPIPE stays ignored; only a defect wants that.
     ignores_sigpipe: bool,
 }
-
-/// As many digits as a pid has at most (PID_MAX_LIMIT is 2^22), and the NUL behind them.
-const PID_ROOM: usize = 11;
 
 impl Program {
     /// This program as it was started: its own path, the same arguments, the same environment.
@@ -96,10 +95,10 @@ impl Program {
     /// Starts the program with `handed` as its descriptors 3, 4, 5 …; every other one above 2 is closed there.
     ///
     /// The child begins with an empty signal mask and default dispositions. An execve(2) that fails ends the child with 127:
-    /// the caller learns it from the exit, like every other failed start.
+    /// the caller learns it from the exit, like every other failed start. This thread waits until it is executed, other threads do not.
     ///
     /// # Errors
-    /// What fcntl(2), fork(2) or pidfd_open(2) report.
+    /// What fcntl(2), clone(2) or pidfd_open(2) report.
     pub fn spawn(&self, handed: &[BorrowedFd<'_>]) -> io::Result<Child> {
         let end = FIRST_HANDED + RawFd::try_from(handed.len()).expect("a handful of descriptors");
         // Lifted above the target numbers first: dup2(2) onto 3 must not destroy one that is still to be copied to 4.
@@ -108,24 +107,20 @@ impl Program {
         let numbers: Vec<RawFd> = lifted.iter().map(AsRawFd::as_raw_fd).collect();
         let arguments = null_terminated(&self.arguments);
         let mut environment = null_terminated(&self.environment);
-        let mut own_pid = self.pid_variable.as_deref().map(room_for_pid);
+        let mut own_pid = self.pid_variable.as_deref().map(start::room_for_pid);
         if let Some(entry) = &own_pid {
             // Before the null pointer.
             environment.insert(environment.len() - 1, entry.as_ptr().cast());
         }
-        // SAFETY: the child calls nothing but async-signal-safe functions before it executes or ends (signal-safety(7)).
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            if let Some(entry) = &mut own_pid {
-                write_pid(entry);
-            }
-            become_program(&self.path, &arguments, &environment, &numbers, self.ignores_sigpipe);
-        }
-        if pid < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // Asked of a number that is none, this would panic.
-        Child::adopt(Pid::from_raw(pid).expect("a child has a number"))
+        let mut start = start::Start {
+            path: &self.path,
+            arguments: &arguments,
+            environment: &environment,
+            handed: &numbers,
+            own_pid: own_pid.as_deref_mut(),
+            ignores_sigpipe: self.ignores_sigpipe,
+        };
+        Child::adopt(start.child()?)
     }
 
     /// Becomes the program: the same process, with `handed` as its descriptors 3, 4, 5 …; what else is not close-on-exec stays.
@@ -190,61 +185,6 @@ fn displace(number: RawFd, saved: Option<OwnedFd>) {
             Some(saved) => libc::dup3(saved.as_raw_fd(), number, libc::O_CLOEXEC),
             None => libc::close(number),
         };
-    }
-}
-
-/// The child's side of [`Program::spawn`]: no allocation, no lock, no return.
-fn become_program(
-    path: &CString,
-    arguments: &[*const libc::c_char],
-    environment: &[*const libc::c_char],
-    handed: &[RawFd],
-    ignores_sigpipe: bool,
-) -> ! {
-    // SAFETY: only async-signal-safe calls on memory prepared before the fork; the pointers outlive execve.
-    unsafe {
-        for number in 1..=libc::SIGRTMAX() {
-            // Ignored signals would survive execve; Rust's runtime ignores SIGPIPE. KILL and STOP refuse, which is fine.
-            libc::signal(number, libc::SIG_DFL);
-        }
-        if ignores_sigpipe {
-            libc::signal(libc::SIGPIPE, libc::SIG_IGN);
-        }
-        for (target, &fd) in (FIRST_HANDED..).zip(handed) {
-            // dup2 clears close-on-exec: these are the ones handed on deliberately.
-            if libc::dup2(fd, target) < 0 {
-                libc::_exit(126);
-            }
-        }
-        let first_foreign = libc::c_uint::try_from(FIRST_HANDED).unwrap_or(3) + handed.len() as libc::c_uint;
-        // What a launcher leaked to the master ends here. Failure (Linux before 5.9) leaves only close-on-exec to protect us.
-        libc::syscall(libc::SYS_close_range, first_foreign, libc::c_uint::MAX, 0);
-        let mut empty: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut empty);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const empty, std::ptr::null_mut());
-        libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr());
-        libc::_exit(127)
-    }
-}
-
-/// `NAME=` and room for a pid.
-fn room_for_pid(name: &str) -> Vec<u8> {
-    let mut entry = format!("{name}=").into_bytes();
-    entry.resize(entry.len() + PID_ROOM, 0);
-    entry
-}
-
-/// Writes this process's pid into that room: without allocating anything, for it is called after fork(2).
-fn write_pid(entry: &mut [u8]) {
-    let mut digits = [0_u8; PID_ROOM];
-    let (mut left, mut count) = (std::process::id(), 0);
-    while left > 0 {
-        digits[count] = b"0123456789"[(left % 10) as usize];
-        (left, count) = (left / 10, count + 1);
-    }
-    let room = entry.len() - PID_ROOM;
-    for (at, digit) in digits[..count].iter().rev().enumerate() {
-        entry[room + at] = *digit;
     }
 }
 
