@@ -150,7 +150,7 @@ impl Conductor {
         LoadError::NoSlow { endpoint: self.endpoint.name.clone() }
     }
 
-    fn begin_alone(&self, pattern: Pattern, path: &str, every: Duration) -> Result<(), LoadError> {
+    fn begin_alone(&mut self, pattern: Pattern, path: &str, every: Duration) -> Result<(), LoadError> {
         let exchange = Rc::clone(&self.exchange);
         let ask = Rc::new(Ask::once(&self.endpoint, path));
         self.begin_scheduled(pattern, every, move |attempt| {
@@ -192,16 +192,18 @@ impl Conductor {
         })
     }
 
-    /// Each request of an even schedule in a task of its own.
+    /// Each request of an even schedule in a task of its own. Its first instant is chance: upgrades that follow the beginning of a load
+    /// by a constant time would all meet the schedule in the same phase, and a handoff be told to the period of it.
     fn begin_scheduled<Sent: Future<Output = ()> + 'static>(
-        &self,
+        &mut self,
         pattern: Pattern,
         every: Duration,
         mut send: impl FnMut(Attempt) -> Sent + 'static,
     ) -> Result<(), LoadError> {
         let exchange = Rc::clone(&self.exchange);
         let clock = exchange.ledger.clock;
-        let mut ticker = Ticker::new(clock, clock.now(), Rhythm::Even(every)).map_err(LoadError::Timer)?;
+        let first = clock.now().plus(every.mul_f64(self.random().fraction()));
+        let mut ticker = Ticker::new(clock, first, Rhythm::Even(every)).map_err(LoadError::Timer)?;
         let (crew, mut stop) = (self.crew.clone(), self.stop.subscribe());
         self.crew.spawn(async move {
             loop {

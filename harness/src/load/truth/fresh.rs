@@ -93,6 +93,23 @@ fn every_harm_to_a_fresh_connection_is_reported_as_what_it_was() {
 }
 
 #[test]
+fn the_phase_of_each_schedule_is_chance() {
+    const SCHEDULES: usize = 24;
+    const PERIOD: u64 = 10_000_000;
+    let server = FakeServer::plain();
+    let load = load(server.address, LONG);
+    load.begin(&[Pattern::Canary; SCHEDULES]).expect("begin");
+    wait_for("one of each", || server.deeds.count("answered") >= SCHEDULES as u64);
+    let record = finish(load);
+    let mut phases: Vec<u64> = record.requests.iter().map(|request| request.intended.0 % PERIOD).collect();
+    phases.sort_unstable();
+    let next = phases.iter().skip(1).copied().chain([phases[0] + PERIOD]);
+    let widest = phases.iter().zip(next).map(|(phase, next)| next - phase).max();
+    // Begun together they would all lie at one place of the circle, and its rest be empty.
+    assert!(widest < Some(PERIOD / 2), "{phases:?}");
+}
+
+#[test]
 fn slow_requests_overlap_to_the_declared_number() {
     let server = FakeServer::start(|mut peer, _| {
         let Some(ask) = peer.request() else { return };
