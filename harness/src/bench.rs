@@ -115,13 +115,37 @@ pub struct NotRunTarget {
     pub why: NotRun,
 }
 
-/// The noise floor, in milliseconds: medians over the runs.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+/// The noise floor, in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Noise {
-    /// How late the load was by its own fault: the 99th percentile of a run.
+    /// How late the load was by its own fault: the 99th percentile of a run, and the median of these.
     pub lateness_p99_ms: f64,
-    /// How long a server of our own, which is never restarted, took to answer meanwhile: the 99th percentile of a run.
+    /// How long a server of our own, which is never restarted, took to answer meanwhile: the same.
     pub canary_p99_ms: f64,
+    /// The longest of all: what is as long and happened once may be the machine's.
+    pub canary_worst_ms: f64,
+}
+
+impl Noise {
+    fn of(history: &History) -> Noise {
+        let answers = history.requests.iter().filter(|it| it.pattern == Pattern::Canary);
+        let mut took: Vec<Duration> = answers.map(|it| it.ended.since(it.intended)).collect();
+        took.sort_unstable();
+        Noise {
+            lateness_p99_ms: milliseconds(Duration::from_nanos(history.account.lateness_p99)),
+            canary_p99_ms: percentile(&took, 99).unwrap_or_default(),
+            canary_worst_ms: took.last().copied().map(milliseconds).unwrap_or_default(),
+        }
+    }
+
+    fn over(runs: &[Noise]) -> Noise {
+        let median = |of: fn(&Noise) -> f64| figure::median(runs.iter().map(of).collect()).unwrap_or_default();
+        Noise {
+            lateness_p99_ms: median(|it| it.lateness_p99_ms),
+            canary_p99_ms: median(|it| it.canary_p99_ms),
+            canary_worst_ms: runs.iter().map(|it| it.canary_worst_ms).fold(0.0, f64::max),
+        }
+    }
 }
 
 /// Why nothing could be measured.
@@ -169,8 +193,8 @@ struct Samples {
     /// Of each run.
     upgrades: Vec<Vec<Measure>>,
     timeline: Timeline,
-    /// Of each run: lateness of the load and answers of the canary.
-    noise: Vec<(f64, f64)>,
+    /// Of each run.
+    noise: Vec<Noise>,
 }
 
 /// Upgrades in a row as they are benchmarked: the load runs for a while around each trigger, and what the target has is looked at after
@@ -213,13 +237,11 @@ pub fn bench(request: &Request, stop: &Stop, progress: progress::Listener<'_>) -
             let history = one(request, &session, &plan, (round, stop), progress)?;
             samples[at].upgrades.push(measures(&history));
             samples[at].timeline.add(&history);
-            samples[at]
-                .noise
-                .push((milliseconds(Duration::from_nanos(history.account.lateness_p99)), canary_p99(&history)));
+            samples[at].noise.push(Noise::of(&history));
         }
     }
     let _kept = std::fs::remove_dir(&session);
-    let noise: Vec<(f64, f64)> = samples.iter().flat_map(|it| it.noise.iter().copied()).collect();
+    let noise: Vec<Noise> = samples.iter().flat_map(|it| it.noise.iter().copied()).collect();
     Ok(BenchReport {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION"),
@@ -233,10 +255,7 @@ pub fn bench(request: &Request, stop: &Stop, progress: progress::Listener<'_>) -
             (plan.target.name.as_str(), *is_yardstick, samples.upgrades.as_slice(), samples.timeline.slices())
         })),
         not_run,
-        noise: Noise {
-            lateness_p99_ms: figure::median(noise.iter().map(|it| it.0).collect()).unwrap_or_default(),
-            canary_p99_ms: figure::median(noise.iter().map(|it| it.1).collect()).unwrap_or_default(),
-        },
+        noise: Noise::over(&noise),
     })
 }
 
@@ -261,12 +280,4 @@ fn one(
         let _other_runs = std::fs::remove_dir(parent);
     }
     Ok(history)
-}
-
-/// The 99th percentile of the canary's answers.
-fn canary_p99(history: &History) -> f64 {
-    let answers = history.requests.iter().filter(|it| it.pattern == Pattern::Canary);
-    let mut took: Vec<Duration> = answers.map(|it| it.ended.since(it.intended)).collect();
-    took.sort_unstable();
-    percentile(&took, 99).unwrap_or_default()
 }

@@ -148,18 +148,21 @@ fn shortened(scenario: &Scenario, role: Role) -> Scenario {
     eight.unwrap_or_else(|| scenario.clone())
 }
 
-/// The examples that the README shows: the repaired server conforms, the other one fails as the README says.
+/// The examples that the README shows: the repaired server conforms, the other one fails as the README says. And what the benchmark of
+/// handoffs sets beside the servers of libraries.
 fn examples(with: &With, require_all: bool) -> Vec<Trial> {
     let below = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
     // What fails at every restart, whatever the moment.
     let surely = ["handoff/no-refused", "handoff/listener-continuity", "drain/inflight-completes"];
-    let rows: [(&str, &str, &[&str]); 3] = [
-        ("python-stop-start", "restart/upgrade-under-load", &surely),
-        ("python-graceful", "restart/upgrade-under-load", &[]),
-        ("python-graceful", "restart/backlog-kept", &[]),
+    let rows: [(&str, &str, &[&str]); 5] = [
+        ("examples/python-stop-start", "restart/upgrade-under-load", &surely),
+        ("examples/python-graceful", "restart/upgrade-under-load", &[]),
+        ("examples/python-graceful", "restart/backlog-kept", &[]),
+        ("benches/handoff/exec-inherit", "restart/sequential", &[]),
+        ("benches/handoff/takeover", "restart/sequential", &[]),
     ];
     let trial = |(example, scenario, fails): (&str, &str, &[&str])| {
-        let path = below.join("examples").join(format!("{example}.toml"));
+        let path = below.join(format!("{example}.toml"));
         let text = std::fs::read_to_string(&path).expect("the example is there");
         let target = Target::parse(&text, &path.display().to_string()).expect("the example is a manifest");
         let expect = |id: &&str| Expectation {

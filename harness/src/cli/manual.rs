@@ -73,6 +73,7 @@ WHAT IT DOES
   generations, latency of fresh requests during an upgrade, drain, memory. A figure is the median of all upgrades with the interval in
   which that median lies at 95 % confidence, and the worst one. With --against each is also a ratio to the
   best of those targets, with its interval. A benchmark judges nobody: `unbroken check` does.
+  A handoff ends with an answer, and somebody asks every 3 ms: the triggers meet that schedule in phases by chance, for all targets alike.
   What clients see around the triggers, 10 ms by 10 ms, is in the JSON report, and --plot draws it.
   Give the machine to it alone. What the machine adds stands in the report as noise.
 

@@ -73,9 +73,10 @@ fn text(report: &BenchReport, page: &Page<'_>) -> String {
 
 fn noise(report: &BenchReport) -> String {
     format!(
-        "noise: the load itself was up to {} ms late (p99), and a server of our own that is never restarted answered within {} ms (p99)",
+        "noise: the load itself was up to {} ms late (p99), and a server of our own that is never restarted answered within {} ms (p99; at worst {})",
         number(report.noise.lateness_p99_ms),
-        number(report.noise.canary_p99_ms)
+        number(report.noise.canary_p99_ms),
+        number(report.noise.canary_worst_ms)
     )
 }
 

@@ -132,7 +132,7 @@ mod tests {
             seed: 1,
             rows: targets.iter().map(row).collect(),
             not_run: Vec::new(),
-            noise: Noise { lateness_p99_ms: 0.1, canary_p99_ms: 0.1 },
+            noise: Noise::default(),
         }
     }
 
