@@ -17,7 +17,7 @@ use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdO
 /// Number of the first descriptor handed on; 0, 1 and 2 are shared with the child as they are.
 pub const FIRST_HANDED: RawFd = 3;
 
-/// A program to execute: path, arguments and environment, ready for execve(2) so that nothing is allocated after fork(2).
+/// A program to execute: path, arguments and environment, ready for execve(2), so that a child allocates nothing.
 #[derive(Clone, Debug)]
 pub struct Program {
     path: CString,
