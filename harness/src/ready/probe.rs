@@ -360,7 +360,7 @@ pub(super) mod tests {
         assert_eq!(ask("unbroken 0\n"), Probe::Answered { version: None });
         assert_eq!(ask("unbroken 0\n4"), Probe::Answered { version: Some(Version(4)) });
         assert_eq!(ask("unbroken 1\n4"), Probe::Wrong { what: "other bytes than were sent".to_owned() });
-        let closed = UdpSocket::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
+        let (_held, closed) = crate::kernel::udp::tests::closed_port();
         let endpoint = endpoint(closed);
         let probe = answers_at(&FurtherAddress::Datagram(closed), &endpoint, Duration::from_secs(20)).expect("asked");
         assert_eq!(probe, Probe::Refused);

@@ -7,7 +7,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::fake_server::Deeds;
-use super::fixture::{Harm, closed_port, config, failures, finish, wait_for, want};
+use super::fixture::{Harm, config, failures, finish, wait_for, want};
+use crate::kernel::udp::tests::closed_port;
 use crate::load::{Load, LoadConfig, LoadError, LoadRecord};
 use crate::request::{FailureClass, Pattern, Request};
 
