@@ -16,7 +16,7 @@ use super::FIRST_HANDED;
 /// As many digits as a pid has at most (PID_MAX_LIMIT is 2^22), and the NUL behind them.
 const PID_ROOM: usize = 11;
 
-/// Stack of a child until it is the program: it needs some hundred bytes, and a signal would need none, as all are blocked.
+/// Stack of a child until it is the program, which needs some hundred bytes of it: no handler runs there.
 const STACK: usize = 32 * 1024;
 
 /// What a child needs until it is the program.
